@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Neural codecs whose compressed form is what you store, send and train on.
+
+codec = isthmus.load("walloc-image-f8c48")
+data = codec.encode(image, quality=50)      # bytes
+image = codec.decode(data)                  # or isthmus.decode(data): finds the codec from the header
+latent = codec.unpack(data)                 # integers to train on: latent.planes, latent.dequantize()
+"""
+
+import os
+from typing import Any
+
+from isthmus import errors
+from isthmus.bitstream import read_header
+from isthmus.codecs.base import Codec, Latent
+from isthmus.codecs.registry import codec_for, list_codecs, load
+
+__version__ = "0.1.0"
+__all__ = ["Codec", "Latent", "decode", "encode", "errors", "inspect", "list_codecs", "load", "unpack"]
+
+DEFAULT_CODEC = "walloc-image-f8c48"
+
+
+def encode(samples: Any, *, codec: str = DEFAULT_CODEC, device: str = "cpu", **options: Any) -> Any:
+    """Samples, or the path of a media file, to bytes.
+
+    samples: torch uint8 [3, H, W] (a batch [B, 3, H, W] gives a list), numpy uint8 [H, W, 3], PIL, or a path.
+    options: `quality` 1..100 (default 50, larger is better), `background` for transparent images.
+
+    Raises ValueError or TypeError for wrong arguments, children of `errors.IsthmusError` for bad files.
+    """
+    if isinstance(samples, str | os.PathLike):
+        from isthmus.media.image import read_image
+
+        samples = read_image(samples, background=options.pop("background", None))
+    return load(codec, device).encode(samples, **options)
+
+
+def unpack(data: bytes, *, device: str = "cpu") -> Latent:
+    """Bytes to the latent they hold, without synthesis; finds the codec from the header."""
+    return codec_for(read_header(data), device).unpack(data)
+
+
+def decode(data: bytes, *, device: str = "cpu", **options: Any) -> Any:
+    """Bytes to samples; finds the codec from the header.
+
+    options: `output` "torch" (default), "numpy" or "pil"; `synthesis` "network" (default) or "linear" (fast preview).
+
+    Raises children of `errors.IsthmusError` only, whatever the bytes.
+    """
+    return codec_for(read_header(data), device).decode(data, **options)
+
+
+def inspect(data: bytes) -> dict[str, Any]:
+    """What the header of a stream says, as a dict for JSON; nothing is decoded."""
+    return read_header(data).describe()

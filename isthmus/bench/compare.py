@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One photograph through one of our codecs, beside JPEG and WebP at the same size: numbers and a picture of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isthmus.bench.comparison_sheet import draw_sheet
+from isthmus.bench.metrics import ms_ssim, psnr
+from isthmus.bench.pillow_codecs import JPEG, WEBP, ImageCodec, PillowCodec, pillow_codecs
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One codec on one image. bpp: bits per pixel; psnr in dB over RGB samples; note: what stands out, or empty."""
+
+    codec: str
+    quality: int
+    bytes: int
+    bpp: float
+    psnr: float
+    ms_ssim: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A sheet to look at, RGB, and the measurements on it, ours first."""
+
+    sheet: "Image.Image"
+    measurements: list[Measurement]
+
+
+def compare(
+    image: np.ndarray,
+    codec: ImageCodec,
+    quality: int = 50,
+    title: str = "",
+    rivals: Sequence[PillowCodec] | None = None,
+) -> Comparison:
+    """Encode and decode `image` with `codec`, and with each rival at the largest quality of no more bytes.
+
+    image: uint8 [H,W,3] or [H,W,1], measured at full size whatever the sheet shows. rivals: JPEG and WebP unless
+    given. A rival whose smallest file is larger than ours is shown at that, with a note.
+    """
+    if rivals is None:
+        rivals = [rival for rival in pillow_codecs()[0] if rival in (JPEG, WEBP)]
+    data = codec.encode(image, quality=quality)
+    decoded = [_as_rgb(codec.decode(data, output="numpy"))]
+    original = _as_rgb(image)
+    measurements = [_measure(codec.name, quality, data, original, decoded[0])]
+    for rival in rivals:
+        found, data_of_rival = encode_within(rival, image, len(data))
+        decoded.append(rival.decode(data_of_rival))
+        note = "its smallest file" if len(data_of_rival) > len(data) else ""
+        measurements.append(_measure(rival.name, found, data_of_rival, original, decoded[-1], note))
+    height, width, channels = image.shape
+    raw = [f"{width} x {height} pixels", f"{image.size:,} bytes = {8 * channels} bits per pixel"]
+    columns = [(("original", raw), original)]
+    columns += [((x.codec, _caption(x)), shown) for x, shown in zip(measurements, decoded, strict=True)]
+    return Comparison(draw_sheet(columns, title), measurements)
+
+
+def encode_within(codec: PillowCodec, image: np.ndarray, limit: int) -> tuple[int, bytes]:
+    """The largest quality from 1 to 100 whose file takes at most `limit` bytes, by bisection, and the file.
+
+    Quality 1 if even that takes more.
+    """
+    low, high = 1, 100
+    best = codec.encode(image, quality=low)
+    while low < high:
+        middle = (low + high + 1) // 2
+        data = codec.encode(image, quality=middle)
+        if len(data) <= limit:
+            low, best = middle, data
+        else:
+            high = middle - 1
+    return low, best
+
+
+def numbers_table(measurements: Sequence[Measurement]) -> str:
+    """The measurements as aligned lines of text, for a terminal."""
+    header = ["codec", "quality", "bytes", "bpp", "PSNR dB", "MS-SSIM", ""]
+    lines = [header] + [
+        [x.codec, str(x.quality), f"{x.bytes:,}", f"{x.bpp:.3f}", f"{x.psnr:.2f}", f"{x.ms_ssim:.4f}", x.note]
+        for x in measurements
+    ]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i in (0, 6) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _measure(
+    name: str, quality: int, data: bytes, original: np.ndarray, decoded: np.ndarray, note: str = ""
+) -> Measurement:
+    bpp = 8 * len(data) / (original.shape[0] * original.shape[1])
+    return Measurement(name, quality, len(data), bpp, psnr(original, decoded), ms_ssim(original, decoded), note)
+
+
+def _caption(entry: Measurement) -> list[str]:
+    size = f"{entry.bytes:,} bytes = {entry.bpp:.3f} bits per pixel"
+    return [
+        size + (f" ({entry.note})" if entry.note else ""),
+        f"PSNR {entry.psnr:.2f} dB, MS-SSIM {entry.ms_ssim:.4f}",
+    ]
+
+
+def _as_rgb(image: np.ndarray) -> np.ndarray:
+    return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`isthmus train ...`: trainings from the command line."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Train codecs from folders of media.")
+
+
+@app.command()
+def codec(
+    images: Annotated[Path, typer.Argument(help="Folder of training images, searched recursively.")],
+    name: Annotated[str, typer.Option(help="Recipe to follow: the name of a codec that ships.")] = "walloc-image-f8c48",
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, curves, weights.")] = Path("runs/codec"),
+    validation: Annotated[Path | None, typer.Option(help="Folder of images that are never trained on.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps (default: the recipe's).", min=1)] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops a step (default: the recipe's).", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of crops, levels and initial weights.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    minutes: Annotated[float, typer.Option(help="Stop after this time; the same command goes on later.")] = math.inf,
+    save_minutes: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 3.0,
+    validate_every: Annotated[int, typer.Option(help="Steps between validations.", min=1)] = 4000,
+) -> None:
+    """Train a WaLLoC image codec. Killed or stopped, the same command takes up the last checkpoint.
+
+    Example: isthmus train codec photos/ --name walloc-image-f8c12 --validation kept-out/ --out runs/f8c12
+    """
+    import torch
+
+    from isthmus.training.codec import make_trainer
+    from isthmus.training.crops import list_images
+    from isthmus.training.export import export
+    from isthmus.training.recipes import RECIPES
+
+    if name not in RECIPES:
+        raise ValueError(f"train codec: no recipe {name!r}; known: {', '.join(RECIPES)}")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    recipe = RECIPES[name]
+    recipe = replace(recipe, seed=seed, steps=steps or recipe.steps, batch=batch or recipe.batch)
+    trainer = make_trainer(recipe, images, validation, device, compiled=device.startswith("cuda"))
+    done = trainer.run(out, save_minutes=save_minutes, validate_every=validate_every, minutes=minutes)
+    state = trainer.state
+    if not done:
+        typer.echo(f"stopped at step {state.step} of {recipe.steps}; the same command goes on", err=True)
+        return
+    progress = {"steps_done": state.step, "seconds": round(state.seconds), "devices": state.devices}
+    path = export(out, name, trainer.averaged(), recipe, list_images(images), progress)
+    typer.echo(f"{path}: load it with isthmus.load({str(path)!r})")

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which codec a name or a stream means.
+
+Two maps: codec id -> decoder, which names a byte format for ever, and name -> pretrained revision, which moves when a
+codec is trained anew. `pretrained/index.json` lists every revision that ships, with its hashes, so that a stream finds
+its weights without opening them.
+"""
+
+import json
+import threading
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from isthmus.codecs.base import Codec
+from isthmus.codecs.walloc import CODEC_ID, WallocImageCodec
+from isthmus.codecs.weights_file import load_weights
+from isthmus.errors import UnknownCodecError, WeightsMismatchError
+from isthmus.signals import TrackHeader
+
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+DECODERS: dict[str, type[Codec]] = {CODEC_ID: WallocImageCodec}
+PREFIXES = ("compressai:", "hf:")
+
+_loaded: dict[tuple[str, str], Codec] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """One revision that ships: `name` is what users write, `revision` counts up when the name is trained anew."""
+
+    name: str
+    revision: int
+    codec_id: str
+    file: str
+    tables_hash: str
+    weights_hash: str
+    summary: str
+
+
+@cache
+def pretrained() -> tuple[Pretrained, ...]:
+    """Every revision that ships, the newest of each name last."""
+    entries = json.loads((PRETRAINED / "index.json").read_text())
+    return tuple(sorted((Pretrained(**entry) for entry in entries), key=lambda p: (p.name, p.revision)))
+
+
+def list_codecs() -> list[str]:
+    """Names that `load` knows."""
+    return list(dict.fromkeys(p.name for p in pretrained()))
+
+
+def load(name: str, device: str = "cpu") -> Codec:
+    """A codec by name (`isthmus.list_codecs()`) or by the path of a weights file; the same object when asked twice.
+
+    Raises UnknownCodecError for other names, UnreadableFileError and CorruptStreamError for a bad file.
+    """
+    name = str(name)
+    path = Path(name)
+    found = [p for p in pretrained() if name in (p.name, f"{p.name}.r{p.revision}")]
+    if found:
+        newest = [p for p in pretrained() if p.name == found[-1].name][-1]
+        name = newest.name if found[-1] == newest else f"{found[-1].name}.r{found[-1].revision}"
+        path = PRETRAINED / found[-1].file
+    elif name.startswith(PREFIXES):
+        raise UnknownCodecError(f"load: {name!r}: this version has no loader for names that begin so")
+    elif path.suffix != ".safetensors":
+        raise UnknownCodecError(
+            f"load: no codec {name!r}; known: {', '.join(list_codecs())}; or give the path of a .safetensors file"
+        )
+    with _lock:
+        if (name, device) in _loaded:
+            return _loaded[name, device]
+        codec = load_weights(path, name, device)
+        if found:  # a file may be overwritten by the next training
+            _loaded[name, device] = codec
+        return codec
+
+
+def codec_for(header: TrackHeader, device: str = "cpu") -> Codec:
+    """The codec that a stream's header asks for.
+
+    Raises UnknownCodecError for a codec id from elsewhere, WeightsMismatchError when its weights do not ship.
+    """
+    if header.codec_id not in DECODERS:
+        raise UnknownCodecError(
+            f"decode: the stream is of codec {header.codec_id!r}; this version knows {', '.join(sorted(DECODERS))}: "
+            "a newer isthmus may know it"
+        )
+    same = [p for p in pretrained() if (p.codec_id, p.tables_hash) == (header.codec_id, header.tables_hash)]
+    exact = [p for p in same if p.weights_hash == header.weights_hash]
+    if not same:
+        raise WeightsMismatchError(
+            f"decode: the stream needs entropy tables {header.tables_hash} of {header.codec_id}, which do not ship "
+            "with this version; load the weights file that it was made with: isthmus.load('FILE.safetensors')"
+        )
+    best = (exact or same)[-1]
+    return load(f"{best.name}.r{best.revision}", device)

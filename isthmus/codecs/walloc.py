@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Codec `walloc.1`: WaLLoC images with factorized entropy tables. Byte format: docs/format.md."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from isthmus.bitstream import pack_single, unpack_single
+from isthmus.codecs.base import Codec, Latent, LatentBatch, LatentSpec
+from isthmus.entropy.factorized import FactorizedModel
+from isthmus.errors import CorruptStreamError, WeightsMismatchError
+from isthmus.kernels import image_transform as transform
+from isthmus.media.image import from_array, to_array
+from isthmus.models.walloc import ROUNDING_OFFSET, ResidualNetwork, Walloc, lerp_levels, quality_to_level
+from isthmus.signals import ImageSignal, TrackHeader
+
+CODEC_ID = "walloc.1"
+MAX_TILE = 1 << 17  # latent positions that the network sees at once: bounds its memory to about 0.6 GB
+TILE_ROWS, TILE_COLUMNS = 128, 512  # latent positions of a tile without its halo
+SMALL_IMAGE = 1 << 16  # pixels below which threads cost more than they save
+
+
+class WallocImageCodec(Codec):
+    """Images, uint8: torch [3, H, W] (or [1, H, W] grey, or a batch), numpy [H, W, 3], PIL.
+
+    `quality` 1..100, larger is better, spans the whole range of the model. The bytes depend on the samples, the quality
+    and the weights alone, not on threads or tiles.
+    """
+
+    codec_id = CODEC_ID
+
+    def __init__(self, name: str, model: Walloc, entropy: FactorizedModel, weights_hash: str, device: str) -> None:
+        if entropy.expected.shape[1] != model.config.latent_channels:
+            raise CorruptStreamError(f"{name}: tables for {entropy.expected.shape[1]} channels do not fit the model")
+        self.name = name
+        self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.entropy = entropy
+        self.weights_hash = weights_hash
+        self.device = torch.device(device)
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        config = ", ".join(f"{k}={v}" for k, v in asdict(self.model.config).items())
+        return f"{type(self).__name__}({self.name!r}, {config}, device={str(self.device)!r})"
+
+    def __reduce__(self) -> tuple[Callable[..., Codec], tuple[str, str]]:
+        from isthmus.codecs.registry import load  # workers of a data loader load by name; weights do not travel
+
+        return load, (self.name, str(self.device))
+
+    @cached_property
+    def _linear(self) -> tuple[NDArray[np.float32], ...]:
+        """Weight and bias of the analysis and of the linear synthesis, as the kernels take them."""
+        layers = (self.model.analysis, self.model.synthesis)
+        return tuple(p.detach().cpu().contiguous().numpy() for layer in layers for p in (layer.weight, layer.bias))
+
+    def _level(self, quality: int) -> Tensor:
+        return torch.tensor([quality_to_level(quality, self.model.config.gain_levels)])
+
+    def _scale(self, table: Tensor, quality: int) -> NDArray[np.float32]:
+        """exp of a row of log gains [levels, c] at a quality: float32 [c]."""
+        return lerp_levels(table.detach().cpu(), self._level(quality)).exp()[0].numpy()
+
+    def analyze(  # type: ignore[override]  # each family has options of its own
+        self, samples: Any, *, quality: int = 50, background: str | None = None
+    ) -> Any:
+        """One image to a `Latent` with plane `y`, int16 [c, ceil(H/8), ceil(W/8)]; a batch to a `LatentBatch`.
+
+        background: a colour name to lay transparent images on; without it they are refused.
+        Raises ValueError or TypeError for other shapes, dtypes or qualities.
+        """
+        if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
+            raise ValueError(f"encode: quality {quality!r}, expected an integer from 1 to 100")
+        if isinstance(samples, Tensor) and samples.ndim == 4:
+            return LatentBatch(tuple(self.analyze(x, quality=quality, background=background) for x in samples))
+        image = to_array(samples, background=background)  # [H, W, 1 or 3]
+        height, width, channels = image.shape
+        signal = ImageSignal(height, width, "grey" if channels == 1 else "rgb")
+        planes = np.broadcast_to(image.transpose(2, 0, 1), (3, height, width))
+        weight, bias, _, _ = self._linear
+        y = transform.analyze_quantized(
+            planes, weight, bias, self._scale(self.model.log_gain, quality), ROUNDING_OFFSET,
+            self.model.config.levels, threads=self._threads(height * width),
+        )  # fmt: skip
+        header = TrackHeader(CODEC_ID, self.entropy.hash, self.weights_hash, signal, bytes([quality]))
+        return Latent({"y": torch.from_numpy(y)}, LatentSpec(header), self)
+
+    @staticmethod
+    def _threads(pixels: int) -> int:
+        return 1 if pixels < SMALL_IMAGE else torch.get_num_threads()
+
+    def pack(self, latent: Latent) -> bytes:
+        """Latent to bytes. Raises WeightsMismatchError for a latent of other tables, ValueError for other planes."""
+        header = latent.spec.header
+        self._check_tables(header)
+        y = latent.planes["y"]
+        shape = self._latent_shape(header)
+        if tuple(y.shape) != shape or y.dtype.is_floating_point:
+            raise ValueError(f"pack: plane y is {y.dtype} {tuple(y.shape)}, expected integers {shape}")
+        planes = np.ascontiguousarray(y.cpu().to(torch.int16).numpy())
+        return pack_single(header, self.entropy.encode(planes, header.options[0], latent.spec.choices))
+
+    def unpack(self, data: bytes) -> Latent:
+        """Bytes to a `Latent`; runs no network. Raises children of IsthmusError only."""
+        header, payload = unpack_single(data)
+        self._check_tables(header)
+        y, choices = self.entropy.decode(payload, self._latent_shape(header), header.options[0])
+        return Latent({"y": torch.from_numpy(y)}, LatentSpec(header, choices), self)
+
+    def _latent_shape(self, header: TrackHeader) -> tuple[int, int, int]:
+        signal, options = header.signal, header.options
+        image = isinstance(signal, ImageSignal) and signal.bit_depth == 8 and signal.layout in ("grey", "rgb")
+        if not image or len(options) != 1 or not 1 <= options[0] <= 100:
+            raise CorruptStreamError(
+                f"decode: a {CODEC_ID} stream must describe an 8-bit grey or RGB image and one quality of 1..100, "
+                f"got {header.describe()}"
+            )
+        assert isinstance(signal, ImageSignal)
+        rows, columns = transform.latent_size(signal.height, signal.width, self.model.config.levels)
+        return self.model.config.latent_channels, rows, columns
+
+    def _check_tables(self, header: TrackHeader) -> None:
+        if header.codec_id != CODEC_ID or header.tables_hash != self.entropy.hash:
+            raise WeightsMismatchError(
+                f"the stream needs codec {header.codec_id} with entropy tables {header.tables_hash}; {self.name} is "
+                f"{CODEC_ID} with {self.entropy.hash}; use isthmus.decode(data) or load the weights it was made with"
+            )
+
+    def dequantize(self, latent: Latent) -> dict[str, Tensor]:
+        """{"y": float32 [c, h, w]}: latents times the trained step of their channel and quality."""
+        quality = latent.spec.header.options[0]
+        step = torch.from_numpy(self._scale(self.model.log_step, quality))
+        y = latent.planes["y"]
+        return {"y": y.float() * step.to(y.device)[:, None, None]}
+
+    def synthesize(  # type: ignore[override]
+        self,
+        latent: Latent,
+        *,
+        synthesis: Literal["network", "linear"] = "network",
+        output: Literal["torch", "numpy", "pil"] = "torch",
+    ) -> Any:
+        """Latent to image: torch uint8 [3, H, W] ([1, H, W] for grey), numpy [H, W, 3] or PIL.
+
+        synthesis="linear" leaves out the network: a preview at about the speed of encoding.
+        Raises WeightsMismatchError for a latent made with other synthesis weights.
+        """
+        header = latent.spec.header
+        if header.weights_hash != self.weights_hash:
+            raise WeightsMismatchError(
+                f"the stream was made for synthesis weights {header.weights_hash}, {self.name} has "
+                f"{self.weights_hash}; load the weights it was made with"
+            )
+        if synthesis not in ("network", "linear"):
+            raise ValueError(f"decode: synthesis {synthesis!r}, expected 'network' or 'linear'")
+        signal, quality = header.signal, header.options[0]
+        assert isinstance(signal, ImageSignal)
+        threads = self._threads(signal.height * signal.width)
+        size, levels = (signal.height, signal.width), self.model.config.levels
+        if synthesis == "linear":
+            _, _, weight, bias = self._linear
+            y = latent.planes["y"].cpu().numpy().astype(np.int16, copy=False)
+            step = self._scale(self.model.log_step, quality)
+            image = transform.synthesize_linear(y, weight, bias, step, *size, levels, threads=threads)
+        else:
+            image = self._synthesize_network(latent, size, levels, threads)
+        if signal.layout == "grey":
+            image = ((image.astype(np.uint16).sum(axis=0, keepdims=True) * 2 + 3) // 6).astype(np.uint8)
+        return from_array(image, output)
+
+    def _synthesize_network(
+        self, latent: Latent, size: tuple[int, int], levels: int, threads: int
+    ) -> NDArray[np.uint8]:
+        rows, columns = latent.planes["y"].shape[1:]
+        y = self.dequantize(latent)["y"]
+        level = self._level(latent.spec.header.options[0]).to(self.device)
+        if rows * columns <= MAX_TILE:
+            return transform.synthesize_image(self._bands(y, level), *size, levels, threads=threads)
+        reach = ResidualNetwork.reach(self.model.config)
+
+        def strip(first: int, last: int) -> NDArray[np.float32]:
+            """Bands of latent rows first..last; tiles are fixed, so the result does not depend on threads."""
+            top = max(0, first - reach)
+            parts = []
+            for left in range(0, columns, TILE_COLUMNS):
+                right = min(columns, left + TILE_COLUMNS)
+                begin = max(0, left - reach)
+                tile = self._bands(y[:, top : last + reach, begin : right + reach], level)
+                parts.append(tile[:, first - top : last - top, left - begin : right - begin])
+            return np.ascontiguousarray(np.concatenate(parts, axis=2))
+
+        return transform.synthesize_image(strip, *size, levels, threads=1, strip_rows=TILE_ROWS)
+
+    def _bands(self, y: Tensor, level: Tensor) -> NDArray[np.float32]:
+        """Network synthesis of dequantized latents [c, h, w] to bands [n, h, w]."""
+        with torch.inference_mode(), self._lock:
+            x = y[None].to(self.device).contiguous(memory_format=torch.channels_last)
+            return self.model.synthesize(x, level)[0].cpu().contiguous().numpy()

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error that a caller of isthmus can meet when data from outside is at fault.
+
+Wrong arguments raise plain `ValueError` or `TypeError`; decoding bytes raises only children of `IsthmusError`.
+A message says what was read, what was expected and what to do.
+"""
+
+
+class IsthmusError(Exception):
+    """Parent of all errors of isthmus."""
+
+
+class CorruptStreamError(IsthmusError):
+    """Bytes that are not a whole, valid isthmus stream: truncated, damaged, of another kind, or over a limit."""
+
+
+class UnknownCodecError(IsthmusError):
+    """A codec name or codec id that this version does not know."""
+
+
+class WeightsMismatchError(IsthmusError):
+    """A stream made with entropy tables or synthesis weights that are not the ones at hand."""
+
+
+class MissingExtraError(IsthmusError):
+    """A feature needs a package of an optional extra that is not installed."""
+
+
+class UnreadableFileError(IsthmusError):
+    """A media file that is not there, not of its kind, damaged, or of a sample format that would lose data."""
+
+
+class UnwritableFileError(IsthmusError):
+    """A file that cannot be made: missing folder, no permission, no space left. Nothing is left behind."""

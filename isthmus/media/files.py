@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Output files that are whole or absent: written beside their target, then renamed onto it."""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from isthmus.errors import UnwritableFileError
+
+
+def _explain(path: Path, error: OSError) -> UnwritableFileError:
+    folder = path.parent
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason = f"no space left in {folder}; nothing was written: free some space or choose another folder"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        reason = f"no permission to write in {folder}: choose another folder"
+    else:
+        reason = f"cannot be written: {error.strerror or error}"
+    return UnwritableFileError(f"{path}: {reason}")
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary file, open for writing and seeking, that becomes `path` when the block ends without an error.
+
+    After any error inside the block nothing new is left in the folder, and an older file at `path` is as it was.
+    A symbolic link is followed; a device or pipe (`/dev/null`) is written to in place.
+
+    Raises `UnwritableFileError` where the system refuses: missing folder, folder as target, permissions, full disk.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise UnwritableFileError(f"{path}: is a folder, not a file: give a file name inside it")
+    if not target.parent.is_dir():
+        raise UnwritableFileError(f"{path}: the folder {target.parent} does not exist: create it first")
+    if target.exists() and not target.is_file():  # renaming onto a device would replace the device itself
+        with _system_errors(target), open(target, "wb") as device:
+            yield device
+        return
+    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.part")
+    with _system_errors(target):
+        try:
+            # Mode "x" refuses to share a name, and gives the file the permissions of the user's umask.
+            with open(temporary, "xb") as file:
+                yield file
+            os.replace(temporary, target)
+        except BaseException:  # KeyboardInterrupt too
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _system_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _explain(path, error) from error
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make the folder `path` unless it is there; its parent must be. Raises `UnwritableFileError`."""
+    folder = Path(path)
+    if not folder.parent.is_dir():
+        raise UnwritableFileError(f"{path}: the folder {folder.parent} does not exist: create it first")
+    with _system_errors(folder):
+        folder.mkdir(exist_ok=True)
+
+
+def atomic_write(path: str | os.PathLike[str], data: bytes | bytearray | memoryview) -> None:
+    """Write `data` to `path`, all of it or nothing. Raises as `atomic_file` does."""
+    with atomic_file(path) as file:
+        file.write(data)

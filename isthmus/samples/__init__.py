@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small real samples that ship, for first tries and tests; sources and licences in README.md beside them."""
+
+from pathlib import Path
+
+ASTRONAUT = Path(__file__).parent / "astronaut.png"

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a track carries: varints, signal specs and the track header, as frozen dataclasses and as bytes.
+
+The bytes are those of docs/format.md, "Track header". Constructors raise `ValueError` or `TypeError` for values outside
+the format's limits; `unpack` raises `CorruptStreamError` for the same values met in a stream.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from operator import index
+from typing import Any, TypeVar
+
+from isthmus.errors import CorruptStreamError
+
+BytesLike = bytes | bytearray | memoryview
+T = TypeVar("T")
+
+VARINT_LIMIT = 2**63 - 1  # nine bytes of seven bits
+HEADER_LIMIT = 2**16  # bytes of a whole track header, options included
+SIDE_LIMIT = 2**20
+AREA_LIMIT = 2**30
+COUNT_LIMIT = 2**48  # samples or frames
+RATE_LIMIT = 2**31 - 1
+SAMPLE_RATE_LIMIT = 2**24
+NO_HASH = "00000000"
+LAYOUTS = ("grey", "grey_alpha", "rgb", "rgba")  # codes 1 to 4 and as many channels
+_IMAGE, _AUDIO, _VIDEO, _TENSORS = 1, 2, 3, 4
+_CODEC_ID = re.compile(r"[a-z0-9]+(\.[a-z0-9]+)*")
+_HASH = re.compile(r"[0-9a-f]{8}")
+
+
+def pack_varint(value: int) -> bytes:
+    """LEB128 of `value`, 0 to 2**63 - 1: one to nine bytes. Raises `ValueError` outside that range."""
+    value = index(value)
+    if not 0 <= value <= VARINT_LIMIT:
+        raise ValueError(f"pack_varint: {value} is outside 0 to {VARINT_LIMIT}")
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def unpack_varint(data: BytesLike, offset: int = 0, limit: int = VARINT_LIMIT) -> tuple[int, int]:
+    """The varint at `data[offset:]` and the offset behind it.
+
+    Raises `CorruptStreamError` when it is cut, longer than nine bytes, not minimal, or greater than `limit`.
+    """
+    value = 0
+    for position in range(offset, min(len(data), offset + 9)):
+        byte = data[position]
+        value |= (byte & 0x7F) << 7 * (position - offset)
+        if byte < 0x80:
+            if byte == 0 and position > offset:
+                raise CorruptStreamError(f"varint at byte {offset} has needless trailing zeros: not minimal")
+            if value > limit:
+                raise CorruptStreamError(f"varint at byte {offset} is {value}, the limit is {limit}")
+            return value, position + 1
+    if len(data) >= offset + 9:
+        raise CorruptStreamError(f"varint at byte {offset} is longer than 9 bytes")
+    raise CorruptStreamError(f"varint at byte {offset} is cut: the data end at byte {len(data)}")
+
+
+def _bound(owner: object, name: str, low: int, high: int) -> None:
+    """Store the field as an int (numpy integers too, no floats), refusing values outside `low` to `high`."""
+    value = index(getattr(owner, name))
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}, must be {low} to {high}")
+    object.__setattr__(owner, name, value)
+
+
+def _bound_count(owner: object, name: str) -> None:
+    if getattr(owner, name) is not None:
+        _bound(owner, name, 0, COUNT_LIMIT)
+
+
+def _check_picture(picture: "ImageSignal | VideoSignal") -> None:
+    _bound(picture, "height", 1, SIDE_LIMIT)
+    _bound(picture, "width", 1, SIDE_LIMIT)
+    _bound(picture, "bit_depth", 1, 16)
+    if picture.height * picture.width > AREA_LIMIT:
+        raise ValueError(f"{picture.height}x{picture.width} pixels are more than {AREA_LIMIT}")
+    if picture.layout not in LAYOUTS:
+        raise ValueError(f"layout is {picture.layout!r}, must be one of {', '.join(LAYOUTS)}")
+
+
+def _pack_picture(picture: "ImageSignal | VideoSignal") -> bytes:
+    form = (picture.bit_depth - 1) << 4 | LAYOUTS.index(picture.layout) + 1
+    return bytes([form]) + pack_varint(picture.height) + pack_varint(picture.width)
+
+
+def _pack_count(count: int | None) -> bytes:
+    return pack_varint(0 if count is None else count + 1)
+
+
+@dataclass(frozen=True)
+class ImageSignal:
+    """One picture: `height` and `width` in pixels before padding, `layout` of `LAYOUTS`, `bit_depth` 1 to 16."""
+
+    height: int
+    width: int
+    layout: str = "rgb"
+    bit_depth: int = 8
+
+    def __post_init__(self) -> None:
+        _check_picture(self)
+
+    @property
+    def channels(self) -> int:
+        return LAYOUTS.index(self.layout) + 1
+
+    def pack(self) -> bytes:
+        return bytes([_IMAGE]) + _pack_picture(self)
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "image", **asdict(self)}
+
+
+@dataclass(frozen=True)
+class AudioSignal:
+    """Sound: `sample_rate` in Hz, `channels` 1 to 255, `samples` per channel (`None`: not known when writing began)."""
+
+    sample_rate: int
+    channels: int
+    samples: int | None = None
+
+    def __post_init__(self) -> None:
+        _bound(self, "sample_rate", 1, SAMPLE_RATE_LIMIT)
+        _bound(self, "channels", 1, 255)
+        _bound_count(self, "samples")
+
+    def pack(self) -> bytes:
+        return bytes([_AUDIO]) + pack_varint(self.sample_rate) + bytes([self.channels]) + _pack_count(self.samples)
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "audio", **asdict(self)}
+
+
+@dataclass(frozen=True)
+class VideoSignal:
+    """Pictures in time: as `ImageSignal`, `frame_rate` per second, `frames` (`None`: not known when writing began)."""
+
+    height: int
+    width: int
+    layout: str = "rgb"
+    bit_depth: int = 8
+    frame_rate: Fraction = Fraction(30)
+    frames: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_picture(self)
+        if not isinstance(self.frame_rate, (Fraction, int)):
+            raise TypeError(f"frame_rate is a {type(self.frame_rate).__name__}, must be a Fraction or an int")
+        object.__setattr__(self, "frame_rate", Fraction(self.frame_rate))
+        if not (1 <= self.frame_rate.numerator <= RATE_LIMIT and self.frame_rate.denominator <= RATE_LIMIT):
+            raise ValueError(f"frame_rate is {self.frame_rate}, both terms must be 1 to {RATE_LIMIT}")
+        _bound_count(self, "frames")
+
+    @property
+    def channels(self) -> int:
+        return LAYOUTS.index(self.layout) + 1
+
+    def pack(self) -> bytes:
+        rate = pack_varint(self.frame_rate.numerator) + pack_varint(self.frame_rate.denominator)
+        return bytes([_VIDEO]) + _pack_picture(self) + rate + _pack_count(self.frames)
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "video", **asdict(self), "frame_rate": str(self.frame_rate)}
+
+
+@dataclass(frozen=True)
+class TensorSignal:
+    """A set of named tensors; names, shapes and dtypes are the codec's."""
+
+    def pack(self) -> bytes:
+        return bytes([_TENSORS])
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "tensors"}
+
+
+Signal = ImageSignal | AudioSignal | VideoSignal | TensorSignal
+
+
+def _take(data: BytesLike, offset: int, count: int, what: str) -> bytes:
+    if len(data) - offset < count:
+        raise CorruptStreamError(f"track header of {len(data)} bytes ends inside its {what} at byte {offset}")
+    return bytes(data[offset : offset + count])
+
+
+def _checked(make: Callable[[], T]) -> T:
+    """The value, its constructor's refusal turned into the error of a bad stream: one place holds each limit."""
+    try:
+        return make()
+    except ValueError as refusal:
+        raise CorruptStreamError(f"track header: {refusal}") from None
+
+
+def unpack_signal(data: BytesLike, offset: int = 0) -> tuple[Signal, int]:
+    """The signal spec at `data[offset:]` and the offset behind it. Raises `CorruptStreamError`."""
+    kind = _take(data, offset, 1, "signal kind")[0]
+    offset += 1
+    if kind == _TENSORS:
+        return TensorSignal(), offset
+    if kind == _AUDIO:
+        rate, offset = unpack_varint(data, offset)
+        channels = _take(data, offset, 1, "channels")[0]
+        count, offset = unpack_varint(data, offset + 1)
+        samples = count - 1 if count else None
+        return _checked(lambda: AudioSignal(rate, channels, samples)), offset
+    if kind not in (_IMAGE, _VIDEO):
+        raise CorruptStreamError(f"track header: signal kind {kind} is not known (1 to 4 are)")
+    form = _take(data, offset, 1, "picture format")[0]
+    height, offset = unpack_varint(data, offset + 1)
+    width, offset = unpack_varint(data, offset)
+    if not 1 <= form & 15 <= len(LAYOUTS):
+        raise CorruptStreamError(f"track header: channel layout {form & 15} is not known (1 to {len(LAYOUTS)} are)")
+    layout, depth = LAYOUTS[(form & 15) - 1], (form >> 4) + 1
+    if kind == _IMAGE:
+        return _checked(lambda: ImageSignal(height, width, layout, depth)), offset
+    numerator, offset = unpack_varint(data, offset)
+    denominator, offset = unpack_varint(data, offset)
+    count, offset = unpack_varint(data, offset)
+    frames = count - 1 if count else None
+    if denominator == 0 or Fraction(numerator, denominator).denominator != denominator:
+        raise CorruptStreamError(f"track header: frame rate {numerator}/{denominator} is not in lowest terms")
+    rate_ = Fraction(numerator, denominator)
+    return _checked(lambda: VideoSignal(height, width, layout, depth, rate_, frames)), offset
+
+
+@dataclass(frozen=True)
+class TrackHeader:
+    """The opening of a track: which codec, tables and weights it needs, what signal it holds.
+
+    `codec_id`: 1 to 32 characters such as `walloc.1`. `tables_hash`, `weights_hash`: 8 lower-case hexadecimal digits,
+    `NO_HASH` for none. `options`: bytes that the codec defines; the packed header is at most `HEADER_LIMIT` bytes.
+    """
+
+    codec_id: str
+    tables_hash: str
+    weights_hash: str
+    signal: Signal
+    options: bytes = b""
+
+    def __post_init__(self) -> None:
+        if not (_CODEC_ID.fullmatch(self.codec_id) and len(self.codec_id) <= 32):
+            raise ValueError(f"codec_id is {self.codec_id!r}, must be 1 to 32 of a-z and 0-9 in parts joined by dots")
+        for name in ("tables_hash", "weights_hash"):
+            if not _HASH.fullmatch(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, must be 8 lower-case hexadecimal digits")
+        if not isinstance(self.signal, (ImageSignal, AudioSignal, VideoSignal, TensorSignal)):
+            raise TypeError(f"signal is a {type(self.signal).__name__}, must be one of the signal classes")
+        if not isinstance(self.options, bytes):
+            raise TypeError(f"options are {type(self.options).__name__}, must be bytes")
+        if len(self.pack()) > HEADER_LIMIT:
+            raise ValueError(f"{len(self.options)} bytes of options make the header longer than {HEADER_LIMIT} bytes")
+
+    def pack(self) -> bytes:
+        name, hashes = self.codec_id.encode("ascii"), bytes.fromhex(self.tables_hash + self.weights_hash)
+        return bytes([len(name)]) + name + hashes + self.signal.pack() + self.options
+
+    @classmethod
+    def unpack(cls, payload: BytesLike) -> "TrackHeader":
+        """The header in the payload of an `H` chunk. Raises `CorruptStreamError`."""
+        length = _take(payload, 0, 1, "codec id length")[0]
+        name = _take(payload, 1, length, "codec id")
+        hashes = _take(payload, 1 + length, 8, "hashes").hex()
+        signal, offset = unpack_signal(payload, 9 + length)
+        codec_id, options = name.decode("latin-1"), bytes(payload[offset:])
+        return _checked(lambda: cls(codec_id, hashes[:8], hashes[8:], signal, options))
+
+    def describe(self) -> dict[str, Any]:
+        """The header as a dict of JSON values; a hash of zeros becomes `None`, options become hexadecimal."""
+        return {
+            "codec_id": self.codec_id,
+            "tables_hash": None if self.tables_hash == NO_HASH else self.tables_hash,
+            "weights_hash": None if self.weights_hash == NO_HASH else self.weights_hash,
+            "signal": self.signal.describe(),
+            "options": self.options.hex(),
+        }

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training recipes of the codecs that ship, by codec name."""
+
+from isthmus.models.walloc import WallocConfig
+from isthmus.training.codec import TrainingConfig
+
+RECIPES = {
+    # 16 times fewer numbers than the picture has samples; saturates at about 0.8 bits per pixel.
+    "walloc-image-f8c12": TrainingConfig(
+        model=WallocConfig(latent_channels=12), lambda_low=0.0008, lambda_high=0.08, steps=50_000, batch=96
+    ),
+    # 4 times fewer; 0.2 to 1.9 bits per pixel on photographs.
+    "walloc-image-f8c48": TrainingConfig(
+        model=WallocConfig(latent_channels=48), lambda_low=0.0008, lambda_high=0.2, steps=50_000, batch=96
+    ),
+}
