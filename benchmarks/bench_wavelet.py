@@ -4,52 +4,56 @@
     python benchmarks/bench_wavelet.py [--repeats 60] [--height 512 --width 768] [--output FILE.json]
 
 Array to array, 8-bit RGB noise, compilation excluded, minimum and median of the repeats. MPix/s are million pixels (of
-three samples) a second at the median, all threads together. walloc is measured in the same process, on float32 of the
-same image, if it and pytorch_wavelets can be imported.
+three samples) a second at the median, all threads together. walloc's packet transform is measured in the same process,
+on float32 of the same image, if it can be imported; "times" is its time over that of ours on as many threads:
+
+    pip install --no-deps --target peers walloc pytorch_wavelets "setuptools<81"
+    PYTHONPATH=peers python benchmarks/bench_wavelet.py
+
+(setuptools for `pkg_resources`, which pytorch_wavelets imports.)
 """
 
 import argparse
-import json
-import platform
-import statistics
-import subprocess
-import time
+import importlib
+import sys
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import llvmlite.binding
-import numba
 import numpy as np
+from measurement import RESULTS, facts, measure, write_json
 
 from isthmus.kernels.image_transform import analyze_bands, analyze_quantized, synthesize_image, synthesize_linear
 from isthmus.kernels.numba_wavelet import analyze_packet, synthesize_packet
 
-HERE = Path(__file__).resolve().parent
+GOAL = 10.0  # times walloc's speed, one thread
+PEER = "walloc wavelet_analysis"
+AGAINST_PEER = ("bands from uint8", "wavelet, float32 to bands")  # the same result as the peer's
 
 
-def measure(function: Callable[[], object], repeats: int, pixels: int) -> dict[str, float]:
-    """Minimum and median seconds of `function`, called twice before."""
-    for _ in range(2):
-        function()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    median = statistics.median(seconds)
-    return {
-        "min_ms": round(min(seconds) * 1e3, 3),
-        "median_ms": round(median * 1e3, 3),
-        "mpix_per_s": round(pixels / median / 1e6, 1),
-    }
+def stand_in(name: str, **contents: Any) -> None:
+    """An empty module in place of one that walloc imports and its wavelet transform does not use, where missing."""
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        module = ModuleType(name)
+        module.__dict__.update(contents)
+        parent, _, child = name.rpartition(".")
+        if parent:
+            stand_in(parent)
+            setattr(sys.modules[parent], child, module)
+        sys.modules[name] = module
 
 
 def walloc_analysis(image: np.ndarray, threads: int) -> Callable[[], object] | None:
     """walloc's packet transform of `image` on `threads` torch threads, or None where it is not installed."""
+    import torch
+
+    nothing = SimpleNamespace(Decoder=lambda **_: torch.nn.Identity())
+    stand_in("diffusers.models.autoencoders", autoencoder_kl=nothing)  # the decoder's network: not run here
+    stand_in("torchvision.transforms", ToPILImage=object, PILToTensor=object)
     try:
-        import torch
         from walloc.walloc import Codec2D
     except ImportError as error:
         print(f"walloc: not installed ({error})")
@@ -94,27 +98,19 @@ def cases(image: np.ndarray, threads: int) -> dict[str, Callable[[], object]]:
         table[f"synthesize_linear, c{outputs}"] = synthesize
     peer = walloc_analysis(image, threads)
     if peer is not None:
-        table["walloc wavelet_analysis"] = peer
+        table[PEER] = peer
     return table
 
 
-def machine() -> dict[str, str]:
-    """Where the figures come from: processor, versions, commit."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        processor = platform.processor()
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False)
+def times_peer(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """How many times the peer's speed ours is, by case and threads, at the medians and the minima; empty without it."""
+    found = {(row["case"], row["threads"]): row for row in rows}
     return {
-        "processor": processor,
-        "llvm_target": llvmlite.binding.get_host_cpu_name(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "numba": numba.__version__,
-        "commit": git.stdout.strip() if git.returncode == 0 else "none",
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        f"{case}, {threads} thread{'s' * (threads > 1)}": {
+            key.removesuffix("_ms"): round(found[PEER, threads][key] / row[key], 1) for key in ("median_ms", "min_ms")
+        }
+        for (case, threads), row in found.items()
+        if case in AGAINST_PEER and (PEER, threads) in found
     }
 
 
@@ -124,7 +120,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--height", type=int, default=512)
     parser.add_argument("--width", type=int, default=768)
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "wavelet.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "wavelet.json")
     options = parser.parse_args()
     image = np.random.default_rng(0).integers(0, 256, (3, options.height, options.width), dtype=np.uint8)
     rows = []
@@ -134,10 +130,11 @@ def main() -> None:
             rows.append(row)
             figures = f"min {row['min_ms']:8.2f} ms  median {row['median_ms']:8.2f} ms  {row['mpix_per_s']:7.1f} MPix/s"
             print(f"{name:36s} {threads} thread{'s' * (threads > 1):1s}  {figures}")
-    report = {"image": [3, options.height, options.width], "repeats": options.repeats, **machine(), "rows": rows}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"wrote {options.output}")
+    times = times_peer(rows)
+    for case, ratio in times.items():
+        print(f"{case}: {ratio['median']} times walloc's speed (of minima {ratio['min']}; goal {GOAL:g})")
+    report = {"image": [3, options.height, options.width], "repeats": options.repeats, **facts()}
+    write_json(options.output, report | {"times_walloc": times, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 from isthmus import errors
 from isthmus.bitstream import read_header
 from isthmus.codecs.base import Codec, Latent
-from isthmus.codecs.registry import codec_for, list_codecs, load
+from isthmus.codecs.registry import codec_for, describe, list_codecs, load
 
 __version__ = "0.1.0"
 __all__ = ["Codec", "Latent", "decode", "encode", "errors", "inspect", "list_codecs", "load", "unpack"]
@@ -52,5 +52,9 @@ def decode(data: bytes, *, device: str = "cpu", **options: Any) -> Any:
 
 
 def inspect(data: bytes) -> dict[str, Any]:
-    """What the header of a stream says, as a dict for JSON; nothing is decoded."""
-    return read_header(data).describe()
+    """What the header of a stream says, as a dict for JSON; nothing is decoded.
+
+    Keys: `codec` (a name for `load`, None for weights that do not ship), `codec_id`, `tables_hash`, `weights_hash`,
+    `signal` (kind, height, width, layout, bit depth), `options` (hexadecimal) and what they mean, such as `quality`.
+    """
+    return describe(read_header(data))

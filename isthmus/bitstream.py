@@ -286,7 +286,7 @@ class ChunkReader(Iterator[Chunk]):
                 chunk = self._follow(chunk)
             self._over = False
             self.offset = self._source.position
-            self.finished = chunk.type == "E" or self.finished and chunk.type == "I"
+            self.finished = chunk.type == "E" or (self.finished and chunk.type == "I")
             if chunk.type in PAYLOAD_LIMITS:
                 return chunk
         raise StopIteration
@@ -532,7 +532,7 @@ class StreamWriter(AbstractContextManager["StreamWriter"]):
         self._ended = True
 
     def index(self) -> bool:
-        """Write an index of all before it, unless it would be over the format's limit; returns whether it was written."""
+        """Write an index of all before it, unless it would be over the limit; returns whether it was written."""
         body = pack_varint(self._entry_count) + self._entries
         length = len(body) + 4
         if length > INDEX_LIMIT:

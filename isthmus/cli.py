@@ -157,13 +157,26 @@ def main() -> None:
         sys.argv = [sys.argv[0], *(a for a in sys.argv[1:] if a != "--debug")]
     warnings.formatwarning = _one_line
     try:
-        app()
-    except (IsthmusError, ValueError, TypeError, OSError, MemoryError) as error:
+        status = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        raise SystemExit(_complain("stopped", 130)) from None
+    except Exception as error:
+        usage = isinstance(error, typer.BadParameter.__bases__)  # UsageError, wherever this typer keeps it
+        if usage and type(error).__name__ == "NoArgsIsHelpError":
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None
         if debug:
             raise
-        text = " ".join(str(error).split()) or type(error).__name__
-        print(f"isthmus: {text}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("isthmus: stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+        text = error.format_message() + " (see --help)" if usage else str(error)  # type: ignore[attr-defined]
+        if usage or isinstance(error, (IsthmusError, ValueError, TypeError, OSError, MemoryError)):
+            raise SystemExit(_complain(text or type(error).__name__, 2)) from None
+        name = type(error).__name__
+        raise SystemExit(_complain(f"unexpected {name}: {text}; run again with --debug and report it", 1)) from None
+    if status == 130:
+        raise SystemExit(_complain("stopped", 130))
+    raise SystemExit(status or 0)
+
+
+def _complain(text: str, status: int) -> int:
+    print(f"isthmus: {' '.join(text.split())}", file=sys.stderr)
+    return status

@@ -221,7 +221,7 @@ def test_a_pipe_gets_the_same_bytes():
 @pytest.mark.parametrize("make", [bytes, io.BytesIO, Pipe])
 def test_cut_at_every_byte(make):
     data = sample()
-    ends = [len(PROLOGUE), *(c.offset for c in read_chunks(data))][1:] + [len(data)]
+    ends = [*[len(PROLOGUE), *(c.offset for c in read_chunks(data))][1:], len(data)]
     chunks = list(read_chunks(data))
     for size in range(len(PROLOGUE), len(data)):
         reader = read_chunks(make(data[:size]), allow_truncated=True)

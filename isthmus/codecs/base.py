@@ -73,6 +73,11 @@ class Codec(ABC):
     name: str
     codec_id: str
 
+    @classmethod
+    def describe_options(cls, options: bytes) -> dict[str, Any]:
+        """What the option bytes of a header mean, as JSON values."""
+        return {}
+
     @abstractmethod
     def analyze(self, samples: Any, **options: Any) -> Latent:
         """Samples to latent: the analysis transform and the quantizer, where the loss is."""

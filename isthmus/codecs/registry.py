@@ -11,6 +11,9 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from isthmus.codecs.base import Codec
 from isthmus.codecs.walloc import CODEC_ID, WallocImageCodec
@@ -54,9 +57,10 @@ def list_codecs() -> list[str]:
 def load(name: str, device: str = "cpu") -> Codec:
     """A codec by name (`isthmus.list_codecs()`) or by the path of a weights file; the same object when asked twice.
 
-    Raises UnknownCodecError for other names, UnreadableFileError and CorruptStreamError for a bad file.
+    Raises UnknownCodecError for other names, UnreadableFileError and CorruptStreamError for a bad file, ValueError for
+    a device that is not there.
     """
-    name = str(name)
+    name, device = str(name), check_device(device)
     path = Path(name)
     found = [p for p in pretrained() if name in (p.name, f"{p.name}.r{p.revision}")]
     if found:
@@ -76,6 +80,28 @@ def load(name: str, device: str = "cpu") -> Codec:
         if found:  # a file may be overwritten by the next training
             _loaded[name, device] = codec
         return codec
+
+
+def check_device(device: str) -> str:
+    """The device in torch's spelling. Raises ValueError when torch does not know or does not find it."""
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"load: device {device!r}: expected cpu, cuda or cuda:N") from error
+    if found.type not in ("cpu", "cuda"):
+        raise ValueError(f"load: device {device!r}: expected cpu, cuda or cuda:N")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"load: device {device!r}: torch finds {torch.cuda.device_count()} CUDA devices; use cpu")
+    return str(found)
+
+
+def describe(header: TrackHeader) -> dict[str, Any]:
+    """A stream's header as JSON values, with the name of the codec that made it (None: not one that ships)."""
+    hashes = (header.codec_id, header.tables_hash, header.weights_hash)
+    made_by = [p for p in pretrained() if (p.codec_id, p.tables_hash, p.weights_hash) == hashes]
+    known = DECODERS.get(header.codec_id)
+    options = known.describe_options(header.options) if known else {}
+    return {"codec": f"{made_by[-1].name}.r{made_by[-1].revision}" if made_by else None, **header.describe(), **options}
 
 
 def codec_for(header: TrackHeader, device: str = "cpu") -> Codec:

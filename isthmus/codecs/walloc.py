@@ -24,6 +24,7 @@ from isthmus.signals import ImageSignal, TrackHeader
 CODEC_ID = "walloc.1"
 MAX_TILE = 1 << 17  # latent positions that the network sees at once: bounds its memory to about 0.6 GB
 TILE_ROWS, TILE_COLUMNS = 128, 512  # latent positions of a tile without its halo
+GREY_ROWS = 64  # rows of a grey image made at once
 SMALL_IMAGE = 1 << 16  # pixels below which threads cost more than they save
 
 
@@ -39,6 +40,8 @@ class WallocImageCodec(Codec):
     def __init__(self, name: str, model: Walloc, entropy: FactorizedModel, weights_hash: str, device: str) -> None:
         if entropy.expected.shape[1] != model.config.latent_channels:
             raise CorruptStreamError(f"{name}: tables for {entropy.expected.shape[1]} channels do not fit the model")
+        if model.config.signal_channels != 3:
+            raise CorruptStreamError(f"{name}: a model of {model.config.signal_channels} channels, images need 3")
         self.name = name
         self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.entropy = entropy
@@ -54,6 +57,10 @@ class WallocImageCodec(Codec):
         from isthmus.codecs.registry import load  # workers of a data loader load by name; weights do not travel
 
         return load, (self.name, str(self.device))
+
+    @classmethod
+    def describe_options(cls, options: bytes) -> dict[str, Any]:
+        return {"quality": options[0]} if len(options) == 1 else {}
 
     @cached_property
     def _linear(self) -> tuple[NDArray[np.float32], ...]:
@@ -102,8 +109,10 @@ class WallocImageCodec(Codec):
         self._check_tables(header)
         y = latent.planes["y"]
         shape = self._latent_shape(header)
-        if tuple(y.shape) != shape or y.dtype.is_floating_point:
+        if tuple(y.shape) != shape or y.dtype.is_floating_point or y.dtype.is_complex:
             raise ValueError(f"pack: plane y is {y.dtype} {tuple(y.shape)}, expected integers {shape}")
+        if y.dtype != torch.int16 and (int(y.min()) < -(1 << 15) or int(y.max()) >= 1 << 15):
+            raise ValueError(f"pack: plane y holds {int(y.min())} to {int(y.max())}, expected values that fit int16")
         planes = np.ascontiguousarray(y.cpu().to(torch.int16).numpy())
         return pack_single(header, self.entropy.encode(planes, header.options[0], latent.spec.choices))
 
@@ -172,34 +181,45 @@ class WallocImageCodec(Codec):
         else:
             image = self._synthesize_network(latent, size, levels, threads)
         if signal.layout == "grey":
-            image = ((image.astype(np.uint16).sum(axis=0, keepdims=True) * 2 + 3) // 6).astype(np.uint8)
+            image = _mean_of_channels(image)
         return from_array(image, output)
 
     def _synthesize_network(
         self, latent: Latent, size: tuple[int, int], levels: int, threads: int
     ) -> NDArray[np.uint8]:
-        rows, columns = latent.planes["y"].shape[1:]
-        y = self.dequantize(latent)["y"]
-        level = self._level(latent.spec.header.options[0]).to(self.device)
+        y = latent.planes["y"]
+        rows, columns = y.shape[1:]
+        quality = latent.spec.header.options[0]
         if rows * columns <= MAX_TILE:
-            return transform.synthesize_image(self._bands(y, level), *size, levels, threads=threads)
+            return transform.synthesize_image(self._bands(y, quality), *size, levels, threads=threads)
         reach = ResidualNetwork.reach(self.model.config)
 
         def strip(first: int, last: int) -> NDArray[np.float32]:
             """Bands of latent rows first..last; tiles are fixed, so the result does not depend on threads."""
             top = max(0, first - reach)
-            parts = []
+            bands = np.empty((self.model.config.bands, last - first, columns), np.float32)
             for left in range(0, columns, TILE_COLUMNS):
                 right = min(columns, left + TILE_COLUMNS)
                 begin = max(0, left - reach)
-                tile = self._bands(y[:, top : last + reach, begin : right + reach], level)
-                parts.append(tile[:, first - top : last - top, left - begin : right - begin])
-            return np.ascontiguousarray(np.concatenate(parts, axis=2))
+                tile = self._bands(y[:, top : last + reach, begin : right + reach], quality)
+                bands[:, :, left:right] = tile[:, first - top : last - top, left - begin : right - begin]
+            return bands
 
         return transform.synthesize_image(strip, *size, levels, threads=1, strip_rows=TILE_ROWS)
 
-    def _bands(self, y: Tensor, level: Tensor) -> NDArray[np.float32]:
-        """Network synthesis of dequantized latents [c, h, w] to bands [n, h, w]."""
+    def _bands(self, y: Tensor, quality: int) -> NDArray[np.float32]:
+        """Network synthesis of latents [c, h, w], integers, to bands [n, h, w]; floats live for a tile only."""
+        step = torch.from_numpy(self._scale(self.model.log_step, quality))[:, None, None].to(self.device)
+        level = self._level(quality).to(self.device)
         with torch.inference_mode(), self._lock:
-            x = y[None].to(self.device).contiguous(memory_format=torch.channels_last)
+            x = (y.to(self.device).float() * step)[None].contiguous(memory_format=torch.channels_last)
             return self.model.synthesize(x, level)[0].cpu().contiguous().numpy()
+
+
+def _mean_of_channels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [3, H, W] to the rounded mean [1, H, W], some rows at a time: the sums take four times the memory."""
+    grey = np.empty((1, *image.shape[1:]), np.uint8)
+    for top in range(0, image.shape[1], GREY_ROWS):
+        total = image[:, top : top + GREY_ROWS].sum(axis=0, dtype=np.uint16)
+        grey[0, top : top + GREY_ROWS] = (total * np.uint16(2) + np.uint16(3)) // np.uint16(6)
+    return grey

@@ -61,16 +61,27 @@ def load_weights(path: Path, name: str, device: str) -> WallocImageCodec:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise CorruptStreamError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
-    model = Walloc(_config(path, metadata))
+    except OSError as error:
+        raise UnreadableFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with torch.device("meta"):  # memory is taken by the tensors of the file alone, not by what it claims
+        model = Walloc(_config(path, metadata))
     state = {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}
+    if not all(v.dtype == torch.float32 and v.isfinite().all() for v in state.values()):
+        raise CorruptStreamError(f"{path}: the model's tensors must be finite float32; fetch the file again")
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise CorruptStreamError(f"{path}: the tensors do not fit the configuration: {error}") from error
-    tables = {k[7:]: v.numpy() for k, v in tensors.items() if k.startswith("tables.")}
+    tables = {k[7:]: v for k, v in tensors.items() if k.startswith("tables.")}
     if "expected" not in tables:
         raise CorruptStreamError(f"{path}: no entropy tables in this file; was the training finished?")
-    entropy = FactorizedModel(TableFamily.from_arrays(tables), tables["expected"])
+    if any(v.dtype.is_floating_point or v.dtype.is_complex for v in tables.values()):
+        raise CorruptStreamError(f"{path}: entropy tables must be integers; fetch the file again")
+    arrays = {k: v.numpy() for k, v in tables.items()}
+    try:
+        entropy = FactorizedModel(TableFamily.from_arrays(arrays), arrays["expected"])
+    except TypeError as error:  # an array without axes
+        raise CorruptStreamError(f"{path}: entropy tables of wrong shapes: {error}") from error
     return WallocImageCodec(name, model, entropy, hash_tensors(state), device)
 
 
@@ -86,6 +97,8 @@ def _config(path: Path, metadata: Mapping[str, str]) -> WallocConfig:
             least = 0 if key == "blocks" else 2 if key == "gain_levels" else 1
             if type(value) is not int or not least <= value <= LIMITS[key]:
                 raise ValueError(f"{key} = {value!r}")
-    except (KeyError, TypeError, ValueError) as error:
+        if values["kernel"] % 2 == 0:
+            raise ValueError(f"kernel = {values['kernel']}, expected an odd number")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CorruptStreamError(f"{path}: not the weights of an isthmus codec: {error}") from error
     return WallocConfig(**values)

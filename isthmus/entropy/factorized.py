@@ -18,6 +18,7 @@ from isthmus.entropy.tables import COST_ONE, TableFamily
 from isthmus.errors import CorruptStreamError
 
 QUALITIES = 100
+MAX_REACH = 1 << 12  # latent tables lie within +-4096: a lying weights file cannot make `choose` take all memory
 
 Int16 = NDArray[np.int16]
 
@@ -50,6 +51,8 @@ class FactorizedModel:
             )
         if len(self.family) < 3 or int(self.expected.max()) >= self.scales:
             raise CorruptStreamError("weights file: an expected table lies outside the family; fetch the file again")
+        if self._reach > MAX_REACH:
+            raise CorruptStreamError(f"weights file: a latent table reaches +-{self._reach}, the limit is {MAX_REACH}")
         digest = sha256(bytes.fromhex(self.family.hash) + self.expected.tobytes())
         object.__setattr__(self, "hash", digest.hexdigest()[:8])
 
@@ -111,11 +114,17 @@ class FactorizedModel:
         offsets = decoder.decode(self.scales + 1, channels)
         if (tables < 0).any() or (tables >= self.scales).any() or (np.abs(offsets.astype(np.int64)) > 1 << 15).any():
             raise CorruptStreamError("latent payload: a channel names a table or offset that does not exist")
-        planes = []
-        for table, offset in zip(tables, offsets, strict=True):
+        least = int(self.family.least_costs[tables].sum(dtype=np.int64)) * height * width
+        if least > 16 * COST_ONE * len(payload):  # twice its bits: see RansDecoder
+            raise CorruptStreamError(
+                f"latent payload: {len(payload)} bytes cannot hold {channels} x {height} x {width} latents; the header "
+                "or the payload is damaged, fetch the stream again"
+            )
+        planes = np.empty(shape, np.int16)
+        for plane, table, offset in zip(planes, tables, offsets, strict=True):
             values = decoder.decode(int(table), height * width) + np.int64(offset)
             if values.size and (values.min() < -(1 << 15) or values.max() >= 1 << 15):
                 raise CorruptStreamError("latent payload: a value does not fit 16 bits; fetch the stream again")
-            planes.append(values.astype(np.int16).reshape(height, width))
+            plane[:] = values.reshape(height, width)
         decoder.finish()
-        return np.stack(planes), Choices(decoder.lanes, tuple(tables.tolist()), tuple(offsets.tolist()))
+        return planes, Choices(decoder.lanes, tuple(tables.tolist()), tuple(offsets.tolist()))

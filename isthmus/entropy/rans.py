@@ -2,6 +2,8 @@
 """rANS payloads: integers and table indices to bytes and back (payload `rans.1` of docs/format.md)."""
 
 from collections.abc import Iterable
+from math import prod
+from operator import index as to_int
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,8 +15,10 @@ from isthmus.kernels import numba_rans
 from isthmus.kernels.reference_rans import LOWER
 from isthmus.varint import pack_varint, unpack_varint
 
-MAX_LANES_LOG2 = 5
-BYTES_PER_LANE = 512  # a lane's state costs about 2 bytes more than it carries: 0.4 %
+LANES = (1, 2, 4, 8, 16, 32)
+BYTES_PER_LANE = 512  # a lane's state costs about 3 bytes more than it carries: 0.6 %
+BITS_PER_WORD = 17  # what a word or a state can hold, at most; see RansDecoder
+NO_LIMIT = 1 << 62
 
 Segment: TypeAlias = tuple[Any, Any]
 
@@ -50,54 +54,55 @@ def _indices(values: Any, shape: tuple[int, ...], tables: TableFamily) -> tuple[
 def encode_segments(segments: Iterable[Segment], tables: TableFamily, *, lanes: int | None = None) -> bytes:
     """One payload for several (symbols, table indices) pairs, in order; each as `encode` takes them.
 
-    A segment with a single table index is a run of one table and needs no array of indices.
+    A segment with a single table index is a run of one table and needs no array of indices. The errors are those of
+    `encode`; no symbols at all give an empty payload.
     """
-    parts = []
+    t = tables
+    parts, parts_with_escapes = [], []
+    escaped = 0
     for symbols, indices in segments:
         flat = _symbols(symbols)
-        if flat.size:
-            parts.append((flat, *_indices(indices, np.shape(symbols), tables)))
-    total = sum(len(flat) for flat, _, _ in parts)
-    if total == 0:
+        if flat.size == 0:
+            continue
+        index, step = _indices(indices, np.shape(symbols), t)
+        entries = np.empty(len(flat), t.slots.dtype)
+        count = numba_rans.find_entries(flat, index, step, t.low, t.size, t.starts, entries)
+        parts.append(entries)
+        if count:
+            parts_with_escapes.append((flat, index, step))
+            escaped += count
+    if not parts:
         return b""
-    t = tables
-    cost = escape_bytes = 0
-    for flat, index, step in parts:
-        c, e = numba_rans.measure(flat, index, step, t.low, t.size, t.starts, t.costs)
-        cost, escape_bytes = cost + c, escape_bytes + e
-    if lanes is None:
-        estimate = cost // (8 * COST_ONE) // BYTES_PER_LANE
-        lanes = 1 << min(MAX_LANES_LOG2, max(0, int(estimate).bit_length() - 1))
-    if lanes not in [1 << k for k in range(MAX_LANES_LOG2 + 1)]:
+    lanes = _lanes(parts, t) if lanes is None else lanes
+    if lanes not in LANES:
         raise ValueError(f"rans.encode: {lanes} lanes, expected 1, 2, 4, 8, 16 or 32")
 
-    escapes = np.empty(escape_bytes, np.uint8)
+    escapes = np.empty(escaped * numba_rans.ESCAPE_BYTES, np.uint8)
     position = 0
-    for flat, index, step in parts if escape_bytes else ():
+    for flat, index, step in parts_with_escapes:
         position = numba_rans.write_escapes(flat, index, step, t.low, t.size, escapes, position)
 
+    first = sum(len(entries) for entries in parts)
     states = np.full(lanes, LOWER, np.uint32)
-    words = np.empty(total + 1, np.uint16)  # at most one word a symbol; one more for the store that is not kept
-    at, first = len(words), total
-    for flat, index, step in reversed(parts):
-        first -= len(flat)
-        at = numba_rans.encode(
-            flat,
-            index,
-            step,
-            first,
-            t.low,
-            t.size,
-            t.starts,
-            t.frequencies,
-            t.cumulative,
-            t.precision,
-            states,
-            words,
-            at,
-        )
-    head = bytes([lanes.bit_length() - 1]) + pack_varint(escape_bytes)
-    return b"".join((head, states.astype("<u4").tobytes(), words[at:].astype("<u2").tobytes(), escapes.tobytes()))
+    words = np.empty(first, np.uint16)  # at most one word a symbol
+    at = first
+    for entries in reversed(parts):
+        first -= len(entries)
+        at = numba_rans.encode(entries, first, t.encoder_rows, t.precision, states, words, at)
+    head = bytes([lanes.bit_length() - 1]) + pack_varint(position)
+    body = (states.astype("<u4"), words[at:].astype("<u2"), escapes[:position])
+    return b"".join((head, *(array.tobytes() for array in body)))
+
+
+def _lanes(parts: list[NDArray[Any]], tables: TableFamily) -> int:
+    """The power of two that leaves each lane at least BYTES_PER_LANE of the symbols' cost, escape bytes not counted."""
+    enough = LANES[-1] * BYTES_PER_LANE * 8 * COST_ONE
+    cost = 0
+    for entries in parts:
+        cost += numba_rans.measure(entries, tables.costs, enough - cost)
+        if cost >= enough:
+            return LANES[-1]
+    return 1 << max(0, (cost // (BYTES_PER_LANE * 8 * COST_ONE)).bit_length() - 1)
 
 
 def encode(symbols: Any, table_indices: Any, tables: TableFamily, *, lanes: int | None = None) -> bytes:
@@ -110,7 +115,7 @@ def encode(symbols: Any, table_indices: Any, tables: TableFamily, *, lanes: int 
 
     >>> tables = TableFamily.from_counts([[1, 2, 1]], [-1])
     >>> encode([0, 1, -1, 0, 500], 0, tables).hex(" ")
-    '00 02 00 7f 84 01 00 20 e4 07'
+    '00 02 28 18 02 00 21 90 e4 07'
     """
     return encode_segments([(symbols, table_indices)], tables, lanes=lanes)
 
@@ -118,27 +123,34 @@ def encode(symbols: Any, table_indices: Any, tables: TableFamily, *, lanes: int 
 class RansDecoder:
     """Decodes one payload call by call; the lane states are kept in between (for models with many passes).
 
-    Raises CorruptStreamError for a payload that is not whole, and before any memory is taken for more symbols than the
-    payload can hold.
+    Raises CorruptStreamError for a payload that is not whole. A symbol that the payload cannot hold is refused before
+    memory is taken for it. A symbol of cost c = log2(2**p / f) bits lowers log2 of a lane's state by at least c / 2:
+    the ratio (q 2**p + C + b) / (q f + b), 0 <= b < f, q >= 1, is above (2**p / f + 1) / 2 >= sqrt(2**p / f). A word
+    raises it by at most 17, from x to below (x + 1) 2**16, and the first states are less than 16 above the last.
+
+    >>> tables = TableFamily.from_counts([[1, 2, 1]], [-1])
+    >>> decoder = RansDecoder(encode([0, 1, -1, 0, 500], 0, tables), tables)
+    >>> decoder.decode([0, 0]).tolist(), decoder.decode(0, count=3).tolist(), decoder.lanes
+    ([0, 1], [-1, 0, 500], 1)
+    >>> decoder.finish()
     """
 
     def __init__(self, data: bytes | memoryview, tables: TableFamily) -> None:
         self.tables = tables
         self._first = self._at = self._escape_at = 0
         self._states = np.empty(0, np.uint32)
-        self._words = np.empty(0, np.uint16)
+        self._words = np.zeros(numba_rans.WORD_PADDING, np.uint16)
+        self._word_count = 0
         self._escapes = np.empty(0, np.uint8)
-        view = memoryview(data)
+        view = memoryview(data).cast("B")
         if len(view):
             self._read(view)
-        # One symbol of table t takes at least least_costs[t] / 65536 bits out of the states and words, but for the
-        # rounding of x' = f (x >> p) + ..., which at worst halves it: x >> p is at least 1.
-        self._capacity = 2 * 16 * COST_ONE * (len(self._words) + len(self._states))
+        self._capacity = 2 * BITS_PER_WORD * COST_ONE * (self._word_count + len(self._states))
 
     def _read(self, view: memoryview) -> None:
-        if view[0] > MAX_LANES_LOG2:
-            raise CorruptStreamError(f"rANS payload: lane code {view[0]}, expected 0..{MAX_LANES_LOG2}; fetch it again")
-        lanes = 1 << view[0]
+        if view[0] >= len(LANES):
+            raise CorruptStreamError(f"rANS payload: lane code {view[0]}, expected 0..{len(LANES) - 1}; fetch it again")
+        lanes = LANES[view[0]]
         escape_bytes, begin = unpack_varint(view, 1)
         middle = begin + 4 * lanes
         end = len(view) - escape_bytes
@@ -150,7 +162,9 @@ class RansDecoder:
         self._states = np.frombuffer(view[begin:middle], "<u4").astype(np.uint32)
         if (self._states < LOWER).any() or (self._states >= LOWER << 16).any():
             raise CorruptStreamError("rANS payload: a lane state is outside [2^15, 2^31); fetch it again")
-        self._words = np.frombuffer(view[middle:end], "<u2").astype(np.uint16, copy=False)
+        self._word_count = (end - middle) // 2
+        self._words = np.zeros(self._word_count + numba_rans.WORD_PADDING, np.uint16)
+        self._words[: self._word_count] = np.frombuffer(view[middle:end], "<u2")
         self._escapes = np.frombuffer(view[end:], np.uint8)
 
     @property
@@ -161,38 +175,47 @@ class RansDecoder:
     def decode(self, table_indices: Any, count: int | None = None) -> NDArray[np.int32]:
         """The next symbols: int32 in the shape of `table_indices`, or `count` of them with one table for all.
 
-        Raises ValueError for an index without a table, CorruptStreamError when the payload does not hold so many.
+        Raises ValueError for an index without a table or a negative count, TypeError for other dtypes,
+        CorruptStreamError when the payload does not hold so many; the decoder is of no use after that.
         """
         array = _integers(table_indices, "rans.decode: table indices")
-        shape = array.shape if count is None else (count,)
-        if count is not None and array.ndim:
-            raise ValueError("rans.decode: `count` goes with a single table index")
-        index, step = _indices(table_indices, shape, self.tables)
-        length = int(np.prod(shape, dtype=np.int64))
+        if count is not None and (array.ndim or to_int(count) < 0):
+            raise ValueError("rans.decode: `count` is at least 0 and goes with a single table index")
+        shape = array.shape if count is None else (to_int(count),)
+        length = prod(shape)
         if length == 0:
             return np.empty(shape, np.int32)
-        least = self.tables.least_costs
-        self._capacity -= int(least[index[0]]) * length if step == 0 else int(least[index].sum(dtype=np.int64))
-        if self._capacity < 0:
-            raise CorruptStreamError(
-                f"rANS payload: {length} more symbols were announced than {2 * len(self._words)} bytes of words can "
-                "hold; the header or the payload is damaged, fetch it again"
-            )
+        # Broadcast axes count once, so that no more memory is taken before the check than the caller already holds.
+        compact = array[tuple(slice(None if stride else 1) for stride in array.strides)]
+        index, step = _indices(compact, compact.shape, self.tables)
+        self._reserve(numba_rans.measure(index, self.tables.least_costs, NO_LIMIT) * (length // len(index)), length)
+        if step and len(index) < length:
+            index, step = _indices(array, shape, self.tables)
         out = np.empty(length, np.int32)
         t = self.tables
-        status, self._at, self._escape_at = numba_rans.decode(
-            index, step, self._first, t.low, t.size, t.slots, t.precision,
-            self._states, self._words, self._at, self._escapes, self._escape_at, out,
+        self._at, self._escape_at = numba_rans.decode(
+            index, step, self._first, (t.precision, t.size, t.slots, t.decoder_entries),
+            self._states, self._words, self._escapes, self._at, self._escape_at, out,
         )  # fmt: skip
         self._first += length
-        if status != numba_rans.OK:
-            part = "words" if status == numba_rans.OUT_OF_WORDS else "escapes"
+        if self._at < 0 or self._escape_at < 0:
+            self._capacity = 0
+            part = "words" if self._at < 0 else "escapes"
             raise CorruptStreamError(f"rANS payload: the {part} end early or are invalid; fetch the stream again")
         return out.reshape(shape)
 
+    def _reserve(self, least_cost: int, length: int) -> None:
+        self._capacity -= least_cost
+        if self._capacity < 0:
+            raise CorruptStreamError(
+                f"rANS payload: {length} more symbols were announced than {self._word_count} words can hold; the "
+                "header or the payload is damaged, fetch it again"
+            )
+
     def finish(self) -> None:
         """Checks that everything was used and every lane is back at its start; CorruptStreamError otherwise."""
-        whole = self._at == len(self._words) and self._escape_at == len(self._escapes)
+        whole = self._at == self._word_count and self._escape_at == len(self._escapes)
+        whole = whole and (self._first > 0 or self.lanes == 0)  # no symbols have one spelling, no bytes
         if not whole or (self._states != LOWER).any():
             raise CorruptStreamError(
                 "rANS payload: bytes are left over or the states do not close; the stream is damaged or its tables "
@@ -200,14 +223,18 @@ class RansDecoder:
             )
 
 
-def decode(data: bytes | memoryview, table_indices: Any, tables: TableFamily) -> NDArray[np.int32]:
-    """The inverse of `encode`: int32 in the shape of `table_indices`.
+def decode(
+    data: bytes | memoryview, table_indices: Any, tables: TableFamily, count: int | None = None
+) -> NDArray[np.int32]:
+    """The inverse of `encode`: int32 in the shape of `table_indices`, or `count` symbols of one table.
+
+    Raises what `RansDecoder` raises.
 
     >>> tables = TableFamily.from_counts([[1, 2, 1]], [-1])
-    >>> decode(encode([0, 1, -1, 0, 500], 0, tables), np.zeros(5, int), tables).tolist()
-    [0, 1, -1, 0, 500]
+    >>> decode(encode([[0, 1], [-1, 500]], 0, tables), [[0, 0], [0, 0]], tables).tolist()
+    [[0, 1], [-1, 500]]
     """
     decoder = RansDecoder(data, tables)
-    symbols = decoder.decode(table_indices)
+    symbols = decoder.decode(table_indices, count)
     decoder.finish()
     return symbols

@@ -5,22 +5,27 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus.entropy.quantize_pmf import quantize_pmf
 from isthmus.errors import CorruptStreamError
+from isthmus.kernels import numba_rans
 
 MIN_PRECISION, MAX_PRECISION = 12, 15
 MAX_TABLES = 1024
+MAX_SLOTS = 1 << 22  # tables times 2**precision: the decoder's lookup takes at most 16 MB
+MAX_LOW = 1 << 24
 COST_ONE = 1 << 16  # one bit in the fixed-point costs
 
 Int32 = NDArray[np.int32]
 
 
 def fixed_log2(values: ArrayLike) -> NDArray[np.int64]:
-    """floor(log2(v) * 65536) of integers 1 <= v < 2**31, by repeated squaring: the same on every machine."""
+    """log2(v) * 65536 rounded down (14917 and 29834: one less), 1 <= v < 2**15; the same on every machine."""
     v = np.asarray(values, np.uint64)
     exponent = np.zeros(v.shape, np.int64)
     for shift in (16, 8, 4, 2, 1):
@@ -29,7 +34,7 @@ def fixed_log2(values: ArrayLike) -> NDArray[np.int64]:
         v = np.where(large, v >> np.uint64(shift), v)
     mantissa = np.asarray(values, np.uint64) << (31 - exponent).astype(np.uint64)  # in [2**31, 2**32)
     fraction = np.zeros(v.shape, np.int64)
-    for _ in range(16):
+    for _ in range(16):  # squaring doubles the logarithm: its next bit is whether that reaches 2
         mantissa = (mantissa * mantissa) >> np.uint64(31)
         bit = mantissa >> np.uint64(32)
         fraction = fraction * 2 + bit.astype(np.int64)
@@ -37,16 +42,35 @@ def fixed_log2(values: ArrayLike) -> NDArray[np.int64]:
     return exponent * COST_ONE + fraction
 
 
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array.setflags(write=False)
+    return array
+
+
+def _int32(values: ArrayLike, name: str) -> Int32:
+    """A read-only int32 copy of a one-dimensional integer array; ValueError if it is none or a value does not fit."""
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(f"entropy tables: `{name}` is {array.dtype} {array.shape}, expected integers in one dimension")
+    if array.size and (int(array.min()) < -(2**31) or int(array.max()) >= 2**31):
+        raise ValueError(f"entropy tables: `{name}` does not fit 32 bits")
+    return _frozen(array.astype(np.int32))
+
+
 @dataclass(frozen=True, eq=False)
 class TableFamily:
     """K tables of one precision. Table k codes the integers low[k] .. low[k] + size[k] - 1 and an escape for the rest.
 
     frequencies: int32, table after table, size[k] + 1 entries each, the escape last; every entry is at least 1 and
-    each table sums to 2**precision. So every int32 can be coded and none costs zero bits.
+    each table sums to 2**precision. So every int32 can be coded and none costs zero bits. An index into `frequencies`
+    is called an entry.
+
+    Limits: precision 12..15, 1..1024 tables and at most 2**22 slots (tables times 2**precision) in all, size at least
+    1, |low| <= 2**24. Raises ValueError for anything else.
 
     >>> tables = TableFamily.from_counts([[1, 6, 1]], [-1], precision=12)
     >>> tables.frequencies.tolist(), tables.hash
-    ([512, 3071, 512, 1], '28463327')
+    ([512, 3071, 512, 1], 'e54a4bef')
     """
 
     precision: int
@@ -55,23 +79,25 @@ class TableFamily:
     frequencies: Int32
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", index(self.precision))
+        if not MIN_PRECISION <= self.precision <= MAX_PRECISION:
+            raise ValueError(f"entropy tables: precision {self.precision}, expected {MIN_PRECISION}..{MAX_PRECISION}")
         for name in ("low", "size", "frequencies"):
-            array = np.array(getattr(self, name), np.int32)
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
+            object.__setattr__(self, name, _int32(getattr(self, name), name))
         self._validate()
 
     def _validate(self) -> None:
         k = len(self.low)
-        if not MIN_PRECISION <= self.precision <= MAX_PRECISION:
-            raise ValueError(f"entropy tables: precision {self.precision}, expected {MIN_PRECISION}..{MAX_PRECISION}")
-        if not 1 <= k <= MAX_TABLES or self.low.shape != (k,) or self.size.shape != (k,):
-            raise ValueError(f"entropy tables: {k} tables, expected 1..{MAX_TABLES} with one `low` and `size` each")
+        if not 1 <= k <= MAX_TABLES or k << self.precision > MAX_SLOTS or len(self.size) != k:
+            raise ValueError(
+                f"entropy tables: {k} `low` and {len(self.size)} `size` at precision {self.precision}, expected as "
+                f"many of both, 1..{min(MAX_TABLES, MAX_SLOTS >> self.precision)}"
+            )
         if (self.size < 1).any() or (self.size >= 1 << self.precision).any():
             raise ValueError("entropy tables: a table has no symbols or more symbols than slots")
-        if (np.abs(self.low.astype(np.int64)) > 1 << 24).any():
-            raise ValueError("entropy tables: an alphabet begins beyond +-2**24")
-        if self.frequencies.shape != (int(self.size.sum()) + k,) or (self.frequencies < 1).any():
+        if (self.low < -MAX_LOW).any() or (self.low > MAX_LOW).any():
+            raise ValueError(f"entropy tables: an alphabet begins beyond +-{MAX_LOW}")
+        if len(self.frequencies) != int(self.size.sum()) + k or (self.frequencies < 1).any():
             raise ValueError("entropy tables: the number of frequencies is wrong or one of them is below 1")
         if (np.add.reduceat(self.frequencies.astype(np.int64), self.starts) != 1 << self.precision).any():
             raise ValueError(f"entropy tables: a table does not sum to 2**{self.precision}")
@@ -83,15 +109,17 @@ class TableFamily:
         """Tables from symbol counts: counts[k][i] of the integer low[k] + i.
 
         Ends of an alphabet that deserve less than half a slot are left to the escape.
-        Raises ValueError for negative or all-zero counts.
+        Raises ValueError for negative, infinite or all-zero counts, and for more symbols than 2**precision slots.
         """
         lows, sizes, frequencies = [], [], []
         for row, first in zip(counts, low, strict=True):
             w = np.asarray(row, np.float64)
-            if w.ndim != 1 or (w < 0).any() or not w.sum() > 0:
+            if w.ndim != 1 or not np.isfinite(w).all() or (w < 0).any() or not w.sum() > 0:
                 raise ValueError("TableFamily.from_counts: each row must be one-dimensional, >= 0 and not all zero")
             kept = np.flatnonzero(w * (2 << precision) >= w.sum())
-            begin, end = int(kept[0]), int(kept[-1]) + 1
+            begin, end = (int(kept[0]), int(kept[-1]) + 1) if kept.size else (0, len(w))
+            if end - begin >= 1 << precision:
+                raise ValueError(f"TableFamily.from_counts: {end - begin} symbols, 2**{precision} slots are too few")
             rest = w[:begin].sum() + w[end:].sum()
             lows.append(first + begin)
             sizes.append(end - begin)
@@ -103,11 +131,13 @@ class TableFamily:
         """The inverse of `to_arrays`; raises CorruptStreamError for arrays that are no valid tables."""
         try:
             values = {k: np.asarray(arrays[k]) for k in ("precision", "low", "size", "frequencies")}
-            if any(v.dtype.kind not in "iu" for v in values.values()) or values["precision"].size != 1:
-                raise ValueError("entropy tables: expected integer arrays and one precision")
-            precision = int(values.pop("precision").reshape(()))
-            return cls(precision, **values)
-        except (KeyError, ValueError, OverflowError) as error:
+            precision = _int32(values.pop("precision"), "precision")
+            if len(precision) != 1:
+                raise ValueError(f"entropy tables: {len(precision)} precisions, expected one")
+            return cls(int(precision[0]), **values)
+        except KeyError as error:
+            raise CorruptStreamError(f"weights file: entropy tables lack {error}; fetch the file again") from error
+        except ValueError as error:
             raise CorruptStreamError(f"weights file: {error}; fetch the file again") from error
 
     def to_arrays(self) -> dict[str, Int32]:
@@ -120,12 +150,12 @@ class TableFamily:
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """Index of each table's first frequency."""
-        return np.cumsum(self.size.astype(np.int64) + 1) - self.size - 1
+        """First entry of each table."""
+        return _frozen(np.cumsum(self.size.astype(np.int64) + 1) - self.size - 1)
 
     @cached_property
     def hash(self) -> str:
-        """Eight hexadecimal digits that name these tables (docs/format.md, "Hashes")."""
+        """Eight hexadecimal digits that name these tables (docs/format-entropy.md, "The hash of a family")."""
         digest = hashlib.sha256()
         for name in ("precision", "low", "size", "frequencies"):
             digest.update(self.to_arrays()[name].astype("<i4").tobytes())
@@ -136,24 +166,36 @@ class TableFamily:
         """Sum of the frequencies before each entry within its table."""
         f = self.frequencies.astype(np.int64)
         total = np.cumsum(f) - f
-        return (total - np.repeat(total[self.starts], self.size + 1)).astype(np.int32)
+        return _frozen((total - np.repeat(total[self.starts], self.size + 1)).astype(np.int32))
 
     @cached_property
     def costs(self) -> Int32:
         """Bits of each entry, times 65536, rounded up; an escape costs its varint on top."""
-        return (self.precision * COST_ONE - fixed_log2(self.frequencies)).astype(np.int32)
+        return _frozen((self.precision * COST_ONE - fixed_log2(self.frequencies)).astype(np.int32))
 
     @cached_property
     def least_costs(self) -> Int32:
-        """The cheapest entry of each table, in bits times 65536: at least 1 (a frequency never reaches 2**precision)."""
-        return np.maximum(1, np.minimum.reduceat(self.costs, self.starts)).astype(np.int32)
+        """Bits of the cheapest entry of each table, times 65536, rounded down: at least 1.
+
+        A frequency is at most 2**15 - 1 of 2**15, which costs 2.88.
+        """
+        return _frozen((np.minimum.reduceat(self.costs, self.starts) - 1).astype(np.int32))
 
     @cached_property
-    def slots(self) -> NDArray[np.uint64]:
-        """Decoder's lookup [K, 2**precision]: entry << 32 | (frequency - 1) << 16 | slot - cumulative."""
-        entry = np.concatenate([np.arange(n + 1) for n in self.size]).astype(np.uint64)
-        packed = entry << np.uint64(32) | (self.frequencies - 1).astype(np.uint64) << np.uint64(16)
-        repeated = np.repeat(packed, self.frequencies)
-        slot = np.tile(np.arange(1 << self.precision), len(self))
-        bias = slot - np.repeat(self.cumulative, self.frequencies)
-        return (repeated | bias.astype(np.uint64)).reshape(len(self), -1)
+    def slots(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
+        """Decoder's lookup, flat: the entry of each slot, 2**precision slots a table."""
+        kind = np.uint16 if len(self.frequencies) <= 1 << 16 else np.uint32
+        return _frozen(np.repeat(np.arange(len(self.frequencies), dtype=kind), self.frequencies))
+
+    @cached_property
+    def encoder_rows(self) -> NDArray[np.uint32]:
+        """What the kernel needs to encode each entry."""
+        return _frozen(numba_rans.encoder_rows(self.frequencies, self.cumulative))
+
+    @cached_property
+    def decoder_entries(self) -> NDArray[np.uint64]:
+        """What the kernel needs to decode each entry; the value of an escape is the first beyond the alphabet."""
+        place = np.arange(len(self.frequencies)) - np.repeat(self.starts, self.size + 1)
+        values = (place + np.repeat(self.low, self.size + 1)).astype(np.int32)
+        escapes = place == np.repeat(self.size, self.size + 1)
+        return _frozen(numba_rans.decoder_entries(self.frequencies, self.cumulative, values, escapes))

@@ -2,43 +2,86 @@
 """Interleaved rANS on the CPU; equals `reference_rans` bit for bit.
 
 Table indices come as an array with a step of 1, or as one index with a step of 0 for a run of symbols of one table.
+An entry is the number of a frequency in the family's list. The states stay in memory and the loops have no branch that
+depends on the data: a word is always stored or loaded, and kept or used by arithmetic. With 8 lanes or more the
+processor overlaps the lanes by itself. Indices are unsigned, or numba would test each for a negative sign.
 """
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-OK, OUT_OF_WORDS, BAD_ESCAPE = 0, 1, 2
+UNROLL = 4  # symbols decoded between two looks at the end of the words
+WORD_PADDING = UNROLL  # words that may be read, but not used, behind the last one
+ESCAPE_BYTES = 5  # at most: the distance of an int32 from an alphabet, doubled, has 34 bits
 
-UInt16 = NDArray[np.uint16]
-UInt8 = NDArray[np.uint8]
+U16, U32, U64 = np.uint16, np.uint32, np.uint64
+LOWER = U32(1 << 15)
+HALF = U32(16)
+LOW_HALF = U32(0xFFFF)
+IS_ESCAPE = U64(1 << 15)
+FREQUENCY = U32((1 << 15) - 1)
+
+UInt32 = NDArray[np.uint32]
 UInt64 = NDArray[np.uint64]
 Int32 = NDArray[np.int32]
 
 
+def encoder_rows(frequencies: Int32, cumulative: Int32) -> UInt32:
+    """uint32 [n, 4]: frequency f, cumulative frequency, reciprocal r and shift k with x // f == x * r >> k, x < 2**31.
+
+    r = ceil(2**k / f), k = 31 + ceil(log2 f): r f - 2**k < f <= 2**(k - 31), so x * r / 2**k exceeds x / f by less than
+    1 / f and the floor is the same. r < 2**32 for f < 2**16.
+    """
+    f = frequencies.astype(np.int64)
+    k = 31 + np.frexp(f - 1)[1].astype(np.int64)  # the bit length of f - 1 is ceil(log2 f)
+    return np.stack([f, cumulative, -(-(1 << k) // f), k], axis=1).astype(np.uint32)
+
+
+def decoder_entries(frequencies: Int32, cumulative: Int32, values: Int32, escapes: NDArray[np.bool_]) -> UInt64:
+    """uint64 [n]: value << 32 | cumulative frequency << 16 | is escape << 15 | frequency (below 2**15)."""
+    high = values.astype(np.uint32).astype(np.uint64) << U64(32)
+    low = cumulative.astype(np.uint64) << U64(16) | frequencies.astype(np.uint64)
+    return high | low | escapes.astype(np.uint64) << U64(15)
+
+
 @njit(cache=True, nogil=True)
-def measure(symbols, indices, step, low, size, starts, costs):  # type: ignore[no-untyped-def]
-    """Cost of symbols [n] in 1/65536 bits without the escape bytes, and the number of escape bytes."""
-    cost, escape_bytes = np.int64(0), np.int64(0)
+def find_entries(symbols, indices, step, low, size, starts, entries):  # type: ignore[no-untyped-def]
+    """Writes the entry of each of the symbols [n]; returns how many are escapes."""
+    escapes = np.int64(0)
+    # Modulo 2**32 a symbol below its alphabet lies far beyond it, since |low| <= 2**24 and size < 2**15.
+    if step == 0:
+        base, n, start = U32(low[indices[0]]), U32(size[indices[0]]), U32(starts[indices[0]])
+        for i in range(len(symbols)):
+            entry = U32(U32(symbols[i]) - base)
+            escapes += entry >= n
+            entries[i] = start + min(entry, n)
+        return escapes
     for i in range(len(symbols)):
-        t = np.int64(indices[i * step])
-        entry = np.int64(symbols[i]) - low[t]
-        n = np.int64(size[t])
-        if entry < 0 or entry >= n:
-            rest = 2 * (entry - n) if entry >= n else 2 * (-1 - entry) + 1
-            while rest >= 0:
-                escape_bytes += 1
-                rest = (rest >> 7) if rest >= 128 else np.int64(-1)
-            entry = n
-        cost += costs[starts[t] + entry]
-    return cost, escape_bytes
+        t = U64(indices[i])
+        n = U32(size[t])
+        entry = U32(U32(symbols[i]) - U32(low[t]))
+        escapes += entry >= n
+        entries[i] = U32(starts[t]) + min(entry, n)
+    return escapes
+
+
+@njit(cache=True, nogil=True)
+def measure(entries, costs, enough):  # type: ignore[no-untyped-def]
+    """Sum of the costs of the entries [n], or of the first of them that reach `enough`."""
+    cost = np.int64(0)
+    for i in range(len(entries)):
+        cost += costs[U64(entries[i])]
+        if cost >= enough:
+            break
+    return cost
 
 
 @njit(cache=True, nogil=True)
 def write_escapes(symbols, indices, step, low, size, out, position):  # type: ignore[no-untyped-def]
     """Writes the varints of all escaped symbols to `out` from `position`; returns the position after them."""
     for i in range(len(symbols)):
-        t = np.int64(indices[i * step])
+        t = U64(indices[i * step])
         entry = np.int64(symbols[i]) - low[t]
         n = np.int64(size[t])
         if entry < 0 or entry >= n:
@@ -53,70 +96,96 @@ def write_escapes(symbols, indices, step, low, size, out, position):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def encode(symbols, indices, step, first, low, size, starts, frequencies, cumulative, precision, states, words, at):  # type: ignore[no-untyped-def]
-    """Encodes symbols backwards; symbol 0 has the number `first` in the stream. Words are written below `words[at]`.
+def encode(entries, first, rows, precision, states, words, at):  # type: ignore[no-untyped-def]
+    """Encodes entries [n] backwards; entry 0 has the number `first` in the stream. Words are written below words[at].
 
-    `words` must have room for one word a symbol. Returns the position of the first word written.
+    rows: `encoder_rows`. at >= n, so that each entry has room for a word. Returns the place of the first word written.
     """
-    mask = len(states) - 1
-    limit = np.uint32(31 - precision)
-    shift = np.uint32(precision)
-    for back in range(len(symbols)):
-        i = len(symbols) - 1 - back
-        t = np.int64(indices[i * step])
-        entry = np.int64(symbols[i]) - low[t]
-        n = np.int64(size[t])
-        if entry < 0 or entry >= n:
-            entry = n
-        at_entry = starts[t] + entry
-        f = np.uint32(frequencies[at_entry])
-        lane = (first + i) & mask
-        x = states[lane]
-        words[at - 1] = np.uint16(x & np.uint32(0xFFFF))  # always stored, kept when the state is too large
-        full = x >= (f << limit)
-        at -= np.int64(full)
-        x = np.uint32(x >> np.uint32(16)) if full else x
-        quotient = x // f
-        states[lane] = np.uint32((quotient << shift) + (x - quotient * f) + np.uint32(cumulative[at_entry]))
-    return at
+    mask = U64(len(states) - 1)
+    limit = U32(31 - precision)
+    total = U32(1 << precision)
+    at = U64(at)
+    lane = U64(first + len(entries))
+    for back in range(1, len(entries) + 1):
+        e = U64(entries[U64(len(entries) - back)])
+        lane -= U64(1)
+        x = states[lane & mask]
+        f = rows[e, U64(0)]
+        words[at - U64(1)] = U16(x & LOW_HALF)
+        full = x >= U32(f << limit)
+        at -= U64(full)
+        x = U32(x >> HALF) if full else x
+        quotient = U32((U64(x) * U64(rows[e, U64(2)])) >> U64(rows[e, U64(3)]))
+        states[lane & mask] = U32(x + rows[e, U64(1)] + quotient * U32(total - f))
+    return np.int64(at)
 
 
 @njit(cache=True, nogil=True)
-def decode(indices, step, first, low, size, slots, precision, states, words, at, escapes, escape_at, out):  # type: ignore[no-untyped-def]
-    """Decodes len(out) symbols; returns (status, word position, escape position)."""
-    mask = len(states) - 1
-    shift = np.uint32(precision)
-    slot_mask = np.uint32((1 << precision) - 1)
-    last = len(words)
-    for i in range(len(out)):
-        t = np.int64(indices[i * step])
-        lane = (first + i) & mask
-        x = states[lane]
-        packed = slots[t, x & slot_mask]
-        f = np.uint32((packed >> np.uint64(16)) & np.uint64(0xFFFF)) + np.uint32(1)
-        x = np.uint32(f * (x >> shift)) + np.uint32(packed & np.uint64(0xFFFF))
-        if x < np.uint32(1 << 15):
-            if at >= last:
-                return OUT_OF_WORDS, at, escape_at
-            x = np.uint32(x << np.uint32(16)) | np.uint32(words[at])
-            at += 1
-        states[lane] = x
-        entry = np.int64(packed >> np.uint64(32))
-        value = entry + low[t]
-        if entry == size[t]:
-            rest, bits, more = np.int64(0), 0, True
-            while more:
-                if escape_at >= len(escapes) or bits > 28:
-                    return BAD_ESCAPE, at, escape_at
-                byte = np.int64(escapes[escape_at])
-                escape_at += 1
-                rest |= (byte & 127) << bits
-                bits += 7
-                more = byte >= 128
-                if not more and byte == 0 and bits > 7:
-                    return BAD_ESCAPE, at, escape_at
-            value = value + (rest >> 1) if rest & 1 == 0 else low[t] - 1 - (rest >> 1)
-            if value < -(1 << 31) or value >= 1 << 31:
-                return BAD_ESCAPE, at, escape_at
-        out[i] = value
-    return OK, at, escape_at
+def _read_escape(end, size, escapes, at):  # type: ignore[no-untyped-def]
+    """The value of an escape of the alphabet end - size .. end - 1 and the position after it, -1 if invalid."""
+    rest, bits, byte = np.int64(0), np.int64(0), np.int64(128)
+    while byte >= 128:
+        if at >= len(escapes) or bits > 28:
+            return np.int64(0), np.int64(-1)
+        byte = np.int64(escapes[at])
+        at += 1
+        rest |= (byte & 127) << bits
+        bits += 7
+    value = end - size - 1 - (rest >> 1) if rest & 1 else end + (rest >> 1)
+    if (byte == 0 and bits > 7) or value < -(1 << 31) or value >= 1 << 31:
+        return np.int64(0), np.int64(-1)
+    return value, at
+
+
+@njit(inline="always")
+def _decode_span(begin, end, block, indices, step, first, tables, states, words, escapes, at, escape_at, out):  # type: ignore[no-untyped-def]
+    """Symbols begin..end of `decode`. Inlined: a constant `step` and `block` leave no test and no inner loop."""
+    precision, size, slots, entries = tables
+    shift, slot_mask = U32(precision), U32((1 << precision) - 1)
+    mask = U64(len(states) - 1)
+    last = U64(len(words) - WORD_PADDING)
+    table = U64(indices[0])
+    at = U64(at)
+    for start in range(begin, end, block):
+        for k in range(start, start + block):
+            if step != 0:
+                table = U64(indices[U64(k)])
+            lane = U64(first + k) & mask
+            x = states[lane]
+            slot = U32(x & slot_mask)
+            entry = entries[U64(slots[(table << U64(shift)) + U64(slot)])]
+            low = U32(entry & U64(0xFFFFFFFF))
+            x = U32(U32((low & FREQUENCY) * U32(x >> shift)) + U32(slot - U32(low >> HALF)))
+            word = U32(words[at])
+            empty = x < LOWER
+            at += U64(empty)
+            states[lane] = U32(U32(x << HALF) | word) if empty else x
+            value = np.int64(entry) >> 32
+            if entry & IS_ESCAPE and escape_at >= 0:
+                value, escape_at = _read_escape(value, np.int64(size[table]), escapes, escape_at)
+            out[U64(k)] = value
+        if at > last or escape_at < 0:
+            break
+    return (np.int64(at) if at <= last else np.int64(-1)), escape_at
+
+
+@njit(cache=True, nogil=True)
+def decode(indices, step, first, tables, states, words, escapes, at, escape_at, out):  # type: ignore[no-untyped-def]
+    """Decodes len(out) symbols, the first of which has the number `first`; returns the positions in words and escapes.
+
+    tables: precision, sizes, the entry of each slot (2**precision a table) and `decoder_entries`. words: WORD_PADDING
+    zeros come after the last. A position is -1 when its bytes end early or are invalid; then `out` is not whole.
+    """
+    n = len(out)
+    tail = n - n % UNROLL
+    if step == 0:
+        at, escape_at = _decode_span(
+            0, tail, UNROLL, indices, 0, first, tables, states, words, escapes, at, escape_at, out
+        )
+        if at < 0 or escape_at < 0:
+            return at, escape_at
+        return _decode_span(tail, n, 1, indices, 0, first, tables, states, words, escapes, at, escape_at, out)
+    at, escape_at = _decode_span(0, tail, UNROLL, indices, 1, first, tables, states, words, escapes, at, escape_at, out)
+    if at < 0 or escape_at < 0:
+        return at, escape_at
+    return _decode_span(tail, n, 1, indices, 1, first, tables, states, words, escapes, at, escape_at, out)

@@ -125,7 +125,8 @@ def _open(file: BinaryIO, name: str, head: bytes) -> "Image.Image":
     accepted, reason = "", ""
     for kind in Image.ID:
         factory, accept = Image.OPEN[kind]
-        verdict = accept(head[:16]) if accept else True  # a string says why this build of Pillow cannot
+        prefix = head[:16].ljust(16, b"\0")  # some plugins unpack numbers from it without asking how long it is
+        verdict = accept(prefix) if accept else True  # a string says why this build of Pillow cannot
         if kind in _OUTSIDE_PROGRAMS or not verdict or isinstance(verdict, str):
             continue
         file.seek(0)

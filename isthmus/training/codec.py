@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from isthmus.codecs.registry import check_device
 from isthmus.models.rate import LogisticMixture
 from isthmus.models.walloc import Walloc, WallocConfig, quantize
 from isthmus.models.wavelet_packet import analyze_by_matrix, packet_matrix, synthesize_by_matrix
@@ -64,6 +65,7 @@ class CodecTrainer:
         self.matrix = matrix.to(self.device)
         self.inverse = torch.linalg.inv(matrix.double()).float().to(self.device)
         self.generator = torch.Generator(self.device)
+        torch.manual_seed(config.seed)  # of the initial weights
         self.model = Walloc(config.model)
         self.rate = LogisticMixture(config.model.gain_levels, config.model.latent_channels)
         modules = nn.ModuleDict({"codec": self.model, "rate": self.rate})
@@ -189,8 +191,8 @@ def make_trainer(
     config: TrainingConfig, images: Path, validation: Path | None, device: str, *, compiled: bool
 ) -> CodecTrainer:
     """Loads the images of both folders onto `device` and prepares a training."""
+    target = torch.device(check_device(device))
     torch.set_float32_matmul_precision("high")
-    target = torch.device(device)
     bank = ImageBank.load(list_images(images), config.crop, target)
     checks = [load_rgb(p).to(target) for p in list_images(validation)] if validation else []
     return CodecTrainer(config, bank, checks, compiled)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names, revisions and hashes: which codec a name or a stream means."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import isthmus
+from isthmus.codecs import registry
+from isthmus.codecs.registry import PRETRAINED, check_device, codec_for, describe, pretrained
+from isthmus.codecs.walloc import WallocImageCodec
+from isthmus.errors import UnknownCodecError, UnreadableFileError, WeightsMismatchError
+from isthmus.signals import ImageSignal, TrackHeader
+
+
+def test_what_ships_is_what_the_index_says() -> None:
+    for entry in pretrained():
+        codec = isthmus.load(f"{entry.name}.r{entry.revision}")
+        assert isinstance(codec, WallocImageCodec)
+        assert (codec.codec_id, codec.entropy.hash, codec.weights_hash) == (
+            entry.codec_id, entry.tables_hash, entry.weights_hash,
+        )  # fmt: skip
+        assert (PRETRAINED / entry.file).stat().st_size <= 12e6
+        assert entry.summary and "\n" not in entry.summary
+        recipe = json.loads((PRETRAINED / entry.file).with_suffix(".json").read_text())
+        assert recipe["weights_hash"] == entry.weights_hash and recipe["seconds"] > 0 and recipe["images"]
+    assert len({(p.name, p.revision) for p in pretrained()}) == len(pretrained())
+
+
+def test_a_codec_has_the_channels_of_its_name() -> None:
+    for name, channels in (("walloc-image-f8c12", 12), ("walloc-image-f8c48", 48)):
+        config = isthmus.load(name).model.config  # type: ignore[attr-defined]
+        assert config.latent_channels == channels and 1 << config.levels == 8
+
+
+def test_the_plain_name_is_the_newest_revision() -> None:
+    for name in isthmus.list_codecs():
+        newest = max(p.revision for p in pretrained() if p.name == name)
+        assert isthmus.load(name) is isthmus.load(f"{name}.r{newest}")
+
+
+@pytest.mark.parametrize("name", ["walloc", "walloc-image-f8c12.r99", "", "compressai:bmshj2018", "hf:a/b", "x.pt"])
+def test_unknown_names(name: str) -> None:
+    with pytest.raises(UnknownCodecError):
+        isthmus.load(name)
+
+
+def test_a_weights_file_by_path(tiny_weights: Path, tmp_path: Path) -> None:
+    for path in (tiny_weights, str(tiny_weights)):
+        assert isthmus.load(path).codec_id == "walloc.1"  # type: ignore[arg-type]
+    with pytest.raises(UnreadableFileError, match="no such weights file"):
+        isthmus.load(str(tmp_path / "absent.safetensors"))
+
+
+def test_devices() -> None:
+    assert check_device("cpu") == "cpu"
+    for device in ("toaster", "", "cuda:", "meta", "cpu cuda", f"cuda:{torch.cuda.device_count()}"):
+        with pytest.raises(ValueError, match="device"):
+            isthmus.load("walloc-image-f8c12", device)
+
+
+def header(tables: str, weights: str, codec_id: str = "walloc.1") -> TrackHeader:
+    return TrackHeader(codec_id, tables, weights, ImageSignal(8, 8), b"\x32")
+
+
+def test_streams_find_their_codec() -> None:
+    for entry in pretrained():
+        found = header(entry.tables_hash, entry.weights_hash)
+        assert codec_for(found) is isthmus.load(f"{entry.name}.r{entry.revision}")
+        assert describe(found)["codec"] == f"{entry.name}.r{entry.revision}"
+    with pytest.raises(UnknownCodecError, match=r"'stem\.1'.*walloc\.1"):
+        codec_for(header("01234567", "01234567", "stem.1"))
+    with pytest.raises(WeightsMismatchError, match=r"01234567.*isthmus\.load"):
+        codec_for(header("01234567", "01234567"))
+    assert describe(header("01234567", "01234567", "stem.1"))["codec"] is None
+
+
+@pytest.fixture
+def second_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A pretrained folder in which f8c12's name moved on to the weights of f8c48."""
+    entries = {p.name: p for p in pretrained()}
+    old, new = entries["walloc-image-f8c12"], entries["walloc-image-f8c48"]
+    moved = {**new.__dict__, "name": old.name, "revision": old.revision + 1}
+    (tmp_path / "index.json").write_text(json.dumps([moved, old.__dict__]))
+    for file in (old.file, new.file):
+        shutil.copyfile(PRETRAINED / file, tmp_path / file)
+    monkeypatch.setattr(registry, "PRETRAINED", tmp_path)
+    monkeypatch.setattr(registry, "_loaded", {})
+    pretrained.cache_clear()
+    yield
+    pretrained.cache_clear()
+
+
+def test_old_streams_still_decode_when_a_name_moves_on(astronaut: np.ndarray, request: pytest.FixtureRequest) -> None:
+    old = isthmus.load("walloc-image-f8c12")
+    data, revision = old.encode(astronaut[:32, :32]), pretrained()[0].revision
+    before = isthmus.decode(data)
+    request.getfixturevalue("second_revision")
+    name = "walloc-image-f8c12"
+    assert isthmus.list_codecs() == [name]
+    assert isthmus.load(name).model.config.latent_channels == 48  # type: ignore[attr-defined]
+    assert isthmus.inspect(data)["codec"] == f"{name}.r{revision}"
+    assert torch.equal(isthmus.decode(data), before)
+    assert isthmus.unpack(data).codec.name == f"{name}.r{revision}"
+    assert isthmus.unpack(isthmus.encode(astronaut[:32, :32], codec=name)).codec.name == name

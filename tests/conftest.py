@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several tests share: the photograph that ships, and a codec so small that making it takes a moment."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import isthmus
+from isthmus.codecs.walloc import WallocImageCodec
+from isthmus.codecs.weights_file import load_weights, save_weights
+from isthmus.media.image import read_image, write_image
+from isthmus.models.rate import LogisticMixture
+from isthmus.models.walloc import Walloc, WallocConfig
+from isthmus.models.wavelet_packet import analyze_packet
+from isthmus.samples import ASTRONAUT
+from isthmus.training.klt import initialize
+from isthmus.training.tables import fit_factorized
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """The shipped photograph, uint8 [512, 512, 3]."""
+    return read_image(ASTRONAUT)
+
+
+@pytest.fixture(scope="session", params=["walloc-image-f8c12", "walloc-image-f8c48"])
+def shipped(request: pytest.FixtureRequest) -> WallocImageCodec:
+    """Each codec that ships."""
+    return isthmus.load(request.param)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Path:
+    """A weights file: 5 channels, one block of width 8, KLT linear layers, a network that does a little."""
+    folder = tmp_path_factory.mktemp("tiny")
+    crops = [astronaut[y : y + 96, x : x + 96] for y, x in ((60, 180), (300, 100))]
+    for number, crop in enumerate(crops):
+        write_image(folder / f"{number}.png", crop)
+    torch.manual_seed(3)
+    model = Walloc(WallocConfig(latent_channels=5, width=8, blocks=1, gain_levels=4))
+    samples = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    initialize(model, LogisticMixture(4, 5), analyze_packet(samples, 3), [0.0008, 0.004, 0.03, 0.2])
+    torch.nn.init.normal_(model.network.output.weight, std=0.02)
+    save_weights(folder / "tiny.safetensors", model, fit_factorized(model, sorted(folder.glob("*.png"))))
+    return folder / "tiny.safetensors"
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_weights: Path) -> WallocImageCodec:
+    return load_weights(tiny_weights, str(tiny_weights), "cpu")
