@@ -22,8 +22,8 @@ from isthmus.models.walloc import ROUNDING_OFFSET, ResidualNetwork, Walloc, lerp
 from isthmus.signals import ImageSignal, TrackHeader
 
 CODEC_ID = "walloc.1"
-MAX_TILE = 1 << 17  # latent positions that the network sees at once: bounds its memory to about 0.6 GB
-TILE_ROWS, TILE_COLUMNS = 128, 512  # latent positions of a tile without its halo
+MAX_TILE = 1 << 17  # latent positions that the network sees at once: bounds its memory to about 0.75 GB
+TILE_ROWS, TILE_COLUMNS = 96, 256  # latent positions of a tile without its halo: 0.3 GB, and 1.6 times the work
 GREY_ROWS = 64  # rows of a grey image made at once
 SMALL_IMAGE = 1 << 16  # pixels below which threads cost more than they save
 

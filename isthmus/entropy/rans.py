@@ -19,8 +19,10 @@ LANES = (1, 2, 4, 8, 16, 32)
 BYTES_PER_LANE = 512  # a lane's state costs about 3 bytes more than it carries: 0.6 %
 BITS_PER_WORD = 17  # what a word or a state can hold, at most; see RansDecoder
 NO_LIMIT = 1 << 62
+PART = 1 << 14  # symbols encoded at a time, so that their entries stay in the cache
 
 Segment: TypeAlias = tuple[Any, Any]
+Part: TypeAlias = tuple[NDArray[Any], NDArray[np.uint16], int]  # symbols; table indices and their step
 
 
 def _integers(values: Any, what: str) -> NDArray[Any]:
@@ -58,48 +60,55 @@ def encode_segments(segments: Iterable[Segment], tables: TableFamily, *, lanes: 
     `encode`; no symbols at all give an empty payload.
     """
     t = tables
-    parts, parts_with_escapes = [], []
-    escaped = 0
-    for symbols, indices in segments:
-        flat = _symbols(symbols)
-        if flat.size == 0:
-            continue
-        index, step = _indices(indices, np.shape(symbols), t)
-        entries = np.empty(len(flat), t.slots.dtype)
-        count = numba_rans.find_entries(flat, index, step, t.low, t.size, t.starts, entries)
-        parts.append(entries)
-        if count:
-            parts_with_escapes.append((flat, index, step))
-            escaped += count
+    parts = [part for symbols, indices in segments for part in _parts(symbols, indices, t)]
     if not parts:
         return b""
     lanes = _lanes(parts, t) if lanes is None else lanes
     if lanes not in LANES:
         raise ValueError(f"rans.encode: {lanes} lanes, expected 1, 2, 4, 8, 16 or 32")
 
-    escapes = np.empty(escaped * numba_rans.ESCAPE_BYTES, np.uint8)
-    position = 0
-    for flat, index, step in parts_with_escapes:
-        position = numba_rans.write_escapes(flat, index, step, t.low, t.size, escapes, position)
-
-    first = sum(len(entries) for entries in parts)
+    first = sum(len(symbols) for symbols, _, _ in parts)
     states = np.full(lanes, LOWER, np.uint32)
-    words = np.empty(first, np.uint16)  # at most one word a symbol
+    words = np.empty(first, np.uint16)  # at most one word a symbol; what is not written takes no memory
     at = first
-    for entries in reversed(parts):
-        first -= len(entries)
+    escapes: list[bytes] = []
+    buffers = np.empty(PART, t.slots.dtype), np.empty(PART, np.bool_)
+    for symbols, index, step in reversed(parts):
+        entries, escaped = (buffer[: len(symbols)] for buffer in buffers)
+        numba_rans.find_entries(symbols, index, step, t.low, t.size, t.starts, entries, escaped)
+        places = np.flatnonzero(escaped)
+        if places.size:
+            varints = np.empty(places.size * numba_rans.ESCAPE_BYTES, np.uint8)
+            length = numba_rans.write_escapes(symbols, places, index, step, t.low, t.size, varints)
+            escapes.append(varints[:length].tobytes())
+        first -= len(symbols)
         at = numba_rans.encode(entries, first, t.encoder_rows, t.precision, states, words, at)
-    head = bytes([lanes.bit_length() - 1]) + pack_varint(position)
-    body = (states.astype("<u4"), words[at:].astype("<u2"), escapes[:position])
-    return b"".join((head, *(array.tobytes() for array in body)))
+    head = bytes([lanes.bit_length() - 1]) + pack_varint(sum(len(varints) for varints in escapes))
+    return b"".join((head, states.astype("<u4").tobytes(), words[at:].astype("<u2").tobytes(), *reversed(escapes)))
 
 
-def _lanes(parts: list[NDArray[Any]], tables: TableFamily) -> int:
+def _parts(symbols: Any, indices: Any, tables: TableFamily) -> list[Part]:
+    """A segment as the kernels take it, cut into pieces of PART symbols."""
+    flat = _symbols(symbols)
+    if flat.size == 0:
+        return []
+    index, step = _indices(indices, np.shape(symbols), tables)
+    return [
+        (flat[begin : begin + PART], index[step * begin : step * begin + PART], step)
+        for begin in range(0, len(flat), PART)
+    ]
+
+
+def _lanes(parts: list[Part], tables: TableFamily) -> int:
     """The power of two that leaves each lane at least BYTES_PER_LANE of the symbols' cost, escape bytes not counted."""
+    t = tables
     enough = LANES[-1] * BYTES_PER_LANE * 8 * COST_ONE
     cost = 0
-    for entries in parts:
-        cost += numba_rans.measure(entries, tables.costs, enough - cost)
+    buffers = np.empty(PART, t.slots.dtype), np.empty(PART, np.bool_)
+    for symbols, index, step in parts:
+        entries, escaped = (buffer[: len(symbols)] for buffer in buffers)
+        numba_rans.find_entries(symbols, index, step, t.low, t.size, t.starts, entries, escaped)
+        cost += numba_rans.measure(entries, t.costs, enough - cost)
         if cost >= enough:
             return LANES[-1]
     return 1 << max(0, (cost // (BYTES_PER_LANE * 8 * COST_ONE)).bit_length() - 1)

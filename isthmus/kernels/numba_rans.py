@@ -46,24 +46,22 @@ def decoder_entries(frequencies: Int32, cumulative: Int32, values: Int32, escape
 
 
 @njit(cache=True, nogil=True)
-def find_entries(symbols, indices, step, low, size, starts, entries):  # type: ignore[no-untyped-def]
-    """Writes the entry of each of the symbols [n]; returns how many are escapes."""
-    escapes = np.int64(0)
+def find_entries(symbols, indices, step, low, size, starts, entries, escaped):  # type: ignore[no-untyped-def]
+    """Writes the entry of each of the symbols [n], and whether it is an escape."""
     # Modulo 2**32 a symbol below its alphabet lies far beyond it, since |low| <= 2**24 and size < 2**15.
     if step == 0:
         base, n, start = U32(low[indices[0]]), U32(size[indices[0]]), U32(starts[indices[0]])
         for i in range(len(symbols)):
             entry = U32(U32(symbols[i]) - base)
-            escapes += entry >= n
+            escaped[i] = entry >= n
             entries[i] = start + min(entry, n)
-        return escapes
+        return
     for i in range(len(symbols)):
         t = U64(indices[i])
         n = U32(size[t])
         entry = U32(U32(symbols[i]) - U32(low[t]))
-        escapes += entry >= n
+        escaped[i] = entry >= n
         entries[i] = U32(starts[t]) + min(entry, n)
-    return escapes
 
 
 @njit(cache=True, nogil=True)
@@ -78,20 +76,20 @@ def measure(entries, costs, enough):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def write_escapes(symbols, indices, step, low, size, out, position):  # type: ignore[no-untyped-def]
-    """Writes the varints of all escaped symbols to `out` from `position`; returns the position after them."""
-    for i in range(len(symbols)):
+def write_escapes(symbols, places, indices, step, low, size, out):  # type: ignore[no-untyped-def]
+    """Writes the varints of the escapes symbols[places] to `out`, ESCAPE_BYTES each at most; returns how many bytes."""
+    position = 0
+    for i in places:
         t = U64(indices[i * step])
         entry = np.int64(symbols[i]) - low[t]
         n = np.int64(size[t])
-        if entry < 0 or entry >= n:
-            rest = 2 * (entry - n) if entry >= n else 2 * (-1 - entry) + 1
-            while rest >= 128:
-                out[position] = rest & 127 | 128
-                rest >>= 7
-                position += 1
-            out[position] = rest
+        rest = 2 * (entry - n) if entry >= n else 2 * (-1 - entry) + 1
+        while rest >= 128:
+            out[position] = rest & 127 | 128
+            rest >>= 7
             position += 1
+        out[position] = rest
+        position += 1
     return position
 
 
