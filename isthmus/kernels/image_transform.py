@@ -171,7 +171,8 @@ def synthesize_strip(bands: Float32, first: int, count: int, image: UInt8, level
     planes, stride = empty_planes(len(bands), (high - low) * width)
     view = band_view(planes, channels, levels, levels, (high - low) * width)
     scales = inverse_scales(levels, 2, float(CENTER)).reshape(*view.shape[1:-1], 1)
-    np.multiply(bands.reshape(view.shape), scales, out=view)
+    with np.errstate(over="ignore", invalid="ignore"):  # bands of damaged weights: samples are clipped, NaN becomes 0
+        np.multiply(bands.reshape(view.shape), scales, out=view)
     _merge(planes, stride, first, count, image, levels)
 
 
