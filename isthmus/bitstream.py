@@ -17,7 +17,8 @@ from os import SEEK_END
 from typing import Any, BinaryIO, NamedTuple
 
 from isthmus.errors import CorruptStreamError
-from isthmus.signals import HEADER_LIMIT, BytesLike, TrackHeader, pack_varint, unpack_varint
+from isthmus.signals import HEADER_LIMIT, BytesLike, TrackHeader
+from isthmus.varint import pack_varint, unpack_varint
 
 MAGIC = b"\x89IST"
 VERSION = 1

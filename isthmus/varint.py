@@ -21,7 +21,7 @@ def pack_varint(value: int) -> bytes:
     return bytes(out)
 
 
-def unpack_varint(data: bytes | memoryview, offset: int = 0, limit: int = VARINT_LIMIT) -> tuple[int, int]:
+def unpack_varint(data: bytes | bytearray | memoryview, offset: int = 0, limit: int = VARINT_LIMIT) -> tuple[int, int]:
     """The varint at `data[offset:]` and the offset behind it.
 
     Raises `CorruptStreamError` when it is cut, longer than nine bytes, not minimal, or greater than `limit`.

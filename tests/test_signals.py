@@ -19,16 +19,14 @@ from isthmus.signals import (
     RATE_LIMIT,
     SAMPLE_RATE_LIMIT,
     SIDE_LIMIT,
-    VARINT_LIMIT,
     AudioSignal,
     ImageSignal,
     TensorSignal,
     TrackHeader,
     VideoSignal,
-    pack_varint,
     unpack_signal,
-    unpack_varint,
 )
+from isthmus.varint import VARINT_LIMIT, pack_varint, unpack_varint
 
 counts = st.none() | st.integers(0, COUNT_LIMIT)
 pictures = {
