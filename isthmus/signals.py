@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a track carries: varints, signal specs and the track header, as frozen dataclasses and as bytes.
+"""What a track carries: signal specs and the track header, as frozen dataclasses and as bytes.
 
 The bytes are those of docs/format.md, "Track header". Constructors raise `ValueError` or `TypeError` for values outside
 the format's limits; `unpack` raises `CorruptStreamError` for the same values met in a stream.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from math import gcd
 from operator import index
-from typing import Any, TypeVar
+from typing import Any
 
 from isthmus.errors import CorruptStreamError
-from isthmus.varint import pack_varint, unpack_varint
-
-BytesLike = bytes | bytearray | memoryview
-T = TypeVar("T")
+from isthmus.varint import BytesLike, pack_varint, unpack_varint
 
 HEADER_LIMIT = 2**16  # bytes of a whole track header, options included
 SIDE_LIMIT = 2**20
@@ -44,28 +43,18 @@ def _bound_count(owner: object, name: str) -> None:
         _bound(owner, name, 0, COUNT_LIMIT)
 
 
-def _check_picture(picture: "ImageSignal | VideoSignal") -> None:
-    _bound(picture, "height", 1, SIDE_LIMIT)
-    _bound(picture, "width", 1, SIDE_LIMIT)
-    _bound(picture, "bit_depth", 1, 16)
-    if picture.height * picture.width > AREA_LIMIT:
-        raise ValueError(f"{picture.height}x{picture.width} pixels are more than {AREA_LIMIT}")
-    if picture.layout not in LAYOUTS:
-        raise ValueError(f"layout is {picture.layout!r}, must be one of {', '.join(LAYOUTS)}")
-
-
-def _pack_picture(picture: "ImageSignal | VideoSignal") -> bytes:
-    form = (picture.bit_depth - 1) << 4 | LAYOUTS.index(picture.layout) + 1
-    return bytes([form]) + pack_varint(picture.height) + pack_varint(picture.width)
-
-
 def _pack_count(count: int | None) -> bytes:
     return pack_varint(0 if count is None else count + 1)
 
 
+def _unpack_count(data: BytesLike, offset: int) -> tuple[int | None, int]:
+    count, offset = unpack_varint(data, offset)
+    return count - 1 if count else None, offset
+
+
 @dataclass(frozen=True)
-class ImageSignal:
-    """One picture: `height` and `width` in pixels before padding, `layout` of `LAYOUTS`, `bit_depth` 1 to 16."""
+class _Picture:
+    """What images and videos share: `height` and `width` in pixels before padding, `layout`, `bit_depth` 1 to 16."""
 
     height: int
     width: int
@@ -73,14 +62,29 @@ class ImageSignal:
     bit_depth: int = 8
 
     def __post_init__(self) -> None:
-        _check_picture(self)
+        _bound(self, "height", 1, SIDE_LIMIT)
+        _bound(self, "width", 1, SIDE_LIMIT)
+        _bound(self, "bit_depth", 1, 16)
+        if self.height * self.width > AREA_LIMIT:
+            raise ValueError(f"{self.height}x{self.width} pixels are more than {AREA_LIMIT}")
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"layout is {self.layout!r}, must be one of {', '.join(LAYOUTS)}")
 
     @property
     def channels(self) -> int:
         return LAYOUTS.index(self.layout) + 1
 
+    def _pack_as(self, kind: int) -> bytes:
+        form = (self.bit_depth - 1) << 4 | self.channels
+        return bytes([kind, form]) + pack_varint(self.height) + pack_varint(self.width)
+
+
+@dataclass(frozen=True)
+class ImageSignal(_Picture):
+    """One picture: `height` and `width` in pixels before padding, `layout` of `LAYOUTS`, `bit_depth` 1 to 16."""
+
     def pack(self) -> bytes:
-        return bytes([_IMAGE]) + _pack_picture(self)
+        return self._pack_as(_IMAGE)
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "image", **asdict(self)}
@@ -107,32 +111,24 @@ class AudioSignal:
 
 
 @dataclass(frozen=True)
-class VideoSignal:
+class VideoSignal(_Picture):
     """Pictures in time: as `ImageSignal`, `frame_rate` per second, `frames` (`None`: not known when writing began)."""
 
-    height: int
-    width: int
-    layout: str = "rgb"
-    bit_depth: int = 8
     frame_rate: Fraction = Fraction(30)
     frames: int | None = None
 
     def __post_init__(self) -> None:
-        _check_picture(self)
-        if not isinstance(self.frame_rate, (Fraction, int)):
+        super().__post_init__()
+        if not isinstance(self.frame_rate, Fraction | int):
             raise TypeError(f"frame_rate is a {type(self.frame_rate).__name__}, must be a Fraction or an int")
         object.__setattr__(self, "frame_rate", Fraction(self.frame_rate))
         if not (1 <= self.frame_rate.numerator <= RATE_LIMIT and self.frame_rate.denominator <= RATE_LIMIT):
             raise ValueError(f"frame_rate is {self.frame_rate}, both terms must be 1 to {RATE_LIMIT}")
         _bound_count(self, "frames")
 
-    @property
-    def channels(self) -> int:
-        return LAYOUTS.index(self.layout) + 1
-
     def pack(self) -> bytes:
         rate = pack_varint(self.frame_rate.numerator) + pack_varint(self.frame_rate.denominator)
-        return bytes([_VIDEO]) + _pack_picture(self) + rate + _pack_count(self.frames)
+        return self._pack_as(_VIDEO) + rate + _pack_count(self.frames)
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "video", **asdict(self), "frame_rate": str(self.frame_rate)}
@@ -158,10 +154,11 @@ def _take(data: BytesLike, offset: int, count: int, what: str) -> bytes:
     return bytes(data[offset : offset + count])
 
 
-def _checked(make: Callable[[], T]) -> T:
-    """The value, its constructor's refusal turned into the error of a bad stream: one place holds each limit."""
+@contextmanager
+def _from_stream() -> Iterator[None]:
+    """Turn a constructor's refusal into the error of a bad stream: one place holds each limit."""
     try:
-        return make()
+        yield
     except ValueError as refusal:
         raise CorruptStreamError(f"track header: {refusal}") from None
 
@@ -173,29 +170,29 @@ def unpack_signal(data: BytesLike, offset: int = 0) -> tuple[Signal, int]:
     if kind == _TENSORS:
         return TensorSignal(), offset
     if kind == _AUDIO:
-        rate, offset = unpack_varint(data, offset)
+        sample_rate, offset = unpack_varint(data, offset)
         channels = _take(data, offset, 1, "channels")[0]
-        count, offset = unpack_varint(data, offset + 1)
-        samples = count - 1 if count else None
-        return _checked(lambda: AudioSignal(rate, channels, samples)), offset
+        samples, offset = _unpack_count(data, offset + 1)
+        with _from_stream():
+            return AudioSignal(sample_rate, channels, samples), offset
     if kind not in (_IMAGE, _VIDEO):
         raise CorruptStreamError(f"track header: signal kind {kind} is not known (1 to 4 are)")
-    form = _take(data, offset, 1, "picture format")[0]
+    depth, code = divmod(_take(data, offset, 1, "picture format")[0], 16)
     height, offset = unpack_varint(data, offset + 1)
     width, offset = unpack_varint(data, offset)
-    if not 1 <= form & 15 <= len(LAYOUTS):
-        raise CorruptStreamError(f"track header: channel layout {form & 15} is not known (1 to {len(LAYOUTS)} are)")
-    layout, depth = LAYOUTS[(form & 15) - 1], (form >> 4) + 1
+    if not 1 <= code <= len(LAYOUTS):
+        raise CorruptStreamError(f"track header: channel layout {code} is not known (1 to {len(LAYOUTS)} are)")
+    picture = height, width, LAYOUTS[code - 1], depth + 1
     if kind == _IMAGE:
-        return _checked(lambda: ImageSignal(height, width, layout, depth)), offset
+        with _from_stream():
+            return ImageSignal(*picture), offset
     numerator, offset = unpack_varint(data, offset)
     denominator, offset = unpack_varint(data, offset)
-    count, offset = unpack_varint(data, offset)
-    frames = count - 1 if count else None
-    if denominator == 0 or Fraction(numerator, denominator).denominator != denominator:
+    frames, offset = _unpack_count(data, offset)
+    if denominator == 0 or gcd(numerator, denominator) != 1:
         raise CorruptStreamError(f"track header: frame rate {numerator}/{denominator} is not in lowest terms")
-    rate_ = Fraction(numerator, denominator)
-    return _checked(lambda: VideoSignal(height, width, layout, depth, rate_, frames)), offset
+    with _from_stream():
+        return VideoSignal(*picture, Fraction(numerator, denominator), frames), offset
 
 
 @dataclass(frozen=True)
@@ -218,7 +215,7 @@ class TrackHeader:
         for name in ("tables_hash", "weights_hash"):
             if not _HASH.fullmatch(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)!r}, must be 8 lower-case hexadecimal digits")
-        if not isinstance(self.signal, (ImageSignal, AudioSignal, VideoSignal, TensorSignal)):
+        if not isinstance(self.signal, Signal):
             raise TypeError(f"signal is a {type(self.signal).__name__}, must be one of the signal classes")
         if not isinstance(self.options, bytes):
             raise TypeError(f"options are {type(self.options).__name__}, must be bytes")
@@ -236,8 +233,8 @@ class TrackHeader:
         name = _take(payload, 1, length, "codec id")
         hashes = _take(payload, 1 + length, 8, "hashes").hex()
         signal, offset = unpack_signal(payload, 9 + length)
-        codec_id, options = name.decode("latin-1"), bytes(payload[offset:])
-        return _checked(lambda: cls(codec_id, hashes[:8], hashes[8:], signal, options))
+        with _from_stream():
+            return cls(name.decode("latin-1"), hashes[:8], hashes[8:], signal, bytes(payload[offset:]))
 
     def describe(self) -> dict[str, Any]:
         """The header as a dict of JSON values; a hash of zeros becomes `None`, options become hexadecimal."""

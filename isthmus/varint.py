@@ -5,6 +5,7 @@ from operator import index
 
 from isthmus.errors import CorruptStreamError
 
+BytesLike = bytes | bytearray | memoryview
 VARINT_LIMIT = 2**63 - 1  # nine bytes of seven bits
 
 

@@ -23,7 +23,6 @@ from isthmus.bitstream import (
     pack_chunk,
     pack_planes,
     pack_single,
-    pack_varint,
     read_chunk,
     read_chunks,
     read_header,
@@ -36,6 +35,7 @@ from isthmus.bitstream import (
 )
 from isthmus.errors import CorruptStreamError
 from isthmus.signals import AudioSignal, ImageSignal, TrackHeader, VideoSignal
+from isthmus.varint import pack_varint
 
 PAGE = Path(__file__).parents[1] / "docs" / "format.md"
 IMAGE = TrackHeader("walloc.1", "01234567", "00000000", ImageSignal(2, 300, "grey"), b"\x32")

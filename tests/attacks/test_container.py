@@ -16,7 +16,6 @@ from isthmus.bitstream import (
     StreamWriter,
     pack_chunk,
     pack_single,
-    pack_varint,
     read_chunk,
     read_chunks,
     read_header,
@@ -26,6 +25,7 @@ from isthmus.bitstream import (
 )
 from isthmus.errors import CorruptStreamError
 from isthmus.signals import ImageSignal, TensorSignal, TrackHeader
+from isthmus.varint import pack_varint
 
 HEADER = TrackHeader("walloc.1", "01234567", "89abcdef", ImageSignal(64, 96), b"\x32")
 H = pack_chunk("H", 0, HEADER.pack())

@@ -142,3 +142,12 @@ def test_bad_families() -> None:
     for low in ([-1, -1], [-MAX_REACH - 1, -1, -1], [MAX_REACH, -1, -1]):
         with pytest.raises(CorruptStreamError, match="weights file"):
             FactorizedModel(TableFamily.from_counts([[1, 2, 1]] * len(low), low), expected)
+
+
+def test_a_small_payload_cannot_claim_many_latents() -> None:
+    """A damaged header asks for more latents than the bytes can hold: refused before memory is taken for them."""
+    planes = np.random.default_rng(3).laplace(0, 12, (3, 4, 4)).round().astype(np.int16)
+    model = make_model(usual=SCALES - 1)
+    payload = model.encode(planes, 50)
+    with pytest.raises(CorruptStreamError, match="cannot hold 3 x 30000 x 30000 latents"):
+        model.decode(payload, (3, 30_000, 30_000), 50)
