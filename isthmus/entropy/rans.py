@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """rANS payloads: integers and table indices to bytes and back (payload `rans.1` of docs/format.md)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from math import prod
 from operator import index as to_int
 from typing import Any, TypeAlias
@@ -9,9 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.entropy.arguments import as_integers, flat_indices, flat_symbols
 from isthmus.entropy.tables import COST_ONE, TableFamily
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_rans
+from isthmus.kernels import numba_rans, numba_rans_unrolled
 from isthmus.kernels.reference_rans import LOWER
 from isthmus.varint import pack_varint, unpack_varint
 
@@ -19,38 +21,11 @@ LANES = (1, 2, 4, 8, 16, 32)
 BYTES_PER_LANE = 512  # a lane's state costs about 3 bytes more than it carries: 0.6 %
 BITS_PER_WORD = 17  # what a word or a state can hold, at most; see RansDecoder
 NO_LIMIT = 1 << 62
-PART = 1 << 14  # symbols encoded at a time, so that their entries stay in the cache
+PART = 1 << 16  # symbols encoded at a time, so that their entries and words stay in the cache
+WORTH_PACKING = 4  # times 2**precision symbols of one table, for which its slots are packed first
 
 Segment: TypeAlias = tuple[Any, Any]
 Part: TypeAlias = tuple[NDArray[Any], NDArray[np.uint16], int]  # symbols; table indices and their step
-
-
-def _integers(values: Any, what: str) -> NDArray[Any]:
-    """Integer array of a numpy array, a torch tensor on the CPU or a sequence."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"{what}: got dtype {array.dtype}, expected integers")
-    return array
-
-
-def _symbols(values: Any) -> NDArray[Any]:
-    """Flat contiguous int16 or int32 symbols, the two widths that the kernels are compiled for."""
-    array = _integers(values, "rans.encode: symbols")
-    if array.dtype not in (np.int16, np.int32):
-        if array.size and (int(array.min()) < -(2**31) or int(array.max()) >= 2**31):
-            raise ValueError("rans.encode: symbols do not fit 32-bit signed integers")
-        array = array.astype(np.int32)
-    return np.ascontiguousarray(array).reshape(-1)
-
-
-def _indices(values: Any, shape: tuple[int, ...], tables: TableFamily) -> tuple[NDArray[np.uint16], int]:
-    """Table indices as the kernels take them: one index with step 0, or one a symbol with step 1."""
-    array = _integers(values, "rans: table indices")
-    if array.size and (int(array.min()) < 0 or int(array.max()) >= len(tables)):
-        raise ValueError(f"rans: table indices {array.min()}..{array.max()}, but the family has {len(tables)} tables")
-    if array.ndim == 0:
-        return array.astype(np.uint16).reshape(1), 0
-    return np.ascontiguousarray(np.broadcast_to(array, shape), dtype=np.uint16).reshape(-1), 1
 
 
 def encode_segments(segments: Iterable[Segment], tables: TableFamily, *, lanes: int | None = None) -> bytes:
@@ -67,32 +42,39 @@ def encode_segments(segments: Iterable[Segment], tables: TableFamily, *, lanes: 
     if lanes not in LANES:
         raise ValueError(f"rans.encode: {lanes} lanes, expected 1, 2, 4, 8, 16 or 32")
 
+    kernel = numba_rans_unrolled.encode if lanes == numba_rans_unrolled.LANES else numba_rans.encode
     first = sum(len(symbols) for symbols, _, _ in parts)
     states = np.full(lanes, LOWER, np.uint32)
-    words = np.empty(first, np.uint16)  # at most one word a symbol; what is not written takes no memory
-    at = first
+    buffers = _buffers(t)
+    room = np.empty(PART, np.uint16)  # at most one word a symbol
+    words: list[bytes] = []
     escapes: list[bytes] = []
-    buffers = np.empty(PART, t.slots.dtype), np.empty(PART, np.bool_)
     for symbols, index, step in reversed(parts):
-        entries, escaped = (buffer[: len(symbols)] for buffer in buffers)
-        numba_rans.find_entries(symbols, index, step, t.low, t.size, t.starts, entries, escaped)
-        places = np.flatnonzero(escaped)
-        if places.size:
+        n = len(symbols)
+        entries, escaped = (buffer[:n] for buffer in buffers)
+        if numba_rans.find_entries(symbols, index, step, t.low, t.size, t.starts, entries, escaped):
+            places = np.flatnonzero(escaped)
             varints = np.empty(places.size * numba_rans.ESCAPE_BYTES, np.uint8)
             length = numba_rans.write_escapes(symbols, places, index, step, t.low, t.size, varints)
             escapes.append(varints[:length].tobytes())
-        first -= len(symbols)
-        at = numba_rans.encode(entries, first, t.encoder_rows, t.precision, states, words, at)
+        first -= n
+        at = kernel(entries, first, t.encoder_rows, t.precision, states, room, n)
+        words.append(room[at:n].astype("<u2", copy=False).tobytes())
     head = bytes([lanes.bit_length() - 1]) + pack_varint(sum(len(varints) for varints in escapes))
-    return b"".join((head, states.astype("<u4").tobytes(), words[at:].astype("<u2").tobytes(), *reversed(escapes)))
+    return b"".join((head, states.astype("<u4").tobytes(), *reversed(words), *reversed(escapes)))
+
+
+def _buffers(tables: TableFamily) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Room for the entries of PART symbols, and for whether they are escapes."""
+    return np.empty(PART, tables.slots.dtype), np.empty(PART, np.bool_)
 
 
 def _parts(symbols: Any, indices: Any, tables: TableFamily) -> list[Part]:
     """A segment as the kernels take it, cut into pieces of PART symbols."""
-    flat = _symbols(symbols)
+    flat = flat_symbols(symbols)
     if flat.size == 0:
         return []
-    index, step = _indices(indices, np.shape(symbols), tables)
+    index, step = flat_indices(indices, np.shape(symbols), tables)
     return [
         (flat[begin : begin + PART], index[step * begin : step * begin + PART], step)
         for begin in range(0, len(flat), PART)
@@ -104,7 +86,7 @@ def _lanes(parts: list[Part], tables: TableFamily) -> int:
     t = tables
     enough = LANES[-1] * BYTES_PER_LANE * 8 * COST_ONE
     cost = 0
-    buffers = np.empty(PART, t.slots.dtype), np.empty(PART, np.bool_)
+    buffers = _buffers(t)
     for symbols, index, step in parts:
         entries, escaped = (buffer[: len(symbols)] for buffer in buffers)
         numba_rans.find_entries(symbols, index, step, t.low, t.size, t.starts, entries, escaped)
@@ -151,6 +133,8 @@ class RansDecoder:
         self._words = np.zeros(numba_rans.WORD_PADDING, np.uint16)
         self._word_count = 0
         self._escapes = np.empty(0, np.uint8)
+        t = tables
+        self._lookups = (t.precision, t.low, t.size, t.slots, t.decoder_entries)
         view = memoryview(data).cast("B")
         if len(view):
             self._read(view)
@@ -187,7 +171,7 @@ class RansDecoder:
         Raises ValueError for an index without a table or a negative count, TypeError for other dtypes,
         CorruptStreamError when the payload does not hold so many; the decoder is of no use after that.
         """
-        array = _integers(table_indices, "rans.decode: table indices")
+        array = as_integers(table_indices, "rans.decode: table indices")
         if count is not None and (array.ndim or to_int(count) < 0):
             raise ValueError("rans.decode: `count` is at least 0 and goes with a single table index")
         shape = array.shape if count is None else (to_int(count),)
@@ -196,22 +180,34 @@ class RansDecoder:
             return np.empty(shape, np.int32)
         # Broadcast axes count once, so that no more memory is taken before the check than the caller already holds.
         compact = array[tuple(slice(None if stride else 1) for stride in array.strides)]
-        index, step = _indices(compact, compact.shape, self.tables)
+        index, step = flat_indices(compact, compact.shape, self.tables)
         self._reserve(numba_rans.measure(index, self.tables.least_costs, NO_LIMIT) * (length // len(index)), length)
         if step and len(index) < length:
-            index, step = _indices(array, shape, self.tables)
+            index, step = flat_indices(array, shape, self.tables)
         out = np.empty(length, np.int32)
-        t = self.tables
-        self._at, self._escape_at = numba_rans.decode(
-            index, step, self._first, (t.precision, t.size, t.slots, t.decoder_entries),
-            self._states, self._words, self._escapes, self._at, self._escape_at, out,
-        )  # fmt: skip
+        self._at, self._escape_at = self._kernel(index, step, length)(
+            self._first, self._lookups, self._states, self._words, self._escapes, self._at, self._escape_at, out
+        )
         self._first += length
         if self._at < 0 or self._escape_at < 0:
             self._capacity = 0
             part = "words" if self._at < 0 else "escapes"
             raise CorruptStreamError(f"rANS payload: the {part} end early or are invalid; fetch the stream again")
         return out.reshape(shape)
+
+    def _kernel(self, index: NDArray[np.uint16], step: int, length: int) -> Callable[..., tuple[int, int]]:
+        """The loop for so many symbols, its first arguments bound."""
+        t = self.tables
+        if self.lanes != numba_rans_unrolled.LANES:
+            return partial(numba_rans.decode, index, step)
+        if step:
+            return partial(numba_rans_unrolled.decode_each, index)
+        if length < WORTH_PACKING << t.precision:
+            return partial(numba_rans.decode, index, step)
+        packed = np.empty(1 << t.precision, np.uint64)
+        slots = t.slots[int(index[0]) << t.precision :][: len(packed)]
+        numba_rans.pack_slots(slots, t.decoder_entries, packed)
+        return partial(numba_rans_unrolled.decode_run, index, packed)
 
     def _reserve(self, least_cost: int, length: int) -> None:
         self._capacity -= least_cost

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interleaved rANS on the CPU; equals `reference_rans` bit for bit.
+"""Interleaved rANS on the CPU, any number of lanes; equals `reference_rans` bit for bit.
 
 Table indices come as an array with a step of 1, or as one index with a step of 0 for a run of symbols of one table.
-An entry is the number of a frequency in the family's list. The states stay in memory and the loops have no branch that
-depends on the data: a word is always stored or loaded, and kept or used by arithmetic. With 8 lanes or more the
-processor overlaps the lanes by itself. Indices are unsigned, or numba would test each for a negative sign.
+An entry is the number of a frequency in the family's list. No loop has a branch that depends on the data: a word is
+always stored or loaded, and kept or used by arithmetic. Indices are unsigned, or numba would test each for a negative
+sign. `numba_rans_unrolled` holds the same loops for 32 lanes with the states in local variables.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 UNROLL = 4  # symbols decoded between two looks at the end of the words
-WORD_PADDING = UNROLL  # words that may be read, but not used, behind the last one
+WORD_PADDING = 32  # words that may be read, but not used, behind the last one: those of one step of the unrolled loops
 ESCAPE_BYTES = 5  # at most: the distance of an int32 from an alphabet, doubled, has 34 bits
 
 U16, U32, U64 = np.uint16, np.uint32, np.uint64
@@ -21,6 +21,8 @@ HALF = U32(16)
 LOW_HALF = U32(0xFFFF)
 IS_ESCAPE = U64(1 << 15)
 FREQUENCY = U32((1 << 15) - 1)
+LOW_WORD = U64(0xFFFFFFFF)
+CUMULATIVE = U64(0xFFFF0000)
 
 UInt32 = NDArray[np.uint32]
 UInt64 = NDArray[np.uint64]
@@ -47,21 +49,25 @@ def decoder_entries(frequencies: Int32, cumulative: Int32, values: Int32, escape
 
 @njit(cache=True, nogil=True)
 def find_entries(symbols, indices, step, low, size, starts, entries, escaped):  # type: ignore[no-untyped-def]
-    """Writes the entry of each of the symbols [n], and whether it is an escape."""
+    """Writes the entry of each of the symbols [n] and whether it is an escape; returns whether one is."""
     # Modulo 2**32 a symbol below its alphabet lies far beyond it, since |low| <= 2**24 and size < 2**15.
+    some = np.bool_(False)
     if step == 0:
         base, n, start = U32(low[indices[0]]), U32(size[indices[0]]), U32(starts[indices[0]])
         for i in range(len(symbols)):
             entry = U32(U32(symbols[i]) - base)
             escaped[i] = entry >= n
+            some |= entry >= n
             entries[i] = start + min(entry, n)
-        return
+        return some
     for i in range(len(symbols)):
         t = U64(indices[i])
         n = U32(size[t])
         entry = U32(U32(symbols[i]) - U32(low[t]))
         escaped[i] = entry >= n
+        some |= entry >= n
         entries[i] = U32(starts[t]) + min(entry, n)
+    return some
 
 
 @njit(cache=True, nogil=True)
@@ -94,32 +100,75 @@ def write_escapes(symbols, places, indices, step, low, size, out):  # type: igno
 
 
 @njit(cache=True, nogil=True)
+def push(x, e, rows, limit, total, words, at):  # type: ignore[no-untyped-def]
+    """Encodes entry e: the state after it and the place of the last word written."""
+    f = rows[e, U64(0)]
+    words[at - U64(1)] = U16(x & LOW_HALF)
+    full = x >= U32(f << limit)
+    x = U32(x >> HALF) if full else x
+    quotient = U32((U64(x) * U64(rows[e, U64(2)])) >> U64(rows[e, U64(3)]))
+    return U32(x + rows[e, U64(1)] + quotient * U32(total - f)), at - U64(full)
+
+
+@njit(cache=True, nogil=True)
 def encode(entries, first, rows, precision, states, words, at):  # type: ignore[no-untyped-def]
     """Encodes entries [n] backwards; entry 0 has the number `first` in the stream. Words are written below words[at].
 
     rows: `encoder_rows`. at >= n, so that each entry has room for a word. Returns the place of the first word written.
     """
     mask = U64(len(states) - 1)
-    limit = U32(31 - precision)
-    total = U32(1 << precision)
+    limit, total = U32(31 - precision), U32(1 << precision)
     at = U64(at)
     lane = U64(first + len(entries))
     for back in range(1, len(entries) + 1):
         e = U64(entries[U64(len(entries) - back)])
         lane -= U64(1)
-        x = states[lane & mask]
-        f = rows[e, U64(0)]
-        words[at - U64(1)] = U16(x & LOW_HALF)
-        full = x >= U32(f << limit)
-        at -= U64(full)
-        x = U32(x >> HALF) if full else x
-        quotient = U32((U64(x) * U64(rows[e, U64(2)])) >> U64(rows[e, U64(3)]))
-        states[lane & mask] = U32(x + rows[e, U64(1)] + quotient * U32(total - f))
+        states[lane & mask], at = push(states[lane & mask], e, rows, limit, total, words, at)
     return np.int64(at)
 
 
 @njit(cache=True, nogil=True)
-def _read_escape(end, size, escapes, at):  # type: ignore[no-untyped-def]
+def pop(x, base, slots, entries, mask, shift, words, at):  # type: ignore[no-untyped-def]
+    """Decodes a symbol: its entry's row, the state after it, and the place of the next word. base: slot 0 of its table.
+
+    The word is loaded whether it is used or not: a load under the condition would be a branch.
+    """
+    slot = U32(x & mask)
+    row = entries[U64(slots[base + U64(slot)])]
+    low = U32(row & LOW_WORD)
+    x = U32(U32((low & FREQUENCY) * U32(x >> shift)) + U32(slot - U32(low >> HALF)))
+    filled = U32(U32(x << HALF) | U32(words[at]))
+    empty = x < LOWER
+    return row, filled if empty else x, at + U64(empty)
+
+
+@njit(cache=True, nogil=True)
+def pack_slots(slots, entries, packed):  # type: ignore[no-untyped-def]
+    """Fills uint64 `packed`, what `pop_packed` reads, from the slots of one table.
+
+    It is the row of the slot's entry with the slot's place within that entry instead of the cumulative frequency.
+    """
+    place, entry = U64(0), U64(slots[0])
+    for slot in range(len(slots)):
+        e = U64(slots[U64(slot)])
+        place = place + U64(1) if e == entry and slot > 0 else U64(0)
+        entry = e
+        packed[U64(slot)] = (entries[e] & ~CUMULATIVE) | place << U64(16)
+
+
+@njit(cache=True, nogil=True)
+def pop_packed(x, packed, mask, shift, words, at):  # type: ignore[no-untyped-def]
+    """As `pop`, from `pack_slots`: one load less, for a table large enough a share of the symbols to be unpacked."""
+    row = packed[U64(x & mask)]
+    low = U32(row & LOW_WORD)
+    x = U32(U32((low & FREQUENCY) * U32(x >> shift)) + U32(low >> HALF))
+    filled = U32(U32(x << HALF) | U32(words[at]))
+    empty = x < LOWER
+    return row, filled if empty else x, at + U64(empty)
+
+
+@njit(cache=True, nogil=True)
+def read_escape(end, size, escapes, at):  # type: ignore[no-untyped-def]
     """The value of an escape of the alphabet end - size .. end - 1 and the position after it, -1 if invalid."""
     rest, bits, byte = np.int64(0), np.int64(0), np.int64(128)
     while byte >= 128:
@@ -135,10 +184,22 @@ def _read_escape(end, size, escapes, at):  # type: ignore[no-untyped-def]
     return value, at
 
 
+@njit(cache=True, nogil=True)
+def fill_escapes(out, indices, step, low, size, escapes, at):  # type: ignore[no-untyped-def]
+    """Puts escaped values where `out` holds the first integer beyond its alphabet; the position after them or -1."""
+    for i in range(len(out)):
+        t = U64(indices[i * step])
+        end = np.int64(low[t]) + np.int64(size[t])
+        if out[i] == end and at >= 0:
+            value, at = read_escape(end, np.int64(size[t]), escapes, at)
+            out[i] = value
+    return at
+
+
 @njit(inline="always")
 def _decode_span(begin, end, block, indices, step, first, tables, states, words, escapes, at, escape_at, out):  # type: ignore[no-untyped-def]
     """Symbols begin..end of `decode`. Inlined: a constant `step` and `block` leave no test and no inner loop."""
-    precision, size, slots, entries = tables
+    precision, low, size, slots, entries = tables
     shift, slot_mask = U32(precision), U32((1 << precision) - 1)
     mask = U64(len(states) - 1)
     last = U64(len(words) - WORD_PADDING)
@@ -149,18 +210,10 @@ def _decode_span(begin, end, block, indices, step, first, tables, states, words,
             if step != 0:
                 table = U64(indices[U64(k)])
             lane = U64(first + k) & mask
-            x = states[lane]
-            slot = U32(x & slot_mask)
-            entry = entries[U64(slots[(table << U64(shift)) + U64(slot)])]
-            low = U32(entry & U64(0xFFFFFFFF))
-            x = U32(U32((low & FREQUENCY) * U32(x >> shift)) + U32(slot - U32(low >> HALF)))
-            word = U32(words[at])
-            empty = x < LOWER
-            at += U64(empty)
-            states[lane] = U32(U32(x << HALF) | word) if empty else x
-            value = np.int64(entry) >> 32
-            if entry & IS_ESCAPE and escape_at >= 0:
-                value, escape_at = _read_escape(value, np.int64(size[table]), escapes, escape_at)
+            row, states[lane], at = pop(states[lane], table << U64(shift), slots, entries, slot_mask, shift, words, at)
+            value = np.int64(row) >> 32
+            if row & IS_ESCAPE and escape_at >= 0:
+                value, escape_at = read_escape(value, np.int64(size[table]), escapes, escape_at)
             out[U64(k)] = value
         if at > last or escape_at < 0:
             break
@@ -171,8 +224,8 @@ def _decode_span(begin, end, block, indices, step, first, tables, states, words,
 def decode(indices, step, first, tables, states, words, escapes, at, escape_at, out):  # type: ignore[no-untyped-def]
     """Decodes len(out) symbols, the first of which has the number `first`; returns the positions in words and escapes.
 
-    tables: precision, sizes, the entry of each slot (2**precision a table) and `decoder_entries`. words: WORD_PADDING
-    zeros come after the last. A position is -1 when its bytes end early or are invalid; then `out` is not whole.
+    tables: precision, lows, sizes, the entry of each slot (2**precision a table) and `decoder_entries`. words:
+    WORD_PADDING zeros come after the last. A position is -1 when its bytes end early or are invalid and `out` is partial.
     """
     n = len(out)
     tail = n - n % UNROLL
