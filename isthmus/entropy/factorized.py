@@ -6,6 +6,7 @@ image and channel, one of 64 tables and an integer offset takes most of that bac
 Both are coded in the same rANS stream, as differences from what training saw at that quality.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -13,9 +14,12 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.entropy.rans import RansDecoder, encode_segments
+from isthmus.entropy import batch
+from isthmus.entropy.rans import LANES, RansDecoder, encode_segments
 from isthmus.entropy.tables import COST_ONE, TableFamily
 from isthmus.errors import CorruptStreamError
+from isthmus.kernels import numba_rans_factorized as kernels
+from isthmus.kernels import threads as pool
 
 QUALITIES = 100
 MAX_REACH = 1 << 12  # latent tables lie within +-4096: a lying weights file cannot make `choose` take all memory
@@ -129,3 +133,94 @@ class FactorizedModel:
             plane[:] = values.reshape(height, width)
         decoder.finish()
         return planes, Choices(decoder.lanes, tuple(tables.tolist()), tuple(offsets.tolist()))
+
+    def encode_batch(
+        self,
+        planes: Int16,
+        qualities: int | Sequence[int],
+        choices: Sequence[Choices] | None = None,
+        *,
+        threads: int = 1,
+    ) -> list[bytes]:
+        """One payload for each item of int16 planes [n, c, h, w], the same as `encode` makes; c h w is at least 1.
+
+        qualities: one for all or one each; choices: made here unless given. Raises ValueError for other shapes.
+        """
+        if planes.ndim != 4 or planes.dtype != np.int16 or planes[:1].size == 0 < len(planes):
+            raise ValueError(f"encode_batch: planes {planes.dtype} {planes.shape}, expected int16 [n, c, h, w]")
+        items, channels, height, width = planes.shape
+        usual = self._usual(qualities, items, channels)
+        flat = np.ascontiguousarray(planes).reshape(items, channels, height * width)
+        tables, offsets = np.zeros((2, items, channels), np.int32)
+        lanes = np.zeros(items, np.int64)
+        if choices is not None:
+            if len(choices) != items or any(c.lanes not in LANES or len(c.tables) != channels for c in choices):
+                raise ValueError(f"encode_batch: the choices do not fit {items} items of {channels} channels")
+            for i, choice in enumerate(choices):
+                tables[i], offsets[i] = choice.tables, choice.offsets
+            if items and not 0 <= tables.min() <= tables.max() < self.scales:
+                raise ValueError(f"encode_batch: tables {tables.min()}..{tables.max()}, expected 0..{self.scales - 1}")
+            lanes[:] = [c.lanes for c in choices]
+        t, costs = self.family, self._costs.astype(np.int64)
+        family = (t.low, t.size, t.starts)
+
+        def work(group: range, room: NDArray[np.uint8], bounds: NDArray[np.int64]) -> None:
+            part = slice(group.start, group.stop)
+            if choices is None:
+                for i in group:
+                    kernels.choose(flat[i], costs, tables[i], offsets[i])
+            kernels.encode_planes(
+                flat[part], usual[part], self.scales, family, t.costs, t.encoder_rows, t.precision, batch.LANE_COST,
+                tables[part], offsets[part], lanes[part], room, bounds,
+            )  # fmt: skip
+
+        return batch.collect_payloads(items, channels * (height * width + 2), threads, work)
+
+    def decode_batch(
+        self,
+        payloads: Sequence[bytes | memoryview],
+        shape: tuple[int, int, int],
+        qualities: int | Sequence[int],
+        *,
+        threads: int = 1,
+    ) -> tuple[Int16, list[Choices]]:
+        """The inverse of `encode_batch`: int16 [n, c, h, w] and what was chosen for each item.
+
+        Raises what `decode` raises, and names the first item at fault.
+        """
+        what, items = "latent payload", len(payloads)
+        channels, height, width = shape
+        data, bounds = batch.join_payloads(payloads, what)
+        usual = self._usual(qualities, items, channels)
+        # What the cheapest table makes of it; the tables are known only once they are decoded.
+        batch.check_capacity(bounds, [int(self.family.least_costs.min()) * channels * height * width], what)
+        planes = np.empty((items, channels, height * width), np.int16)
+        tables, offsets = np.empty((2, items, channels), np.int32)
+        lanes = np.zeros(items, np.int64)
+        t = self.family
+        lookups = (t.precision, t.low, t.size, t.slots, t.decoder_entries)
+
+        def work(group: range) -> None:
+            part = slice(group.start, group.stop)
+            status = np.zeros(len(group), np.uint8)
+            kernels.decode_planes(
+                data, bounds[group.start : group.stop + 1], usual[part], self.scales, lookups, planes[part],
+                tables[part], offsets[part], lanes[part], status,
+            )  # fmt: skip
+            batch.raise_fault(status, group.start, what)
+
+        pool.run(work, batch.plan_groups(items, threads, max(items, 1)), threads)
+        rows = zip(lanes.tolist(), tables.tolist(), offsets.tolist(), strict=True)
+        return planes.reshape(items, *shape), [Choices(n, tuple(table), tuple(offset)) for n, table, offset in rows]
+
+    def _usual(self, qualities: int | Sequence[int], items: int, channels: int) -> NDArray[np.int32]:
+        """The expected tables of each item, int32 [items, c]."""
+        if channels != self.expected.shape[1]:
+            raise ValueError(f"got {channels} channels, expected {self.expected.shape[1]}")
+        given = np.asarray(qualities, np.int64)
+        if given.shape not in ((), (items,)):
+            raise ValueError(f"qualities of shape {given.shape}, expected one or {items}")
+        rows = np.broadcast_to(given, (items,))
+        if items and not 1 <= rows.min() <= rows.max() <= QUALITIES:
+            raise ValueError(f"qualities {rows.min()}..{rows.max()}, expected 1..{QUALITIES}")
+        return self.expected[rows - 1].astype(np.int32)

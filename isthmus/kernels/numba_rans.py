@@ -49,25 +49,25 @@ def decoder_entries(frequencies: Int32, cumulative: Int32, values: Int32, escape
 
 @njit(cache=True, nogil=True)
 def find_entries(symbols, indices, step, low, size, starts, entries, escaped):  # type: ignore[no-untyped-def]
-    """Writes the entry of each of the symbols [n] and whether it is an escape; returns whether one is."""
+    """Writes the entry of each of the symbols [n] and whether it is an escape; returns the number of escapes."""
     # Modulo 2**32 a symbol below its alphabet lies far beyond it, since |low| <= 2**24 and size < 2**15.
-    some = np.bool_(False)
+    found = np.int64(0)
     if step == 0:
         base, n, start = U32(low[indices[0]]), U32(size[indices[0]]), U32(starts[indices[0]])
         for i in range(len(symbols)):
             entry = U32(U32(symbols[i]) - base)
             escaped[i] = entry >= n
-            some |= entry >= n
+            found += np.int64(entry >= n)
             entries[i] = start + min(entry, n)
-        return some
+        return found
     for i in range(len(symbols)):
         t = U64(indices[i])
         n = U32(size[t])
         entry = U32(U32(symbols[i]) - U32(low[t]))
         escaped[i] = entry >= n
-        some |= entry >= n
+        found += np.int64(entry >= n)
         entries[i] = U32(starts[t]) + min(entry, n)
-    return some
+    return found
 
 
 @njit(cache=True, nogil=True)
@@ -225,7 +225,7 @@ def decode(indices, step, first, tables, states, words, escapes, at, escape_at, 
     """Decodes len(out) symbols, the first of which has the number `first`; returns the positions in words and escapes.
 
     tables: precision, lows, sizes, the entry of each slot (2**precision a table) and `decoder_entries`. words:
-    WORD_PADDING zeros come after the last. A position is -1 when its bytes end early or are invalid and `out` is partial.
+    WORD_PADDING zeros follow. A position is -1 when its bytes end early or are invalid; then `out` is not whole.
     """
     n = len(out)
     tail = n - n % UNROLL

@@ -151,3 +151,67 @@ def test_a_small_payload_cannot_claim_many_latents() -> None:
     payload = model.encode(planes, 50)
     with pytest.raises(CorruptStreamError, match="cannot hold 3 x 30000 x 30000 latents"):
         model.decode(payload, (3, 30_000, 30_000), 50)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    items=st.integers(0, 5),
+    height=st.integers(1, 9),
+    width=st.integers(1, 30),
+    scale=st.sampled_from([0.3, 3, 50, 40000]),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_a_batch_is_as_item_by_item(
+    model: FactorizedModel, items: int, height: int, width: int, scale: float, threads: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.laplace(rng.integers(-99, 99), scale, (items, 3, height, width)).round()
+    planes = np.clip(values, -32768, 32767).astype(np.int16)
+    qualities = rng.integers(1, 101, items)
+    payloads = model.encode_batch(planes, qualities, threads=threads)
+    assert payloads == [model.encode(item, q) for item, q in zip(planes, qualities, strict=True)]
+    found, choices = model.decode_batch(payloads, (3, height, width), qualities, threads=threads)
+    assert found.dtype == np.int16 and np.array_equal(found, planes)
+    assert choices == [model.decode(p, (3, height, width), q)[1] for p, q in zip(payloads, qualities, strict=True)]
+    assert model.encode_batch(found, qualities, choices, threads=threads) == payloads
+
+
+def test_a_batch_names_the_item_at_fault(model: FactorizedModel) -> None:
+    from isthmus.entropy.rans import encode_segments
+
+    planes = np.random.default_rng(2).laplace(0, 2, (3, 3, 1, 1)).round().astype(np.int16)
+    good = model.encode_batch(planes, 50)
+    usual = np.full(3, 5) - model.expected[49].astype(int)
+    zeros = np.zeros(3, int)
+    far = encode_segments([(usual, SCALES), (zeros, SCALES + 1), (np.full(3, 1 << 15), 5)], model.family)
+    table = encode_segments([(usual + SCALES, SCALES), (zeros, SCALES + 1), (zeros, 0)], model.family)
+    offset = encode_segments([(usual, SCALES), (np.full(3, 40000), SCALES + 1), (zeros, 5)], model.family)
+    cases = {b"\6" + good[1][1:]: "head", good[1][:-1]: "", good[1] + b"\0\0": "left over", b"": "cannot hold"}
+    cases |= {far: "16 bits", table: "does not exist", offset: "does not exist"}
+    for payload, message in cases.items():
+        with pytest.raises(CorruptStreamError, match=f"item 1: .*{message}"):
+            model.decode_batch([good[0], payload, good[2]], (3, 1, 1), 50)
+        with pytest.raises(CorruptStreamError):
+            model.decode(payload, (3, 1, 1), 50)
+    with pytest.raises(CorruptStreamError, match="item 0: .* cannot hold"):
+        model.decode_batch(good, (3, 1 << 20, 1 << 20), 50)
+
+
+def test_wrong_arguments_of_a_batch(model: FactorizedModel) -> None:
+    planes = np.zeros((2, 3, 2, 2), np.int16)
+    payloads = model.encode_batch(planes, [50, 60])
+    choices = [Choices(1, (0, 0, 0), (0, 0, 0))] * 2
+    for bad in (planes[0], planes.astype(np.int32), planes[:, :2], planes[:, :, :0]):
+        with pytest.raises(ValueError):
+            model.encode_batch(bad, 50)
+    for quality in (0, 101, [50], [50, 0]):
+        with pytest.raises(ValueError):
+            model.encode_batch(planes, quality)
+        with pytest.raises(ValueError):
+            model.decode_batch(payloads, (3, 2, 2), quality if quality != [50] else [50] * 3)
+    for wrong in (choices[:1], [Choices(3, (0, 0, 0), (0, 0, 0))] * 2, [Choices(1, (0, 0, SCALES), (0, 0, 0))] * 2):
+        with pytest.raises(ValueError):
+            model.encode_batch(planes, 50, wrong)
+    with pytest.raises(ValueError, match="4 channels"):
+        model.decode_batch(payloads, (4, 2, 2), 50)
