@@ -165,10 +165,14 @@ class RansDecoder:
         """Number of interleaved states of the payload; 0 when it is empty."""
         return len(self._states)
 
-    def decode(self, table_indices: Any, count: int | None = None) -> NDArray[np.int32]:
+    def decode(
+        self, table_indices: Any, count: int | None = None, *, out: NDArray[np.int32] | None = None
+    ) -> NDArray[np.int32]:
         """The next symbols: int32 in the shape of `table_indices`, or `count` of them with one table for all.
 
-        Raises ValueError for an index without a table or a negative count, TypeError for other dtypes,
+        out: contiguous int32 [symbols] to write them to, which spares new memory.
+
+        Raises ValueError for an index without a table, a negative count or another `out`, TypeError for other dtypes,
         CorruptStreamError when the payload does not hold so many; the decoder is of no use after that.
         """
         array = as_integers(table_indices, "rans.decode: table indices")
@@ -176,6 +180,8 @@ class RansDecoder:
             raise ValueError("rans.decode: `count` is at least 0 and goes with a single table index")
         shape = array.shape if count is None else (to_int(count),)
         length = prod(shape)
+        if out is not None and (out.dtype != np.int32 or out.shape != (length,) or not out.flags.c_contiguous):
+            raise ValueError(f"rans.decode: `out` is {out.dtype} {out.shape}, expected contiguous int32 ({length},)")
         if length == 0:
             return np.empty(shape, np.int32)
         # Broadcast axes count once, so that no more memory is taken before the check than the caller already holds.
@@ -184,7 +190,7 @@ class RansDecoder:
         self._reserve(numba_rans.measure(index, self.tables.least_costs, NO_LIMIT) * (length // len(index)), length)
         if step and len(index) < length:
             index, step = flat_indices(array, shape, self.tables)
-        out = np.empty(length, np.int32)
+        out = np.empty(length, np.int32) if out is None else out
         self._at, self._escape_at = self._kernel(index, step, length)(
             self._first, self._lookups, self._states, self._words, self._escapes, self._at, self._escape_at, out
         )
