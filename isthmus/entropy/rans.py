@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""rANS payloads: integers and table indices to bytes and back (payload `rans.1` of docs/format.md)."""
+"""rANS payloads: integers and table indices to bytes and back (payload `rans.1` of docs/format-entropy.md)."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -14,6 +14,7 @@ from isthmus.entropy.arguments import as_integers, flat_indices, flat_symbols
 from isthmus.entropy.tables import COST_ONE, TableFamily
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_rans, numba_rans_unrolled
+from isthmus.kernels import numba_rans_segments as kernels
 from isthmus.kernels.reference_rans import LOWER
 from isthmus.varint import pack_varint, unpack_varint
 
@@ -21,7 +22,6 @@ LANES = (1, 2, 4, 8, 16, 32)
 BYTES_PER_LANE = 512  # a lane's state costs about 3 bytes more than it carries: 0.6 %
 BITS_PER_WORD = 17  # what a word or a state can hold, at most; see RansDecoder
 NO_LIMIT = 1 << 62
-PART = 1 << 16  # symbols encoded at a time, so that their entries and words stay in the cache
 WORTH_PACKING = 4  # times 2**precision symbols of one table, for which its slots are packed first
 
 Segment: TypeAlias = tuple[Any, Any]
@@ -35,50 +35,35 @@ def encode_segments(segments: Iterable[Segment], tables: TableFamily, *, lanes: 
     `encode`; no symbols at all give an empty payload.
     """
     t = tables
-    parts = [part for symbols, indices in segments for part in _parts(symbols, indices, t)]
+    parts = [_part(symbols, indices, t) for symbols, indices in segments]
+    parts = [part for part in parts if len(part[0])]
     if not parts:
         return b""
     lanes = _lanes(parts, t) if lanes is None else lanes
     if lanes not in LANES:
         raise ValueError(f"rans.encode: {lanes} lanes, expected 1, 2, 4, 8, 16 or 32")
 
-    kernel = numba_rans_unrolled.encode if lanes == numba_rans_unrolled.LANES else numba_rans.encode
-    first = sum(len(symbols) for symbols, _, _ in parts)
+    family = (t.low, t.size, t.starts)
     states = np.full(lanes, LOWER, np.uint32)
-    buffers = _buffers(t)
-    room = np.empty(PART, np.uint16)  # at most one word a symbol
-    words: list[bytes] = []
-    escapes: list[bytes] = []
+    at = first = sum(len(symbols) for symbols, _, _ in parts)
+    used = at * numba_rans.ESCAPE_BYTES
+    words, varints = np.empty(at, np.uint16), np.empty(used, np.uint8)  # what is not written to takes no memory
     for symbols, index, step in reversed(parts):
-        n = len(symbols)
-        entries, escaped = (buffer[:n] for buffer in buffers)
-        if numba_rans.find_entries(symbols, index, step, t.low, t.size, t.starts, entries, escaped):
-            places = np.flatnonzero(escaped)
-            varints = np.empty(places.size * numba_rans.ESCAPE_BYTES, np.uint8)
-            length = numba_rans.write_escapes(symbols, places, index, step, t.low, t.size, varints)
-            escapes.append(varints[:length].tobytes())
-        first -= n
-        at = kernel(entries, first, t.encoder_rows, t.precision, states, room, n)
-        words.append(room[at:n].astype("<u2", copy=False).tobytes())
-    head = bytes([lanes.bit_length() - 1]) + pack_varint(sum(len(varints) for varints in escapes))
-    return b"".join((head, states.astype("<u4").tobytes(), *reversed(words), *reversed(escapes)))
+        first -= len(symbols)
+        at, used = kernels.encode_segment(
+            symbols, index, step, first, family, t.encoder_rows, t.precision, t.slots, states, words, at, varints, used
+        )
+    head = bytes([lanes.bit_length() - 1]) + pack_varint(len(varints) - used)
+    body = words[at:].astype("<u2", copy=False).tobytes()
+    return b"".join((head, states.astype("<u4").tobytes(), body, varints[used:].tobytes()))
 
 
-def _buffers(tables: TableFamily) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Room for the entries of PART symbols, and for whether they are escapes."""
-    return np.empty(PART, tables.slots.dtype), np.empty(PART, np.bool_)
-
-
-def _parts(symbols: Any, indices: Any, tables: TableFamily) -> list[Part]:
-    """A segment as the kernels take it, cut into pieces of PART symbols."""
+def _part(symbols: Any, indices: Any, tables: TableFamily) -> Part:
+    """A segment as the kernels take it."""
     flat = flat_symbols(symbols)
     if flat.size == 0:
-        return []
-    index, step = flat_indices(indices, np.shape(symbols), tables)
-    return [
-        (flat[begin : begin + PART], index[step * begin : step * begin + PART], step)
-        for begin in range(0, len(flat), PART)
-    ]
+        return flat, np.empty(0, np.uint16), 0
+    return flat, *flat_indices(indices, np.shape(symbols), tables)
 
 
 def _lanes(parts: list[Part], tables: TableFamily) -> int:
@@ -86,11 +71,8 @@ def _lanes(parts: list[Part], tables: TableFamily) -> int:
     t = tables
     enough = LANES[-1] * BYTES_PER_LANE * 8 * COST_ONE
     cost = 0
-    buffers = _buffers(t)
     for symbols, index, step in parts:
-        entries, escaped = (buffer[: len(symbols)] for buffer in buffers)
-        numba_rans.find_entries(symbols, index, step, t.low, t.size, t.starts, entries, escaped)
-        cost += numba_rans.measure(entries, t.costs, enough - cost)
+        cost += kernels.measure_segment(symbols, index, step, (t.low, t.size, t.starts), t.costs, enough - cost)
         if cost >= enough:
             return LANES[-1]
     return 1 << max(0, (cost // (BYTES_PER_LANE * 8 * COST_ONE)).bit_length() - 1)
@@ -156,7 +138,8 @@ class RansDecoder:
         if (self._states < LOWER).any() or (self._states >= LOWER << 16).any():
             raise CorruptStreamError("rANS payload: a lane state is outside [2^15, 2^31); fetch it again")
         self._word_count = (end - middle) // 2
-        self._words = np.zeros(self._word_count + numba_rans.WORD_PADDING, np.uint16)
+        self._words = np.empty(self._word_count + numba_rans.WORD_PADDING, np.uint16)
+        self._words[self._word_count :] = 0
         self._words[: self._word_count] = np.frombuffer(view[middle:end], "<u2")
         self._escapes = np.frombuffer(view[end:], np.uint8)
 
