@@ -116,7 +116,7 @@ def encode_batch(symbols: Any, table_indices: Any, tables: TableFamily, *, threa
 
     >>> tables = TableFamily.from_counts([[1, 2, 1]], [-1])
     >>> [payload.hex() for payload in encode_batch([[0, 1], [1, 1]], 0, tables)]
-    ['000059180400', '00002c200a00']
+    ['000040180400', '0000fe2f0800']
     """
     shape = np.shape(symbols)
     if not shape:

@@ -109,14 +109,12 @@ class RansDecoder:
     """
 
     def __init__(self, data: bytes | memoryview, tables: TableFamily) -> None:
-        self.tables = tables
         self._first = self._at = self._escape_at = 0
         self._states = np.empty(0, np.uint32)
         self._words = np.zeros(numba_rans.WORD_PADDING, np.uint16)
         self._word_count = 0
         self._escapes = np.empty(0, np.uint8)
-        t = tables
-        self._lookups = (t.precision, t.low, t.size, t.slots, t.decoder_entries)
+        self.use(tables)
         view = memoryview(data).cast("B")
         if len(view):
             self._read(view)
@@ -142,6 +140,11 @@ class RansDecoder:
         self._words[self._word_count :] = 0
         self._words[: self._word_count] = np.frombuffer(view[middle:end], "<u2")
         self._escapes = np.frombuffer(view[end:], np.uint8)
+
+    def use(self, tables: TableFamily) -> None:
+        """Takes the next symbols from other tables; they may be of another precision."""
+        self.tables = tables
+        self._lookups = (tables.precision, tables.low, tables.size, tables.slots, tables.decoder_entries)
 
     @property
     def lanes(self) -> int:

@@ -51,7 +51,7 @@ def list_escapes(escaped, eights, places):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def encode_segment(symbols, indices, step, first, family, rows, precision, kind, states, words, at, varints, used):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
+def encode_segment(symbols, indices, step, first, family, rows, precision, kind, states, words, at, varints, used):  # type: ignore[no-untyped-def]  # fmt: skip
     """As `numba_rans.encode`, from symbols; the varints of their escapes end at varints[used].
 
     kind: any array of the dtype that entries have. Returns the places of the first word and of the first varint.
