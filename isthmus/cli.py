@@ -40,6 +40,9 @@ def encode(
     codec: CodecName = DEFAULT,
     quality: Quality = 50,
     background: Background = None,
+    entropy: Annotated[
+        str | None, typer.Option(help="context (smallest, the default) or factorized (packs and unpacks faster).")
+    ] = None,
     device: Device = "cpu",
 ) -> None:
     """Encode an image file into a stream.
@@ -51,7 +54,7 @@ def encode(
     from isthmus.media.image import read_image
 
     image = read_image(source, background=background)
-    data = isthmus.load(codec, device).encode(image, quality=quality)
+    data = isthmus.load(codec, device).encode(image, quality=quality, entropy=entropy)
     atomic_write(target, data)
     height, width = image.shape[:2]
     typer.echo(f"{target}: {width}x{height}, {len(data)} bytes, {8 * len(data) / (width * height):.3f} bits per pixel")

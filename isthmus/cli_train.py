@@ -49,5 +49,39 @@ def codec(
         typer.echo(f"stopped at step {state.step} of {recipe.steps}; the same command goes on", err=True)
         return
     progress = {"steps_done": state.step, "seconds": round(state.seconds), "devices": state.devices}
-    path = export(out, name, trainer.averaged(), recipe, list_images(images), progress)
+    path = export(out, name, trainer.averaged(), recipe, list_images(images), progress, device)
     typer.echo(f"{path}: load it with isthmus.load({str(path)!r})")
+
+
+@app.command()
+def context(
+    images: Annotated[Path, typer.Argument(help="Folder of training images, searched recursively.")],
+    weights: Annotated[str, typer.Option(help="Codec to fit it to: a name, or a weights file.")],
+    out: Annotated[Path, typer.Option(help="Weights file to write, context model included.")],
+    steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 3600,
+    seed: Annotated[int, typer.Option(help="Seed of crops.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+) -> None:
+    """Fit the context model of a trained codec anew, for example to images like yours. Its pixels stay as they are.
+
+    Example: isthmus train context photos/ --weights walloc-image-f8c48 --out f8c48-photos.safetensors
+    """
+    import torch
+
+    import isthmus
+    from isthmus.codecs.walloc import WallocImageCodec
+    from isthmus.codecs.weights_file import save_weights
+    from isthmus.training.context import fit_context
+    from isthmus.training.crops import list_images
+
+    trained = isthmus.load(weights)
+    if not isinstance(trained, WallocImageCodec):
+        raise ValueError(f"train context: {weights} is no WaLLoC image codec")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = fit_context(
+        trained.model, list_images(images), device=torch.device(device), steps=steps, seed=seed,
+        threads=torch.get_num_threads(),
+    )  # fmt: skip
+    save_weights(out, trained.model, trained.entropy, model)
+    typer.echo(f"{out}: load it with isthmus.load({str(out)!r})")

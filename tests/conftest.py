@@ -15,6 +15,7 @@ from isthmus.models.rate import LogisticMixture
 from isthmus.models.walloc import Walloc, WallocConfig
 from isthmus.models.wavelet_packet import analyze_packet
 from isthmus.samples import ASTRONAUT
+from isthmus.training.context import fit_context
 from isthmus.training.klt import initialize
 from isthmus.training.tables import fit_factorized
 
@@ -43,7 +44,9 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray
     samples = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
     initialize(model, LogisticMixture(4, 5), analyze_packet(samples, 3), [0.0008, 0.004, 0.03, 0.2])
     torch.nn.init.normal_(model.network.output.weight, std=0.02)
-    save_weights(folder / "tiny.safetensors", model, fit_factorized(model, sorted(folder.glob("*.png"))))
+    files = sorted(folder.glob("*.png"))
+    context = fit_context(model, files, device=torch.device("cpu"), steps=12)
+    save_weights(folder / "tiny.safetensors", model, fit_factorized(model, files), context)
     return folder / "tiny.safetensors"
 
 

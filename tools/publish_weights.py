@@ -25,11 +25,11 @@ def main(folder: Path, name: str, summary: str) -> None:
         ".validation.png": "validation.png",
     }.items():
         shutil.copyfile(folder / source, PRETRAINED / (stem + suffix))
-    kept = ("codec_id", "tables_hash", "weights_hash")
+    kept = ("tables", "weights_hash")
     entry = {"name": name, "revision": revision, "file": f"{stem}.safetensors", "summary": summary}
     entries.append(entry | {k: recipe[k] for k in kept})
     index.write_text(json.dumps(entries, indent=1) + "\n")
-    print(f"{stem}: tables {recipe['tables_hash']}, weights {recipe['weights_hash']}")
+    print(f"{stem}: tables {recipe['tables']}, weights {recipe['weights_hash']}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import numpy as np
 
 import isthmus
 from isthmus.codecs.registry import pretrained
+from isthmus.codecs.walloc import ENTROPY
 from isthmus.media.image import read_image, write_image
 from isthmus.samples import ASTRONAUT
 
@@ -42,29 +43,33 @@ def main(replace: bool) -> None:
     for entry in pretrained():
         name = f"{entry.name}.r{entry.revision}"
         codec = isthmus.load(name)
-        folder = GOLDEN / entry.codec_id
-        folder.mkdir(parents=True, exist_ok=True)
-        for label, image in images().items():
-            for quality in QUALITIES[label]:
-                path = folder / f"{name}-{label}-q{quality}.ist"
-                if path.exists() and not replace:
-                    continue
-                data = codec.encode(image, quality=quality)
-                y = codec.unpack(data).planes["y"].numpy()
-                record = {
-                    "codec": name,
-                    "image": label,
-                    "quality": quality,
-                    "image_shape": list(image.shape),
-                    "latent_shape": list(y.shape),
-                    "latent_sha256": hashlib.sha256(y.astype("<i2").tobytes()).hexdigest(),
-                    "tables_hash": entry.tables_hash,
-                    "weights_hash": entry.weights_hash,
-                }
-                path.write_bytes(data)
-                path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-                write_image(path.with_suffix(".png"), codec.decode(data, output="numpy"))
-                print(f"{path.relative_to(GOLDEN)}: {len(data)} bytes")
+        for entropy, codec_id in ENTROPY.items():
+            if codec_id not in entry.tables:
+                continue
+            folder = GOLDEN / codec_id
+            folder.mkdir(parents=True, exist_ok=True)
+            for label, image in images().items():
+                for quality in QUALITIES[label]:
+                    path = folder / f"{name}-{label}-q{quality}.ist"
+                    if path.exists() and not replace:
+                        continue
+                    data = codec.encode(image, quality=quality, entropy=entropy)
+                    y = codec.unpack(data).planes["y"].numpy()
+                    record = {
+                        "codec": name,
+                        "entropy": entropy,
+                        "image": label,
+                        "quality": quality,
+                        "image_shape": list(image.shape),
+                        "latent_shape": list(y.shape),
+                        "latent_sha256": hashlib.sha256(y.astype("<i2").tobytes()).hexdigest(),
+                        "tables_hash": entry.tables[codec_id],
+                        "weights_hash": entry.weights_hash,
+                    }
+                    path.write_bytes(data)
+                    path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+                    write_image(path.with_suffix(".png"), codec.decode(data, output="numpy"))
+                    print(f"{path.relative_to(GOLDEN)}: {len(data)} bytes")
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 
 from isthmus.codecs.base import Codec
-from isthmus.codecs.walloc import CODEC_ID, WallocImageCodec
+from isthmus.codecs.walloc import CONTEXT, FACTORIZED, WallocImageCodec
 from isthmus.codecs.weights_file import load_weights
 from isthmus.errors import UnknownCodecError, WeightsMismatchError
 from isthmus.signals import TrackHeader
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
-DECODERS: dict[str, type[Codec]] = {CODEC_ID: WallocImageCodec}
+DECODERS: dict[str, type[Codec]] = {FACTORIZED: WallocImageCodec, CONTEXT: WallocImageCodec}
 PREFIXES = ("compressai:", "hf:")
 
 _loaded: dict[tuple[str, str], Codec] = {}
@@ -35,11 +35,19 @@ class Pretrained:
 
     name: str
     revision: int
-    codec_id: str
     file: str
-    tables_hash: str
+    tables: dict[str, str]  # codec id -> hash of its entropy tables; the last is what it writes unless asked otherwise
     weights_hash: str
     summary: str
+
+    @property
+    def codec_id(self) -> str:
+        """What it writes unless asked otherwise."""
+        return list(self.tables)[-1]
+
+    def reads(self, header: TrackHeader) -> bool:
+        """Whether it has the entropy tables that a stream's header asks for."""
+        return self.tables.get(header.codec_id) == header.tables_hash
 
 
 @cache
@@ -97,8 +105,7 @@ def check_device(device: str) -> str:
 
 def describe(header: TrackHeader) -> dict[str, Any]:
     """A stream's header as JSON values, with the name of the codec that made it (None: not one that ships)."""
-    hashes = (header.codec_id, header.tables_hash, header.weights_hash)
-    made_by = [p for p in pretrained() if (p.codec_id, p.tables_hash, p.weights_hash) == hashes]
+    made_by = [p for p in pretrained() if p.reads(header) and p.weights_hash == header.weights_hash]
     known = DECODERS.get(header.codec_id)
     options = known.describe_options(header.options) if known else {}
     return {"codec": f"{made_by[-1].name}.r{made_by[-1].revision}" if made_by else None, **header.describe(), **options}
@@ -114,7 +121,7 @@ def codec_for(header: TrackHeader, device: str = "cpu") -> Codec:
             f"decode: the stream is of codec {header.codec_id!r}; this version knows {', '.join(sorted(DECODERS))}: "
             "a newer isthmus may know it"
         )
-    same = [p for p in pretrained() if (p.codec_id, p.tables_hash) == (header.codec_id, header.tables_hash)]
+    same = [p for p in pretrained() if p.reads(header)]
     exact = [p for p in same if p.weights_hash == header.weights_hash]
     if not same:
         raise WeightsMismatchError(

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Codec `walloc.1`: WaLLoC images with factorized entropy tables. Byte format: docs/format.md."""
+"""Codecs `walloc.1` and `walloc.2`: WaLLoC images, latents coded with factorized tables or contexts.
+
+Byte format: docs/format.md.
+"""
 
 import threading
 from collections.abc import Callable
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from isthmus.bitstream import pack_single, unpack_single
 from isthmus.codecs.base import Codec, Latent, LatentBatch, LatentSpec
+from isthmus.entropy.context import ContextModel
 from isthmus.entropy.factorized import FactorizedModel
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.kernels import image_transform as transform
@@ -21,7 +25,8 @@ from isthmus.media.image import from_array, to_array
 from isthmus.models.walloc import ROUNDING_OFFSET, ResidualNetwork, Walloc, lerp_levels, quality_to_level
 from isthmus.signals import ImageSignal, TrackHeader
 
-CODEC_ID = "walloc.1"
+FACTORIZED, CONTEXT = "walloc.1", "walloc.2"
+ENTROPY = {"factorized": FACTORIZED, "context": CONTEXT}
 MAX_TILE = 1 << 17  # latent positions that the network sees at once: bounds its memory to about 0.75 GB
 TILE_ROWS, TILE_COLUMNS = 96, 256  # latent positions of a tile without its halo: 0.3 GB, and 1.6 times the work
 GREY_ROWS = 64  # rows of a grey image made at once
@@ -35,16 +40,28 @@ class WallocImageCodec(Codec):
     and the weights alone, not on threads or tiles.
     """
 
-    codec_id = CODEC_ID
-
-    def __init__(self, name: str, model: Walloc, entropy: FactorizedModel, weights_hash: str, device: str) -> None:
-        if entropy.expected.shape[1] != model.config.latent_channels:
-            raise CorruptStreamError(f"{name}: tables for {entropy.expected.shape[1]} channels do not fit the model")
+    def __init__(
+        self,
+        name: str,
+        model: Walloc,
+        entropy: FactorizedModel,
+        weights_hash: str,
+        device: str,
+        context: ContextModel | None = None,
+    ) -> None:
+        for channels in (entropy.expected.shape[1], context.predictor.channels if context else None):
+            if channels not in (None, model.config.latent_channels):
+                raise CorruptStreamError(f"{name}: tables for {channels} channels do not fit the model")
         if model.config.signal_channels != 3:
             raise CorruptStreamError(f"{name}: a model of {model.config.signal_channels} channels, images need 3")
         self.name = name
         self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.entropy = entropy
+        self.context = context
+        self._coders: dict[str, FactorizedModel | ContextModel] = {FACTORIZED: entropy}
+        if context:
+            self._coders[CONTEXT] = context
+        self.codec_id = CONTEXT if context else FACTORIZED
         self.weights_hash = weights_hash
         self.device = torch.device(device)
         self._lock = threading.Lock()
@@ -57,6 +74,11 @@ class WallocImageCodec(Codec):
         from isthmus.codecs.registry import load  # workers of a data loader load by name; weights do not travel
 
         return load, (self.name, str(self.device))
+
+    @property
+    def tables_hashes(self) -> dict[str, str]:
+        """Hash of the entropy tables of each codec id that this codec reads and writes."""
+        return {codec_id: coder.hash for codec_id, coder in self._coders.items()}
 
     @classmethod
     def describe_options(cls, options: bytes) -> dict[str, Any]:
@@ -76,17 +98,27 @@ class WallocImageCodec(Codec):
         return lerp_levels(table.detach().cpu(), self._level(quality)).exp()[0].numpy()
 
     def analyze(  # type: ignore[override]  # each family has options of its own
-        self, samples: Any, *, quality: int = 50, background: str | None = None
+        self,
+        samples: Any,
+        *,
+        quality: int = 50,
+        background: str | None = None,
+        entropy: Literal["context", "factorized"] | None = None,
     ) -> Any:
         """One image to a `Latent` with plane `y`, int16 [c, ceil(H/8), ceil(W/8)]; a batch to a `LatentBatch`.
 
         background: a colour name to lay transparent images on; without it they are refused.
+        entropy: the entropy model that `pack` shall use: "context" makes the smallest streams and is taken where the
+        weights hold one; "factorized" packs and unpacks several times faster.
         Raises ValueError or TypeError for other shapes, dtypes or qualities.
         """
         if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
             raise ValueError(f"encode: quality {quality!r}, expected an integer from 1 to 100")
         if isinstance(samples, Tensor) and samples.ndim == 4:
-            return LatentBatch(tuple(self.analyze(x, quality=quality, background=background) for x in samples))
+            return LatentBatch(
+                tuple(self.analyze(x, quality=quality, background=background, entropy=entropy) for x in samples)
+            )
+        codec_id = self._codec_id(entropy)
         image = to_array(samples, background=background)  # [H, W, 1 or 3]
         height, width, channels = image.shape
         signal = ImageSignal(height, width, "grey" if channels == 1 else "rgb")
@@ -96,8 +128,16 @@ class WallocImageCodec(Codec):
             planes, weight, bias, self._scale(self.model.log_gain, quality), ROUNDING_OFFSET,
             self.model.config.levels, threads=self._threads(height * width),
         )  # fmt: skip
-        header = TrackHeader(CODEC_ID, self.entropy.hash, self.weights_hash, signal, bytes([quality]))
+        header = TrackHeader(codec_id, self._coders[codec_id].hash, self.weights_hash, signal, bytes([quality]))
         return Latent({"y": torch.from_numpy(y)}, LatentSpec(header), self)
+
+    def _codec_id(self, entropy: str | None) -> str:
+        if entropy is None:
+            return self.codec_id
+        if ENTROPY.get(entropy) not in self._coders:
+            known = " or ".join(repr(e) for e, codec_id in ENTROPY.items() if codec_id in self._coders)
+            raise ValueError(f"encode: entropy {entropy!r}, {self.name} has {known}")
+        return ENTROPY[entropy]
 
     @staticmethod
     def _threads(pixels: int) -> int:
@@ -106,7 +146,7 @@ class WallocImageCodec(Codec):
     def pack(self, latent: Latent) -> bytes:
         """Latent to bytes. Raises WeightsMismatchError for a latent of other tables, ValueError for other planes."""
         header = latent.spec.header
-        self._check_tables(header)
+        coder = self._coder(header)
         y = latent.planes["y"]
         shape = self._latent_shape(header)
         if tuple(y.shape) != shape or y.dtype.is_floating_point or y.dtype.is_complex:
@@ -114,13 +154,12 @@ class WallocImageCodec(Codec):
         if y.dtype != torch.int16 and (int(y.min()) < -(1 << 15) or int(y.max()) >= 1 << 15):
             raise ValueError(f"pack: plane y holds {int(y.min())} to {int(y.max())}, expected values that fit int16")
         planes = np.ascontiguousarray(y.cpu().to(torch.int16).numpy())
-        return pack_single(header, self.entropy.encode(planes, header.options[0], latent.spec.choices))
+        return pack_single(header, coder.encode(planes, header.options[0], latent.spec.choices))
 
     def unpack(self, data: bytes) -> Latent:
         """Bytes to a `Latent`; runs no network. Raises children of IsthmusError only."""
         header, payload = unpack_single(data)
-        self._check_tables(header)
-        y, choices = self.entropy.decode(payload, self._latent_shape(header), header.options[0])
+        y, choices = self._coder(header).decode(payload, self._latent_shape(header), header.options[0])
         return Latent({"y": torch.from_numpy(y)}, LatentSpec(header, choices), self)
 
     def _latent_shape(self, header: TrackHeader) -> tuple[int, int, int]:
@@ -128,19 +167,23 @@ class WallocImageCodec(Codec):
         image = isinstance(signal, ImageSignal) and signal.bit_depth == 8 and signal.layout in ("grey", "rgb")
         if not image or len(options) != 1 or not 1 <= options[0] <= 100:
             raise CorruptStreamError(
-                f"decode: a {CODEC_ID} stream must describe an 8-bit grey or RGB image and one quality of 1..100, "
-                f"got {header.describe()}"
+                f"decode: a {header.codec_id} stream must describe an 8-bit grey or RGB image and one quality of "
+                f"1..100, got {header.describe()}"
             )
         assert isinstance(signal, ImageSignal)
         rows, columns = transform.latent_size(signal.height, signal.width, self.model.config.levels)
         return self.model.config.latent_channels, rows, columns
 
-    def _check_tables(self, header: TrackHeader) -> None:
-        if header.codec_id != CODEC_ID or header.tables_hash != self.entropy.hash:
+    def _coder(self, header: TrackHeader) -> Any:
+        """The entropy model that a stream or latent asks for."""
+        coder = self._coders.get(header.codec_id)
+        if coder is None or header.tables_hash != coder.hash:
+            own = " and ".join(f"{codec_id} with {tables}" for codec_id, tables in self.tables_hashes.items())
             raise WeightsMismatchError(
                 f"the stream needs codec {header.codec_id} with entropy tables {header.tables_hash}; {self.name} is "
-                f"{CODEC_ID} with {self.entropy.hash}; use isthmus.decode(data) or load the weights it was made with"
+                f"{own}; use isthmus.decode(data) or load the weights it was made with"
             )
+        return coder
 
     def dequantize(self, latent: Latent) -> dict[str, Tensor]:
         """{"y": float32 [c, h, w]}: latents times the trained step of their channel and quality."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trained WaLLoC codecs as one safetensors file: networks in float32, entropy tables in integers, the shape in JSON.
 
-Keys: `model.*` (the state of `models.walloc.Walloc`), `tables.*` (a `TableFamily`) and `tables.expected`; the metadata
-entry `isthmus` holds {"family": "walloc", "config": {...}}. Nothing is pickled.
+Keys: `model.*` (the state of `models.walloc.Walloc`), `tables.*` (a `TableFamily`), `tables.expected` and, where there
+is one, `context.*` (a `ContextModel`); the metadata entry `isthmus` holds {"family": "walloc", "config": {...}}.
+Nothing is pickled.
 """
 
 import hashlib
@@ -14,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from isthmus.codecs.walloc import WallocImageCodec
+from isthmus.entropy.context import ContextModel
 from isthmus.entropy.factorized import FactorizedModel
 from isthmus.entropy.tables import TableFamily
 from isthmus.errors import CorruptStreamError, UnreadableFileError
@@ -40,11 +43,13 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:8]
 
 
-def save_weights(path: Path, model: Walloc, entropy: FactorizedModel) -> None:
+def save_weights(path: Path, model: Walloc, entropy: FactorizedModel, context: ContextModel | None = None) -> None:
     """Writes one codec. Raises OSError when the file cannot be written."""
     tensors = {f"model.{k}": v.detach().cpu().float().contiguous() for k, v in model.state_dict().items()}
     arrays = entropy.family.to_arrays() | {"expected": entropy.expected}
     tensors |= {f"tables.{k}": torch.from_numpy(np.array(v)) for k, v in arrays.items()}
+    if context:
+        tensors |= {f"context.{k}": torch.from_numpy(np.array(v)) for k, v in context.to_arrays().items()}
     description = {"family": "walloc", "config": asdict(model.config)}
     save_file(tensors, path, {"isthmus": json.dumps(description)})
 
@@ -72,17 +77,22 @@ def load_weights(path: Path, name: str, device: str) -> WallocImageCodec:
         model.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise CorruptStreamError(f"{path}: the tensors do not fit the configuration: {error}") from error
-    tables = {k[7:]: v for k, v in tensors.items() if k.startswith("tables.")}
+    tables, contexts = (_integers(path, tensors, prefix) for prefix in ("tables.", "context."))
     if "expected" not in tables:
         raise CorruptStreamError(f"{path}: no entropy tables in this file; was the training finished?")
-    if any(v.dtype.is_floating_point or v.dtype.is_complex for v in tables.values()):
-        raise CorruptStreamError(f"{path}: entropy tables must be integers; fetch the file again")
-    arrays = {k: v.numpy() for k, v in tables.items()}
     try:
-        entropy = FactorizedModel(TableFamily.from_arrays(arrays), arrays["expected"])
+        entropy = FactorizedModel(TableFamily.from_arrays(tables), tables["expected"])
+        context = ContextModel.from_arrays(contexts) if contexts else None
     except TypeError as error:  # an array without axes
         raise CorruptStreamError(f"{path}: entropy tables of wrong shapes: {error}") from error
-    return WallocImageCodec(name, model, entropy, hash_tensors(state), device)
+    return WallocImageCodec(name, model, entropy, hash_tensors(state), device, context)
+
+
+def _integers(path: Path, tensors: Mapping[str, Tensor], prefix: str) -> dict[str, NDArray[Any]]:
+    found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+    if any(v.dtype.is_floating_point or v.dtype.is_complex for v in found.values()):
+        raise CorruptStreamError(f"{path}: entropy tables must be integers; fetch the file again")
+    return {k: v.numpy() for k, v in found.items()}
 
 
 def _config(path: Path, metadata: Mapping[str, str]) -> WallocConfig:

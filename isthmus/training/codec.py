@@ -43,6 +43,7 @@ class TrainingConfig:
     gain_rate: float = 2e-3
     warmup: int = 300
     average: float = 0.998  # decay of the moving average of the weights, which is what ships
+    context_steps: int = 3600  # of the context model, which is fitted to the finished codec
 
     def lambdas(self, level: Tensor) -> Tensor:
         """lambda at real-valued gain levels; logarithmic between its ends."""

@@ -13,21 +13,31 @@ import torch
 from isthmus.codecs.weights_file import load_weights, save_weights
 from isthmus.models.walloc import Walloc
 from isthmus.training.codec import TrainingConfig
+from isthmus.training.context import fit_context
 from isthmus.training.tables import fit_factorized
 
 
 def export(
-    folder: Path, name: str, model: Walloc, config: TrainingConfig, files: list[Path], progress: dict[str, Any]
+    folder: Path,
+    name: str,
+    model: Walloc,
+    config: TrainingConfig,
+    files: list[Path],
+    progress: dict[str, Any],
+    device: str = "cpu",
 ) -> Path:
-    """Fits the entropy tables on `files` and writes NAME.safetensors and NAME.json into `folder`."""
+    """Fits the entropy models on `files` and writes NAME.safetensors and NAME.json into `folder`."""
     model = model.cpu()
     path = folder / f"{name}.safetensors"
-    save_weights(path, model, fit_factorized(model, files, threads=torch.get_num_threads()))
+    threads = torch.get_num_threads()
+    tables = fit_factorized(model, files, threads=threads)
+    steps, seed = config.context_steps, config.seed
+    context = fit_context(model, files, device=torch.device(device), threads=threads, steps=steps, seed=seed)
+    save_weights(path, model, tables, context)
     codec = load_weights(path, name, "cpu")  # reads back what was written: a file that does not load never ships
     recipe = {
         "name": name,
-        "codec_id": codec.codec_id,
-        "tables_hash": codec.entropy.hash,
+        "tables": codec.tables_hashes,
         "weights_hash": codec.weights_hash,
         "parameters": sum(p.numel() for p in model.parameters()),
         "training": asdict(config),

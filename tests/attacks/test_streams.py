@@ -20,10 +20,10 @@ from isthmus.signals import AudioSignal, ImageSignal, Signal, TensorSignal, Trac
 HEADER_END = 5 + 7 + 1 + len("walloc.1") + 8 + 4 + 1  # prologue, a chunk's frame, the header's fields
 
 
-@pytest.fixture(scope="module")
-def stream(tiny: WallocImageCodec, astronaut: np.ndarray) -> bytes:
+@pytest.fixture(scope="module", params=["context", "factorized"])
+def stream(tiny: WallocImageCodec, astronaut: np.ndarray, request: pytest.FixtureRequest) -> bytes:
     """A valid stream of a 37x53 image."""
-    return tiny.encode(astronaut[100:137, 200:253], quality=70)
+    return tiny.encode(astronaut[100:137, 200:253], quality=70, entropy=request.param)
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,10 @@ def test_what_ships_is_what_the_index_says() -> None:
     for entry in pretrained():
         codec = isthmus.load(f"{entry.name}.r{entry.revision}")
         assert isinstance(codec, WallocImageCodec)
-        assert (codec.codec_id, codec.entropy.hash, codec.weights_hash) == (
-            entry.codec_id, entry.tables_hash, entry.weights_hash,
+        assert (codec.codec_id, codec.tables_hashes, codec.weights_hash) == (
+            entry.codec_id, entry.tables, entry.weights_hash,
         )  # fmt: skip
+        assert set(entry.tables) == {"walloc.1", "walloc.2"} and entry.codec_id == "walloc.2"
         assert (PRETRAINED / entry.file).stat().st_size <= 12e6
         assert entry.summary and "\n" not in entry.summary
         recipe = json.loads((PRETRAINED / entry.file).with_suffix(".json").read_text())
@@ -52,7 +53,7 @@ def test_unknown_names(name: str) -> None:
 
 def test_a_weights_file_by_path(tiny_weights: Path, tmp_path: Path) -> None:
     for path in (tiny_weights, str(tiny_weights)):
-        assert isthmus.load(path).codec_id == "walloc.1"  # type: ignore[arg-type]
+        assert isthmus.load(path).codec_id == "walloc.2"  # type: ignore[arg-type]
     with pytest.raises(UnreadableFileError, match="no such weights file"):
         isthmus.load(str(tmp_path / "absent.safetensors"))
 
@@ -70,9 +71,10 @@ def header(tables: str, weights: str, codec_id: str = "walloc.1") -> TrackHeader
 
 def test_streams_find_their_codec() -> None:
     for entry in pretrained():
-        found = header(entry.tables_hash, entry.weights_hash)
-        assert codec_for(found) is isthmus.load(f"{entry.name}.r{entry.revision}")
-        assert describe(found)["codec"] == f"{entry.name}.r{entry.revision}"
+        for codec_id, tables in entry.tables.items():
+            found = header(tables, entry.weights_hash, codec_id)
+            assert codec_for(found) is isthmus.load(f"{entry.name}.r{entry.revision}")
+            assert describe(found)["codec"] == f"{entry.name}.r{entry.revision}"
     with pytest.raises(UnknownCodecError, match=r"'stem\.1'.*walloc\.1"):
         codec_for(header("01234567", "01234567", "stem.1"))
     with pytest.raises(WeightsMismatchError, match=r"01234567.*isthmus\.load"):

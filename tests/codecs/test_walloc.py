@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The codec `walloc.1`: losslessness of pack and unpack, and what bytes and pixels may depend on."""
+"""The codecs `walloc.1` and `walloc.2`: losslessness of pack and unpack, and what bytes and pixels may depend on."""
 
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from isthmus.bitstream import unpack_single
 from isthmus.codecs import walloc
 from isthmus.codecs.base import Latent, LatentSpec
 from isthmus.codecs.walloc import WallocImageCodec
+from isthmus.codecs.weights_file import save_weights
 from isthmus.errors import WeightsMismatchError
 from isthmus.kernels import image_transform
 from isthmus.models.walloc import ROUNDING_OFFSET, ResidualNetwork, quantize
@@ -46,14 +48,16 @@ def random_image(seed: int, height: int, width: int, channels: int) -> np.ndarra
     width=st.integers(1, 70),
     channels=st.sampled_from([1, 3]),
     quality=st.integers(1, 100),
+    entropy=st.sampled_from(["context", "factorized", None]),
 )
 def test_pack_is_the_inverse_of_unpack(
-    tiny: WallocImageCodec, seed: int, height: int, width: int, channels: int, quality: int
+    tiny: WallocImageCodec, seed: int, height: int, width: int, channels: int, quality: int, entropy: Any
 ) -> None:
     image = random_image(seed, height, width, channels)
-    latent = tiny.analyze(image, quality=quality)
+    latent = tiny.analyze(image, quality=quality, entropy=entropy)
     data = tiny.pack(latent)
-    assert data == tiny.encode(image, quality=quality)
+    assert data == tiny.encode(image, quality=quality, entropy=entropy)
+    assert isthmus.inspect(data)["codec_id"] == ("walloc.1" if entropy == "factorized" else "walloc.2")
     unpacked = tiny.unpack(data)
     assert torch.equal(unpacked.planes["y"], latent.planes["y"])
     assert unpacked.spec.header == latent.spec.header
@@ -63,11 +67,11 @@ def test_pack_is_the_inverse_of_unpack(
 
 def test_choices_of_another_encoder_are_kept(tiny: WallocImageCodec, astronaut: np.ndarray) -> None:
     """A stream from an encoder with other tables, offsets and lanes packs to its own bytes again, not to ours."""
-    latent = tiny.unpack(tiny.encode(astronaut[:64, :64]))
+    latent = tiny.unpack(tiny.encode(astronaut[:64, :64], entropy="factorized"))
     choices = latent.spec.choices
     other = type(choices)(8, tuple((t + 7) % 64 for t in choices.tables), tuple(o - 3 for o in choices.offsets))
     data = tiny.pack(Latent(latent.planes, LatentSpec(latent.spec.header, other), tiny))
-    assert data != tiny.encode(astronaut[:64, :64])
+    assert data != tiny.encode(astronaut[:64, :64], entropy="factorized")
     again = tiny.unpack(data)
     assert again.spec.choices == other
     assert torch.equal(again.planes["y"], latent.planes["y"]) and tiny.pack(again) == data
@@ -178,6 +182,33 @@ def test_a_codec_from_a_file_travels_by_its_path(tiny: WallocImageCodec, astrona
 
 
 def test_header_names_what_is_needed(tiny: WallocImageCodec, astronaut: np.ndarray) -> None:
-    header, payload = unpack_single(tiny.encode(astronaut[:9, :17], quality=12))
-    assert header == TrackHeader("walloc.1", tiny.entropy.hash, tiny.weights_hash, ImageSignal(9, 17), b"\x0c")
-    assert len(payload) < 200
+    for entropy, codec_id in walloc.ENTROPY.items():
+        header, payload = unpack_single(tiny.encode(astronaut[:9, :17], quality=12, entropy=entropy))
+        tables = tiny.tables_hashes[codec_id]
+        assert header == TrackHeader(codec_id, tables, tiny.weights_hash, ImageSignal(9, 17), b"\x0c")
+        assert len(payload) < 200
+
+
+def test_both_entropy_models_carry_the_same_latents(shipped: WallocImageCodec, astronaut: np.ndarray) -> None:
+    streams = {e: shipped.encode(astronaut, quality=60, entropy=e) for e in ("context", "factorized")}
+    y = [shipped.unpack(data).planes["y"] for data in streams.values()]
+    assert torch.equal(*y)
+    assert len(streams["context"]) < 0.9 * len(streams["factorized"])
+    assert shipped.encode(astronaut, quality=60) == streams["context"]
+    batch = torch.from_numpy(np.stack([astronaut[:64, :64]] * 2)).permute(0, 3, 1, 2)
+    for entropy, codec_id in walloc.ENTROPY.items():
+        assert [isthmus.inspect(b)["codec_id"] for b in shipped.encode(batch, entropy=entropy)] == [codec_id] * 2
+
+
+def test_an_entropy_model_that_is_not_there(tiny: WallocImageCodec, astronaut: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'factorized' or 'context'"):
+        tiny.encode(astronaut, entropy="zip")
+    save_weights(tmp_path / "plain.safetensors", tiny.model, tiny.entropy)
+    plain = isthmus.load(str(tmp_path / "plain.safetensors"))
+    assert plain.codec_id == "walloc.1"
+    data = plain.encode(astronaut[:30, :30])
+    assert tiny.unpack(data).planes["y"].shape == (5, 4, 4)  # the same tables
+    with pytest.raises(ValueError, match="'factorized'"):
+        plain.encode(astronaut, entropy="context")
+    with pytest.raises(WeightsMismatchError, match=r"walloc\.2"):
+        plain.unpack(tiny.encode(astronaut[:30, :30]))

@@ -14,10 +14,10 @@ from isthmus.errors import UnreadableFileError
 
 
 def test_round_trip(tiny: WallocImageCodec, tmp_path: Path, astronaut: np.ndarray) -> None:
-    save_weights(tmp_path / "again.safetensors", tiny.model, tiny.entropy)
+    save_weights(tmp_path / "again.safetensors", tiny.model, tiny.entropy, tiny.context)
     again = load_weights(tmp_path / "again.safetensors", "again", "cpu")
     assert again.name == "again" and again.model.config == tiny.model.config
-    assert (again.weights_hash, again.entropy.hash) == (tiny.weights_hash, tiny.entropy.hash)
+    assert (again.weights_hash, again.tables_hashes) == (tiny.weights_hash, tiny.tables_hashes)
     for (name, a), (other, b) in zip(
         sorted(again.model.state_dict().items()), sorted(tiny.model.state_dict().items()), strict=True
     ):
@@ -33,7 +33,7 @@ def test_the_file_is_plain_tensors(tiny_weights: Path) -> None:
     with safe_open(tiny_weights, "pt") as file:
         keys = set(file.keys())
         assert {"tables.precision", "tables.low", "tables.size", "tables.frequencies", "tables.expected"} <= keys
-        assert all(k.startswith(("model.", "tables.")) for k in keys)
+        assert all(k.startswith(("model.", "tables.", "context.")) for k in keys)
         assert {file.get_tensor(k).dtype for k in keys if k.startswith("model.")} == {torch.float32}
         assert set(file.metadata()) == {"isthmus"}
 

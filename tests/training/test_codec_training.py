@@ -22,7 +22,7 @@ from isthmus.training.export import export
 
 TINY = TrainingConfig(
     model=WallocConfig(latent_channels=5, width=8, blocks=1, gain_levels=4),
-    steps=6, batch=4, crop=64, border=2, warmup=2, noise_fraction=0.5,
+    steps=6, batch=4, crop=64, border=2, warmup=2, noise_fraction=0.5, context_steps=6,
 )  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def test_export(images: Path, finished: tuple[CodecTrainer, Path], tmp_path: Pat
     error = codec.decode(data, output="numpy").astype(float) - image
     assert 10 * np.log10(255**2 / np.square(error).mean()) > 22
     recipe = json.loads((tmp_path / "walloc-tiny.json").read_text())
-    assert recipe["weights_hash"] == codec.weights_hash and recipe["tables_hash"] == codec.entropy.hash
+    assert recipe["weights_hash"] == codec.weights_hash and recipe["tables"] == codec.tables_hashes
     assert recipe["training"]["steps"] == 6 and recipe["seconds"] == 3 and set(recipe["images"]) == {"0", "1"}
 
 
@@ -173,4 +173,4 @@ def test_the_command(
         assert not stop.value.code
         assert (out / "walloc-image-f8c12.safetensors").exists() == weights
     assert "isthmus.load(" in capsys.readouterr().out
-    assert isthmus.load(str(out / "walloc-image-f8c12.safetensors")).codec_id == "walloc.1"
+    assert isthmus.load(str(out / "walloc-image-f8c12.safetensors")).codec_id == "walloc.2"

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Integer weights that predict each latent's mean and scale from decoded neighbours (docs/format-context.md).
+
+The nearest ancestors are the context models of lossless image coders: a weighted sum of neighbouring residuals names
+the coder's table (Wu and Memon, "Context-based, adaptive, lossless image coding", IEEE Trans. Communications 1997).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import CorruptStreamError
+from isthmus.kernels import numba_context as kernels
+
+QUALITIES = 100
+TILE = 128  # latent positions a side; no context crosses a tile
+EXACT = 1 << 24  # float32 holds all integers below it
+MAX_SHIFT = 14
+MAX_LEVEL = 1 << 20  # of levels and offsets: their sum fits 32 bits
+LEVELS = 16 * 24  # 16 a factor of two, up to 2**24
+MAX_CHANNELS = 512
+
+Int16 = NDArray[np.int16]
+Int32 = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class TileContexts:
+    """A tile's positions in the order of the stream, all [n]."""
+
+    symbols: Int32
+    scales: Int16  # before the image offset and the clip to 0..63
+    phases: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class ContextPredictor:
+    """The arrays of the page's model table, C channels and P = C (C - 1) / 2 pairs of them.
+
+    mean_own, scale_own: int16 [C, 4, 25]; mean_earlier, scale_earlier: int16 [4, P, 9]; mean_shift: int32 [C], 0..14;
+    mean_bias, scale_bias, scale_offset: int32 [100, C, 4]; scale_levels: int32 [384].
+
+    Raises CorruptStreamError for other shapes and values: they come from weights files.
+    """
+
+    mean_own: Int16
+    mean_earlier: Int16
+    mean_shift: Int32
+    mean_bias: Int32
+    scale_own: Int16
+    scale_earlier: Int16
+    scale_bias: Int32
+    scale_offset: Int32
+    scale_levels: Int32
+
+    def __post_init__(self) -> None:
+        shape = self.mean_own.shape
+        c = shape[0] if len(shape) == 3 else 0
+        if not 1 <= c <= MAX_CHANNELS:
+            raise CorruptStreamError(f"weights file: context weights {shape}, expected int16 [channels, 4, 25]")
+        pairs, levels = (4, c * (c - 1) // 2, kernels.EARLIER), (QUALITIES, c, 4)
+        expected = {
+            "mean_own": (np.int16, (c, 4, kernels.OWN)), "mean_earlier": (np.int16, pairs),
+            "scale_own": (np.int16, (c, 4, kernels.OWN)), "scale_earlier": (np.int16, pairs),
+            "mean_shift": (np.int32, (c,)), "mean_bias": (np.int32, levels), "scale_bias": (np.int32, levels),
+            "scale_offset": (np.int32, levels), "scale_levels": (np.int32, (LEVELS,)),
+        }  # fmt: skip
+        for name, (dtype, size) in expected.items():
+            array = getattr(self, name)
+            if array.dtype != dtype or array.shape != size:
+                raise CorruptStreamError(
+                    f"weights file: context {name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {size}"
+                )
+        self._check_values()
+
+    def _check_values(self) -> None:
+        hidden = ~kernels.available()
+        if self.mean_own[:, hidden].any() or self.scale_own[:, hidden].any():
+            raise CorruptStreamError("weights file: a context weight looks at a position that is not decoded yet")
+        if self.mean_shift.min() < 0 or self.mean_shift.max() > MAX_SHIFT:
+            raise CorruptStreamError(f"weights file: a mean has {self.mean_shift} fractional bits, expected 0..14")
+        for name in ("scale_offset", "scale_levels"):
+            array = getattr(self, name).astype(np.int64)
+            if np.abs(array).max() > MAX_LEVEL:
+                raise CorruptStreamError(f"weights file: context {name} goes beyond +-{MAX_LEVEL}")
+        for name, limit in (("mean", kernels.MEAN_LIMIT), ("scale", kernels.SCALE_LIMIT)):
+            largest = int(self.reach(name, limit).max())
+            if largest >= EXACT:
+                raise CorruptStreamError(
+                    f"weights file: the sums of a {name} reach {largest}, the limit is 2**24: they would not be exact"
+                )
+
+    def reach(self, name: str, limit: int) -> NDArray[np.int64]:
+        """The largest sum of absolute terms of each channel and pass [C, 4]."""
+        own = np.abs(getattr(self, f"{name}_own").astype(np.int64)).sum(2)  # [C, 4]
+        pairs = np.abs(getattr(self, f"{name}_earlier").astype(np.int64)).sum(2)  # [4, P]
+        begins = np.zeros((4, pairs.shape[1] + 1), np.int64)
+        np.cumsum(pairs, axis=1, out=begins[:, 1:])
+        c = np.arange(self.channels)
+        earlier = (begins[:, c * (c + 1) // 2] - begins[:, c * (c - 1) // 2]).T
+        bias = np.abs(getattr(self, f"{name}_bias").astype(np.int64)).max(0)
+        reach: NDArray[np.int64] = (own + earlier) * limit + bias
+        return reach
+
+    @property
+    def channels(self) -> int:
+        """Number of planes, C."""
+        return self.mean_own.shape[0]
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """All arrays by name, for safetensors."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 over the arrays as the page's hash takes them."""
+        digest = sha256()
+        for f in fields(self):
+            digest.update(getattr(self, f.name).astype("<i4").tobytes())
+        return digest.digest()
+
+    @cached_property
+    def weights(self) -> tuple[NDArray[Any], ...]:
+        """What the kernels take."""
+        own = (self.mean_own, self.scale_own, self.mean_earlier, self.scale_earlier)
+        return (*(w.astype(np.float32) for w in own), self.mean_shift, self.scale_levels)
+
+    def biases(self, quality: int) -> tuple[NDArray[Any], ...]:
+        """What the kernels take of one quality 1..100."""
+        mean, scale = (b[quality - 1].astype(np.float32) for b in (self.mean_bias, self.scale_bias))
+        return mean, scale, self.scale_offset[quality - 1]
+
+    def contexts(self, planes: Int16, quality: int) -> Iterator[TileContexts]:
+        """Symbols and contexts of all tiles of int16 planes [C, h, w], in the order of the stream."""
+        biases = self.biases(quality)
+        for top, left, height, width in tiles(*planes.shape[1:]):
+            tile = planes[:, top : top + height, left : left + width]
+            n = tile.size
+            found = TileContexts(np.empty(n, np.int32), np.empty(n, np.int16), np.empty(n, np.uint8))
+            layout = TileLayout.of(height, width)
+            kernels.encode_tile(
+                self.weights, biases, layout.places, tile, layout.empty(self.channels), layout.rows, layout.stride,
+                found.symbols, found.scales, found.phases,
+            )  # fmt: skip
+            yield found
+
+
+@dataclass(frozen=True)
+class TileLayout:
+    """Where the four phases of a tile's plane lie, and each neighbour in them."""
+
+    rows: int  # of a phase, margins included
+    stride: int
+    places: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, height: int, width: int) -> "TileLayout":
+        rows, stride = (height + 1) // 2 + 2, (width + 1) // 2 + 2
+        return cls(rows, stride, (kernels.neighbours(5, rows, stride), kernels.neighbours(3, rows, stride)))
+
+    def empty(self, channels: int) -> NDArray[np.float32]:
+        """Planes of zeros for the neighbours of means and of scales."""
+        return np.zeros((2, channels, 4 * self.rows * self.stride), np.float32)
+
+
+def tiles(height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
+    """Top, left, height and width of each tile, row by row."""
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            yield top, left, min(TILE, height - top), min(TILE, width - left)
