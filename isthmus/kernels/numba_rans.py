@@ -203,7 +203,7 @@ def _decode_span(begin, end, block, indices, step, first, tables, states, words,
     shift, slot_mask = U32(precision), U32((1 << precision) - 1)
     mask = U64(len(states) - 1)
     last = U64(len(words) - WORD_PADDING)
-    table = U64(indices[0])
+    table = U64(indices[0]) if step == 0 else U64(0)  # with a step of 1 there may be none
     at = U64(at)
     for start in range(begin, end, block):
         for k in range(start, start + block):
