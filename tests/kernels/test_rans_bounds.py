@@ -9,8 +9,8 @@ from pathlib import Path
 PROGRAM = Path(__file__).with_name("rans_bad_input.py")
 MODES = {
     # Compiled kernels in a cache of their own: the usual one holds code without the checks.
-    "compiled": ("300", {"NUMBA_BOUNDSCHECK": "1", "NUMBA_OPT": "1", "NUMBA_DISABLE_JIT": "0"}),
-    "python": ("100", {"NUMBA_DISABLE_JIT": "1"}),
+    "compiled": ("150", {"NUMBA_BOUNDSCHECK": "1", "NUMBA_OPT": "0", "NUMBA_DISABLE_JIT": "0"}),
+    "python": ("60", {"NUMBA_DISABLE_JIT": "1"}),
 }
 
 
