@@ -53,7 +53,7 @@ __device__ u32 varint_length(u64 value) {
 }
 
 __device__ void write_varint(u8* out, u64 value) {
-    for (; value >= 128; value >>= 7) *out++ = (u8)(value & 127 | 128);
+    for (; value >= 128; value >>= 7) *out++ = (u8)((value & 127) | 128);
     *out = (u8)value;
 }
 

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CUDA coders equal `isthmus.entropy` bit for bit."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from chunked import Chunked, on_device, random_family, to_payloads
+
+from isthmus.entropy import encode_segments
+from isthmus.kernels.cuda import rans
+
+pytestmark = pytest.mark.gpu
+LANES = [1, 2, 4, 8, 16, 32]
+SIZES = [0, 1, 2, 3, 31, 32, 33, 63, 64, 65, 127, 1000, 0, 4099]
+
+
+def both_ways(case: Chunked, device: torch.device, lanes: int | None) -> None:
+    tables = rans.DeviceTables.upload(case.family, device)
+    payloads = case.payloads(lanes)
+    indices = torch.from_numpy(case.indices).to(device)
+    symbols = torch.from_numpy(case.symbols).to(device)
+    data, bounds = on_device(payloads, device)
+    assert torch.equal(rans.decode(data, bounds, case.bounds.tolist(), indices, tables), symbols)
+    assert to_payloads(*rans.encode(symbols, case.bounds.tolist(), indices, tables, lanes=lanes)) == payloads
+
+
+@pytest.mark.parametrize("lanes", [None, *LANES])
+@pytest.mark.parametrize("precision", [12, 13, 14, 15])
+def test_every_precision_and_number_of_lanes(device: torch.device, precision: int, lanes: int | None) -> None:
+    family = random_family(np.random.default_rng(precision), precision, 7)
+    both_ways(Chunked.random(precision, family, SIZES), device, lanes)
+
+
+@pytest.mark.parametrize("escapes", [0.0, 0.5, 1.0])
+def test_escapes(device: torch.device, escapes: float) -> None:
+    family = random_family(np.random.default_rng(1), 12, 3)
+    case = Chunked.random(2, family, [500, 1, 33, 0, 77], escapes)
+    ends = np.array([-(2**31), 2**31 - 1, 0, -1, 1 << 24, -(1 << 24)], np.int32)
+    case.symbols[: len(ends)] = ends
+    for lanes in (None, 1, 4, 32):
+        both_ways(case, device, lanes)
+
+
+def test_lanes_are_chosen_as_on_the_cpu(device: torch.device) -> None:
+    family = random_family(np.random.default_rng(3), 12, 5)
+    case = Chunked.random(4, family, [100, 700, 1500, 3000, 6000, 12_000, 24_000, 48_000], 0.0)
+    assert {payload[0] for payload in case.payloads()} >= {0, 1, 2, 3, 4, 5}
+    both_ways(case, device, None)
+
+
+def test_many_chunks(device: torch.device) -> None:
+    family = random_family(np.random.default_rng(5), 12, 64)
+    sizes = np.random.default_rng(6).integers(0, 300, 1000).tolist()
+    both_ways(Chunked.random(7, family, sizes), device, None)
+
+
+def test_the_largest_family(device: torch.device) -> None:
+    both_ways(Chunked.random(9, random_family(np.random.default_rng(8), 12, 1024), [5000, 1, 40]), device, None)
+
+
+def test_no_chunk_and_no_symbol(device: torch.device) -> None:
+    family = random_family(np.random.default_rng(0), 12, 2)
+    both_ways(Chunked.random(0, family, []), device, None)
+    both_ways(Chunked.random(0, family, [0]), device, None)
+    both_ways(Chunked.random(0, family, [0, 0, 0, 0, 0]), device, 32)
+
+
+def test_table_indices_of_every_form(device: torch.device) -> None:
+    family = random_family(np.random.default_rng(10), 13, 5)
+    tables = rans.DeviceTables.upload(family, device)
+    chunks, n = 6, 77
+    rng = np.random.default_rng(11)
+    bounds = list(range(0, chunks * n + 1, n))
+    symbols = rng.integers(-60, 60, (chunks, n)).astype(np.int32)
+    for choice, each in [
+        (3, np.full((chunks, n), 3)),
+        (rng.integers(0, 5, (chunks, 1)), None),
+        (rng.integers(0, 5, (1, n)), None),
+        (np.array([[4]]), None),
+        (rng.integers(0, 5, chunks * n), None),
+    ]:
+        flat = choice.reshape(chunks, n) if each is None and choice.ndim == 1 else choice
+        each = np.broadcast_to(flat, (chunks, n)) if each is None else each
+        expected = [encode_segments([(symbols[i], each[i])], family) for i in range(chunks)]
+        for dtype in [torch.uint8, torch.int16, torch.int32, torch.int64]:
+            indices = choice if isinstance(choice, int) else torch.from_numpy(choice).to(device, dtype)
+            data, ends = rans.encode(torch.from_numpy(symbols).to(device), bounds, indices, tables)
+            assert to_payloads(data, ends) == expected
+            found = rans.decode(data, ends, torch.tensor(bounds, device=device), indices, tables)
+            assert np.array_equal(found.cpu().numpy().reshape(chunks, n), symbols)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int16])
+def test_narrow_and_strided_symbols(device: torch.device, dtype: torch.dtype) -> None:
+    family = random_family(np.random.default_rng(12), 12, 1)
+    tables = rans.DeviceTables.upload(family, device)
+    symbols = torch.from_numpy(np.random.default_rng(13).integers(0, 100, (30, 41))).to(device, dtype).T
+    data, ends = rans.encode(symbols, [0, symbols.numel()], 0, tables)
+    expected = encode_segments([(symbols.cpu().numpy().astype(np.int32), 0)], family)
+    assert to_payloads(data, ends) == [expected]
+
+
+def test_given_memory_is_used(device: torch.device) -> None:
+    family = random_family(np.random.default_rng(14), 12, 2)
+    case = Chunked.random(15, family, [10, 20])
+    data, ends = on_device(case.payloads(), device)
+    tables = rans.DeviceTables.upload(family, device)
+    out = torch.full((40,), 7, dtype=torch.int32, device=device)
+    indices = torch.from_numpy(case.indices).to(device)
+    assert rans.decode(data, ends, case.bounds.tolist(), indices, tables, out=out) is out
+    assert out.tolist() == [*case.symbols.tolist(), *[7] * 10]
+    strided = torch.empty(80, dtype=torch.int32, device=device)[::2]
+    with pytest.raises(ValueError, match="not contiguous"):
+        rans.decode(data, ends, case.bounds.tolist(), indices, tables, out=strided)
+
+
+def test_other_streams_and_threads(device: torch.device) -> None:
+    """Work is put on the current stream and follows what precedes it there; threads do not disturb each other."""
+    family = random_family(np.random.default_rng(16), 12, 4)
+    case = Chunked.random(17, family, [2000] * 20)
+    payloads = case.payloads()
+    tables = rans.DeviceTables.upload(family, device)
+    ready, bounds = on_device(payloads, device)
+    indices, symbols = torch.from_numpy(case.indices).to(device), torch.from_numpy(case.symbols).to(device)
+    big = torch.ones(2048, 2048, device=device)
+    torch.cuda.synchronize(device)
+    wrong: list[str] = []
+
+    def work() -> None:
+        stream = torch.cuda.Stream(device)
+        with torch.cuda.stream(stream):
+            for _ in range(5):
+                late = torch.zeros_like(ready)
+                for _ in range(20):
+                    big @ big  # keeps the stream busy while the launch below is queued
+                late.copy_(ready)
+                found, status = rans.decode_unchecked(late, bounds, case.bounds.tolist(), indices, tables)
+                data, ends = rans.encode(found, case.bounds.tolist(), indices, tables)
+                rans.raise_faults(status, "test")
+                if not torch.equal(found, symbols) or to_payloads(data, ends) != payloads:
+                    wrong.append(threading.current_thread().name)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
