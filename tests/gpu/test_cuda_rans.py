@@ -84,8 +84,8 @@ def test_table_indices_of_every_form(device: torch.device) -> None:
         flat = choice.reshape(chunks, n) if each is None and choice.ndim == 1 else choice
         each = np.broadcast_to(flat, (chunks, n)) if each is None else each
         expected = [encode_segments([(symbols[i], each[i])], family) for i in range(chunks)]
-        for dtype in [torch.uint8, torch.int16, torch.int32, torch.int64]:
-            indices = choice if isinstance(choice, int) else torch.from_numpy(choice).to(device, dtype)
+        for dtype in [torch.uint8, torch.uint16, torch.int16, torch.int32, torch.int64]:
+            indices = choice if isinstance(choice, int) else torch.from_numpy(choice).to(dtype).to(device)
             data, ends = rans.encode(torch.from_numpy(symbols).to(device), bounds, indices, tables)
             assert to_payloads(data, ends) == expected
             found = rans.decode(data, ends, torch.tensor(bounds, device=device), indices, tables)
@@ -124,6 +124,7 @@ def test_other_streams_and_threads(device: torch.device) -> None:
     tables = rans.DeviceTables.upload(family, device)
     ready, bounds = on_device(payloads, device)
     indices, symbols = torch.from_numpy(case.indices).to(device), torch.from_numpy(case.symbols).to(device)
+    in_bytes, in_symbols = torch.tensor(bounds, device=device), torch.from_numpy(case.bounds).to(device)
     big = torch.ones(2048, 2048, device=device)
     torch.cuda.synchronize(device)
     wrong: list[str] = []
@@ -132,12 +133,12 @@ def test_other_streams_and_threads(device: torch.device) -> None:
         stream = torch.cuda.Stream(device)
         with torch.cuda.stream(stream):
             for _ in range(5):
-                late = torch.zeros_like(ready)
+                late, found = torch.zeros_like(ready), torch.zeros_like(symbols)
                 for _ in range(20):
                     big @ big  # keeps the stream busy while the launch below is queued
                 late.copy_(ready)
-                found, status = rans.decode_unchecked(late, bounds, case.bounds.tolist(), indices, tables)
-                data, ends = rans.encode(found, case.bounds.tolist(), indices, tables)
+                _, status = rans.decode_unchecked(late, in_bytes, in_symbols, indices, tables, out=found)
+                data, ends = rans.encode(found, in_symbols, indices, tables)
                 rans.raise_faults(status, "test")
                 if not torch.equal(found, symbols) or to_payloads(data, ends) != payloads:
                     wrong.append(threading.current_thread().name)

@@ -4,12 +4,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from isthmus.kernels.cuda.device_tables import DeviceTables
 
 NARROW = (torch.int8, torch.uint8, torch.int16, torch.int32)
-INTEGERS = (*NARROW, torch.int64)
+INTEGERS = (*NARROW, torch.uint16, torch.int64)
 
 
 def on_device(tensor: torch.Tensor, tables: DeviceTables, dtypes: Sequence[torch.dtype], what: str) -> torch.Tensor:
@@ -46,14 +47,14 @@ def as_choice(indices: torch.Tensor | int, chunks: int, tables: DeviceTables, wh
     """One index for all symbols (an integer), for each chunk [chunks, 1], for each place in a chunk [1, n], or for each
     symbol [symbols]. Raises TypeError for other dtypes, ValueError for other shapes or an integer without a table.
     """
-    if isinstance(indices, int):
+    if isinstance(indices, int | np.integer):
         if not 0 <= indices < tables.count:
             raise ValueError(f"{what}: table index {indices}, but the family has {tables.count} tables")
-        return Choice(torch.full((1,), indices, dtype=torch.int16, device=tables.device), 0, 0, 0)
+        return Choice(torch.full((1,), int(indices), dtype=torch.int16, device=tables.device), 0, 0, 0)
     tensor = on_device(indices, tables, INTEGERS, f"{what}: table indices")
     if tensor.dtype in (torch.int32, torch.int64):
         tensor = tensor.clamp(-1, tables.count)  # what names no table still names none in 16 bits
-    narrow = tensor.to(torch.int16)
+    narrow = tensor.view(torch.int16) if tensor.dtype == torch.uint16 else tensor.to(torch.int16)
     if narrow.ndim == 1:
         return Choice(narrow, 0, 1, 1)
     if narrow.ndim == 2 and narrow.shape[0] == 1:

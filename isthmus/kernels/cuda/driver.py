@@ -56,14 +56,20 @@ def _kernel(file: str, name: str, device: int) -> ctypes.c_void_p:
     return function
 
 
+def _number(device: torch.device) -> int:
+    if device.type != "cuda":
+        raise ValueError(f"isthmus.kernels.cuda: the tables are on {device}, expected a CUDA device")
+    return torch.cuda.current_device() if device.index is None else device.index
+
+
 def launch_warps(file: str, name: str, device: torch.device, warps: int, arguments: Sequence[Argument]) -> None:
     """Starts kernel `name` of `file` with at least `warps` warps, 4 a block, on the current stream of `device`.
 
     arguments: those of the kernel in order; a tensor stands for a pointer to its first element, so it must be
-    contiguous and on `device`. Does not wait for the kernel. Raises RuntimeError for what the driver refuses,
-    MissingExtraError where NVRTC is missing.
+    contiguous and on `device`. Does not wait for the kernel. Raises ValueError for a device without CUDA, RuntimeError
+    for what the driver refuses, MissingExtraError where NVRTC is missing.
     """
-    number = torch.cuda.current_device() if device.index is None else device.index
+    number = _number(device)
     values = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments]
     pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
     stream = ctypes.c_void_p(torch.cuda.current_stream(number).cuda_stream)

@@ -64,8 +64,8 @@ def decode_unchecked(
     *,
     out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `decode`, but gives symbols and uint8 status [chunks] without waiting, if it is given `out` or the bounds of
-    the symbols lie in the host's memory. The symbols mean nothing before `raise_faults(status, ...)` has returned.
+    """As `decode`, but gives symbols and uint8 status [chunks], and waits for nothing if it is given `out` and both
+    bounds lie on the tables' device. The symbols mean nothing before `raise_faults(status, ...)` has returned.
     """
     what = "cuda.rans.decode"
     data = on_device(data, tables, (torch.uint8,), f"{what}: data")

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The algorithm of the CUDA kernels, lane by lane in numpy, against the coder of the CPU."""
+
+import numpy as np
+import pytest
+import warp_rans
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isthmus.entropy import TableFamily, decode, encode, quantize_pmf, rans
+from isthmus.errors import CorruptStreamError
+from isthmus.kernels.cuda import rans as cuda_rans
+from isthmus.kernels.cuda.device_tables import packed_slots
+from isthmus.kernels.cuda.status import BAD_TABLE, FAULTS, OK
+
+LANES = [None, 1, 2, 4, 8, 16, 32]
+
+
+def make(seed: int, precision: int, n: int, escapes: float) -> tuple[TableFamily, np.ndarray, np.ndarray]:
+    """Four tables from flat to almost free of cost, n indices, and n symbols with a share of escapes."""
+    rng = np.random.default_rng(seed)
+    size = rng.integers(1, 41, 4)
+    rows = [quantize_pmf(rng.random(k + 1) ** rng.integers(0, 40), precision) for k in size]
+    family = TableFamily(precision, rng.integers(-50, 50, 4), size, np.concatenate(rows))
+    indices = rng.integers(0, 4, n)
+    inside = family.low[indices] + rng.integers(0, 1 << 30, n) % family.size[indices]
+    anywhere = rng.integers(-(2**31), 2**31, n) >> rng.integers(0, 32, n)
+    return family, indices, np.where(rng.random(n) < escapes, anywhere, inside).astype(np.int32)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 1 << 30),
+    precision=st.integers(12, 15),
+    n=st.sampled_from([0, 1, 2, 3, 31, 32, 33, 63, 64, 65, 200]),
+    lanes=st.sampled_from(LANES),
+    escapes=st.sampled_from([0.0, 0.1, 1.0]),
+)
+def test_the_same_bytes_and_symbols(seed: int, precision: int, n: int, lanes: int | None, escapes: float) -> None:
+    family, indices, symbols = make(seed, precision, n, escapes)
+    payload = encode(symbols, indices, family, lanes=lanes)
+    assert warp_rans.encode_chunk(symbols, indices, family, lanes) == payload
+    status, found = warp_rans.decode_chunk(payload, indices, family)
+    assert status == OK
+    assert np.array_equal(found, symbols)
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 32])
+def test_the_same_verdict_on_damage(lanes: int) -> None:
+    family, indices, symbols = make(7, 12, 90, 0.1)
+    payload = encode(symbols, indices, family, lanes=lanes)
+    rng = np.random.default_rng(lanes)
+    cases = [payload[:length] for length in range(0, len(payload), 3)]
+    cases += [bytes([rng.integers(0, 7)]) + rng.bytes(rng.integers(0, 300)) for _ in range(50)]
+    for _ in range(150):
+        data = bytearray(payload)
+        data[rng.integers(0, len(data))] ^= rng.integers(1, 256)
+        cases.append(bytes(data) + rng.bytes(rng.integers(0, 2)))
+    seen = set()
+    for data in cases:
+        status, found = warp_rans.decode_chunk(data, indices, family)
+        seen.add(status)
+        try:
+            expected = decode(data, indices, family)
+        except CorruptStreamError:
+            assert status in FAULTS
+        else:
+            assert status == OK
+            assert np.array_equal(found, expected)
+    assert len(seen - {OK}) >= 3
+
+
+@pytest.mark.parametrize("n", [700, 1500, 3000, 6000, 12_000, 24_000, 48_000])
+def test_the_same_choice_of_lanes(n: int) -> None:
+    family, indices, symbols = make(11, 12, n, 0.0)
+    assert warp_rans.encode_chunk(symbols, indices, family, None) == encode(symbols, indices, family)
+    assert cuda_rans.LANE_COST == warp_rans.LANE_COST == rans.BYTES_PER_LANE * 8 << 16
+
+
+def test_an_index_without_a_table() -> None:
+    family, indices, symbols = make(1, 12, 10, 0.0)
+    payload = encode(symbols, indices, family)
+    indices[9] = 4
+    assert warp_rans.decode_chunk(payload, indices, family)[0] == BAD_TABLE
+
+
+@pytest.mark.parametrize("precision", [12, 15])
+def test_packed_slots(precision: int) -> None:
+    """Each slot's row holds its entry's frequency, its place in the entry, and the entry's value or escape."""
+    family, _, _ = make(5, precision, 0, 0.0)
+    rows = packed_slots(family).tolist()
+    assert len(rows) == len(family) << precision
+    at = 0
+    for k in range(len(family)):
+        start = int(family.starts[k])
+        for entry, f in enumerate(family.frequencies[start : start + int(family.size[k]) + 1].tolist()):
+            value = (int(family.low[k]) + entry) % (1 << 32)
+            escape = int(entry == family.size[k]) << 15
+            assert rows[at : at + f] == [value << 32 | place << 16 | escape | f for place in range(f)]
+            at += f
