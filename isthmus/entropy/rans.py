@@ -21,7 +21,6 @@ from isthmus.varint import pack_varint, unpack_varint
 LANES = (1, 2, 4, 8, 16, 32)
 BYTES_PER_LANE = 512  # a lane's state costs about 3 bytes more than it carries: 0.6 %
 BITS_PER_WORD = 17  # what a word or a state can hold, at most; see RansDecoder
-NO_LIMIT = 1 << 62
 WORTH_PACKING = 4  # times 2**precision symbols of one table, for which its slots are packed first
 
 Segment: TypeAlias = tuple[Any, Any]
@@ -31,8 +30,7 @@ Part: TypeAlias = tuple[NDArray[Any], NDArray[np.uint16], int]  # symbols; table
 def encode_segments(segments: Iterable[Segment], tables: TableFamily, *, lanes: int | None = None) -> bytes:
     """One payload for several (symbols, table indices) pairs, in order; each as `encode` takes them.
 
-    A segment with a single table index is a run of one table and needs no array of indices. The errors are those of
-    `encode`; no symbols at all give an empty payload.
+    A single table index makes a run of one table. Errors are those of `encode`; no symbols give an empty payload.
     """
     t = tables
     parts = [_part(symbols, indices, t) for symbols, indices in segments]
@@ -157,7 +155,6 @@ class RansDecoder:
         """The next symbols: int32 in the shape of `table_indices`, or `count` of them with one table for all.
 
         out: contiguous int32 [symbols] to write them to, which spares new memory.
-
         Raises ValueError for an index without a table, a negative count or another `out`, TypeError for other dtypes,
         CorruptStreamError when the payload does not hold so many; the decoder is of no use after that.
         """
@@ -173,7 +170,7 @@ class RansDecoder:
         # Broadcast axes count once, so that no more memory is taken before the check than the caller already holds.
         compact = array[tuple(slice(None if stride else 1) for stride in array.strides)]
         index, step = flat_indices(compact, compact.shape, self.tables)
-        self._reserve(numba_rans.measure(index, self.tables.least_costs, NO_LIMIT) * (length // len(index)), length)
+        self._reserve(kernels.total_cost(index, self.tables.least_costs) * (length // len(index)), length)
         if step and len(index) < length:
             index, step = flat_indices(array, shape, self.tables)
         out = np.empty(length, np.int32) if out is None else out
@@ -181,11 +178,27 @@ class RansDecoder:
             self._first, self._lookups, self._states, self._words, self._escapes, self._at, self._escape_at, out
         )
         self._first += length
+        self._check_position()
+        return out.reshape(shape)
+
+    def apply(self, kernel: Callable[..., tuple[int, int, int, bool]], *arguments: Any) -> bool:
+        """Hands the payload to a kernel that decodes many passes in one call; returns what it says of their values.
+
+        kernel(first, lookups, states, words, escapes, at, escape_at, *arguments) gives the number of the next symbol,
+        the positions in words and escapes, and a verdict. How many symbols the payload can hold is the
+        caller's to check. Raises CorruptStreamError where words or escapes end early or are invalid.
+        """
+        self._first, self._at, self._escape_at, verdict = kernel(
+            self._first, self._lookups, self._states, self._words, self._escapes, self._at, self._escape_at, *arguments
+        )
+        self._check_position()
+        return verdict
+
+    def _check_position(self) -> None:
         if self._at < 0 or self._escape_at < 0:
             self._capacity = 0
             part = "words" if self._at < 0 else "escapes"
             raise CorruptStreamError(f"rANS payload: the {part} end early or are invalid; fetch the stream again")
-        return out.reshape(shape)
 
     def _kernel(self, index: NDArray[np.uint16], step: int, length: int) -> Callable[..., tuple[int, int]]:
         """The loop for so many symbols, its first arguments bound."""

@@ -12,6 +12,7 @@ from isthmus.kernels import numba_rans, numba_rans_unrolled
 
 BLOCK = 1 << 13  # symbols
 
+U64 = np.uint64
 LANES = numba_rans_unrolled.LANES
 ESCAPE_BYTES = numba_rans.ESCAPE_BYTES
 encode_any = numba_rans.encode
@@ -19,6 +20,15 @@ encode_unrolled = numba_rans_unrolled.encode
 find_entries = numba_rans.find_entries
 measure = numba_rans.measure
 write_escapes = numba_rans.write_escapes
+
+
+@njit(cache=True, nogil=True)
+def total_cost(indices, costs):  # type: ignore[no-untyped-def]
+    """Sum of costs[indices]; without `measure`'s early end the additions overlap."""
+    total = np.int64(0)
+    for i in range(len(indices)):
+        total += costs[U64(indices[i])]
+    return total
 
 
 @njit(cache=True, nogil=True)

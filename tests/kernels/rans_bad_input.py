@@ -87,15 +87,17 @@ def any_symbols(symbols: list[int], lanes: int) -> None:
 
 
 def long_run() -> None:
-    """Enough of one table for its slots to be packed, cut at several places."""
+    """Enough symbols for slots to be packed, of one table and with an index each; cut and damaged at several places."""
     count = 4 * 4096 + 40 if not config.DISABLE_JIT else 300
     values = np.round(np.random.default_rng(0).laplace(0, 30, count)).astype(np.int32)
     data = encode(values, 2, TABLES, lanes=32)
     for end in (len(data), len(data) - 1, len(data) - 60, 400, 200, 131):
         attempt(lambda end=end: RansDecoder(data[:end], TABLES).decode(2, count))
+        attempt(lambda end=end: RansDecoder(data[:end], TABLES).decode(np.full(count, 2)))
     for place in range(2, len(data), 97):
         damaged = data[:place] + b"\xa5\xff" + data[place + 2 :]
         attempt(lambda damaged=damaged: RansDecoder(damaged, TABLES).decode(2, count))
+        attempt(lambda damaged=damaged: RansDecoder(damaged, TABLES).decode(np.arange(count) % 3))
 
 
 def guard() -> None:
