@@ -6,9 +6,10 @@ import pytest
 import torch
 from chunked import Chunked, on_device, random_family, to_payloads
 
-from isthmus.entropy import decode
+from isthmus.entropy import decode, encode
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.cuda import rans, status
+from isthmus.varint import pack_varint
 
 pytestmark = pytest.mark.gpu
 FAMILY = random_family(np.random.default_rng(0), 12, 5)
@@ -65,6 +66,7 @@ def test_each_fault_has_its_name(device: torch.device) -> None:
         (payload[:3], "the head"),
         (b"\x06" + payload[1:], "the head"),
         (payload[:begin - 20] + payload[begin:], "the words end early"),
+        (payload[:begin - 2] + payload[begin:], "the words end early"),
         (payload[:-1] + bytes([payload[-1] | 128]), "the escapes end early"),
         (payload[:begin] + b"\x80" * escapes, "the escapes end early"),
         (payload[:begin] + b"\0\0" + payload[begin:], "left over"),
@@ -76,6 +78,19 @@ def test_each_fault_has_its_name(device: torch.device) -> None:
     data, bounds = on_device([b"\0"], device)
     with pytest.raises(CorruptStreamError, match="left over"):
         rans.decode(data, bounds, [0, 0], indices, tables)
+
+
+@pytest.mark.parametrize("end", [-(2**31), 2**31 - 1])
+def test_an_escape_just_beyond_32_bits(device: torch.device, end: int) -> None:
+    low, size = int(FAMILY.low[0]), int(FAMILY.size[0])
+    code = 2 * (end - low - size) if end > 0 else 2 * (low - 1 - end) + 1
+    payload = encode([end], 0, FAMILY)
+    good, bad = pack_varint(code), pack_varint(code + 2)
+    assert payload.endswith(good)
+    tables = rans.DeviceTables.upload(FAMILY, device)
+    assert rans.decode(*on_device([payload], device), [0, 1], 0, tables).tolist() == [end]
+    with pytest.raises(CorruptStreamError, match="chunk 0: the escapes"):
+        rans.decode(*on_device([payload[: -len(good)] + bad], device), [0, 1], 0, tables)
 
 
 def test_announced_symbols_are_refused_before_memory_is_taken(device: torch.device) -> None:

@@ -11,7 +11,8 @@ from isthmus.entropy import TableFamily, decode, encode, quantize_pmf, rans
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.cuda import rans as cuda_rans
 from isthmus.kernels.cuda.device_tables import packed_slots
-from isthmus.kernels.cuda.status import BAD_TABLE, FAULTS, OK
+from isthmus.kernels.cuda.status import BAD_ESCAPES, BAD_TABLE, FAULTS, OK
+from isthmus.varint import pack_varint
 
 LANES = [None, 1, 2, 4, 8, 16, 32]
 
@@ -75,6 +76,19 @@ def test_the_same_choice_of_lanes(n: int) -> None:
     family, indices, symbols = make(11, 12, n, 0.0)
     assert warp_rans.encode_chunk(symbols, indices, family, None) == encode(symbols, indices, family)
     assert cuda_rans.LANE_COST == warp_rans.LANE_COST == rans.BYTES_PER_LANE * 8 << 16
+
+
+@pytest.mark.parametrize("end", [-(2**31), 2**31 - 1])
+def test_an_escape_just_beyond_32_bits(end: int) -> None:
+    family, _, _ = make(2, 12, 0, 0.0)
+    low, size = int(family.low[0]), int(family.size[0])
+    code = 2 * (end - low - size) if end > 0 else 2 * (low - 1 - end) + 1
+    payload, first = encode([end], 0, family), np.zeros(1, np.int64)
+    good = pack_varint(code)
+    assert payload.endswith(good)
+    assert warp_rans.decode_chunk(payload, first, family)[1].tolist() == [end]
+    bad = payload[: -len(good)] + pack_varint(code + 2)
+    assert warp_rans.decode_chunk(bad, first, family)[0] == BAD_ESCAPES
 
 
 def test_an_index_without_a_table() -> None:
