@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The entropy engine: integers to bytes and back through integer tables. No network, no float past `quantize_pmf`."""
+"""The entropy engine: integers to bytes and back through integer tables (docs/entropy.md).
+
+No float past `quantize_pmf`, and no network that is not exact in integers.
+"""
 
 from isthmus.entropy.quantize_pmf import quantize_pmf
 from isthmus.entropy.rans import RansDecoder, decode, encode, encode_segments
