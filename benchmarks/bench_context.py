@@ -3,14 +3,15 @@
 
     python benchmarks/bench_context.py FOLDER [--last 24] [--repeats 5] [--output FILE.json]
 
-Real bytes of whole streams with contexts and with factorized tables, and of Pillow's lossless WebP (its default effort)
-of the planes tiled into one picture, latent plus 128, on the last files of FOLDER. Latents beyond -128..127 are clipped
-for WebP alone, which is to its favour; how many is told. Times: `pack` plus `unpack`, WebP's encode plus decode, one
-thread each, in turn; medians over repeats, summed over the files.
+Real bytes of whole streams with contexts and with factorized tables, and of Pillow's lossless WebP of the planes tiled
+into one RGB picture, latent plus 128, on the last files of FOLDER: with its default effort, and with all of it
+(quality 100, method 6). Latents beyond -128..127 are clipped for WebP alone, to its favour; how many is told. Times:
+`pack` plus `unpack`, WebP's encode plus decode, one thread each, in turn; medians over repeats, summed over the files.
 """
 
 import argparse
 import io
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from isthmus.bench import rate_distortion
 
 CODECS = {"f8c12": "walloc-image-f8c12", "f8c48": "walloc-image-f8c48"}
 QUALITIES = (10, 30, 50, 70, 90)
-COLUMNS = {"f8c12": 4, "f8c48": 8}
+EFFORTS: tuple[dict[str, int], ...] = ({}, {"quality": 100, "method": 6})
 GOALS = {
     "f8c12, % fewer bytes": 14.0,
     "f8c48, % fewer bytes": 18.0,
@@ -38,17 +39,18 @@ GOALS = {
 }
 
 
-def tile(planes: NDArray[np.int16], columns: int) -> NDArray[np.uint8]:
-    """Planes [C, h, w] side by side in one picture, uint8 [C / columns * h, columns * w]."""
+def tile(planes: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """Planes [3 n n, h, w] as one RGB picture, uint8 [n h, n w, 3]: the tiling of the `walloc` package."""
     c, h, w = planes.shape
+    n = math.isqrt(c // 3)
     shifted = np.clip(planes + 128, 0, 255).astype(np.uint8)
-    return shifted.reshape(c // columns, columns, h, w).transpose(0, 2, 1, 3).reshape(c // columns * h, columns * w)
+    return shifted.reshape(3, n, n, h, w).transpose(1, 3, 2, 4, 0).reshape(n * h, n * w, 3)
 
 
-def webp(picture: NDArray[np.uint8]) -> bytes:
+def webp(picture: NDArray[np.uint8], effort: dict[str, int]) -> bytes:
     """Pillow's lossless WebP."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "WEBP", lossless=True)
+    Image.fromarray(picture).save(buffer, "WEBP", lossless=True, **effort)
     return buffer.getvalue()
 
 
@@ -66,40 +68,35 @@ def medians(functions: list[Callable[[], object]], repeats: int) -> list[float]:
 def row(short: str, quality: int, images: list[NDArray[np.uint8]], repeats: int) -> dict[str, Any]:
     """Bytes and seconds of one codec and quality, summed over the images."""
     codec: Any = isthmus.load(CODECS[short])
-    total = np.zeros(3)
-    seconds = np.zeros(3)
+    total, seconds = np.zeros(4), np.zeros(4)
     clipped = count = pixels = 0
     for image in images:
         latents = [codec.analyze(image, quality=quality, entropy=e) for e in ("context", "factorized")]
         y = latents[0].planes["y"].numpy()
         streams = [codec.pack(latent) for latent in latents]
-        picture = tile(y, COLUMNS[short])
-        other = webp(picture)
-        total += [*map(len, streams), len(other)]
+        picture = tile(y)
+        others = [webp(picture, effort) for effort in EFFORTS]
+        total += [len(data) for data in streams + others]
         pixels += image.shape[0] * image.shape[1]
         count += y.size
         clipped += int(((y < -128) | (y > 127)).sum())
         functions: list[Callable[[], object]] = [
             lambda latent=latent, data=data: (codec.pack(latent), codec.unpack(data))  # type: ignore[misc]
             for latent, data in zip(latents, streams, strict=True)
+        ] + [
+            lambda effort=effort, data=data: (webp(picture, effort), Image.open(io.BytesIO(data)).load())  # type: ignore[misc]  # noqa: B023
+            for effort, data in zip(EFFORTS, others, strict=True)
         ]
-        functions.append(lambda picture=picture, data=other: (webp(picture), Image.open(io.BytesIO(data)).load()))  # type: ignore[misc]
         seconds += medians(functions, repeats)
-    context, factorized, peer = total
-    return {
-        "codec": short,
-        "quality": quality,
-        "bpp_context": round(8 * context / pixels, 4),
-        "bpp_factorized": round(8 * factorized / pixels, 4),
-        "bpp_lossless_webp": round(8 * peer / pixels, 4),
-        "fewer_than_factorized_percent": round(100 * (1 - context / factorized), 2),
-        "fewer_than_webp_percent": round(100 * (1 - context / peer), 2),
-        "mpix_per_s_context": round(pixels / seconds[0] / 1e6, 2),
-        "mpix_per_s_factorized": round(pixels / seconds[1] / 1e6, 2),
-        "mpix_per_s_lossless_webp": round(pixels / seconds[2] / 1e6, 2),
-        "times_webp": round(seconds[2] / seconds[0], 2),
-        "clipped_percent": round(100 * clipped / count, 4),
-    }
+    names = ("context", "factorized", "webp", "webp_best")
+    found: dict[str, Any] = {"codec": short, "quality": quality, "clipped_percent": round(100 * clipped / count, 4)}
+    for name, size, time_taken in zip(names, total, seconds, strict=True):
+        found[f"bpp_{name}"] = round(8 * size / pixels, 4)
+        found[f"mpix_per_s_{name}"] = round(pixels / time_taken / 1e6, 2)
+    for name, size, time_taken in list(zip(names, total, seconds, strict=True))[1:]:
+        found[f"fewer_than_{name}_percent"] = round(100 * (1 - total[0] / size), 2)
+        found[f"times_{name}"] = round(time_taken / seconds[0], 2)
+    return found
 
 
 def main() -> None:
@@ -119,13 +116,10 @@ def main() -> None:
         for quality in QUALITIES:
             found = row(short, quality, images, options.repeats)
             rows.append(found)
-            print(
-                f"{short} q{quality:<3d} bpp {found['bpp_context']:.3f} context, "
-                f"{found['bpp_factorized']:.3f} factorized, {found['bpp_lossless_webp']:.3f} WebP: {-found['fewer_than_factorized_percent']:+.1f} % and"
-                f" {-found['fewer_than_webp_percent']:+.1f} %; pack + unpack {found['mpix_per_s_context']:.1f},"
-                f" {found['mpix_per_s_factorized']:.1f}, {found['mpix_per_s_lossless_webp']:.2f} MPix/s:"
-                f" {found['times_webp']:.1f}x WebP; {found['clipped_percent']} % clipped"
-            )
+            print(f"{short} q{quality:<3d} {found['bpp_context']:.3f} bpp,", end=" ")
+            for name in ("factorized", "webp", "webp_best"):
+                print(f"{name} {-found[f'fewer_than_{name}_percent']:+.1f} % x{found[f'times_{name}']:.2f};", end=" ")
+            print(f"pack + unpack {found['mpix_per_s_context']:.1f} MPix/s; {found['clipped_percent']} % clipped")
     checks = {}
     for short in CODECS:
         of = [found for found in rows if found["codec"] == short]

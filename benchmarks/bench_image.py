@@ -3,11 +3,11 @@
 
     python benchmarks/bench_image.py [--image FILE] [--repeats 40] [--width 768 --height 512] [--output FILE.json]
 
-Array to bytes on one thread: our codecs with contexts, "fast" with factorized tables, and WebP and
-JPEG with Pillow's defaults. Bytes to latents (`unpack`), to the
-linear preview and through the network, on one and on two threads. Minimum and median of the repeats; MPix/s are
-million pixels a second at the median. Then fresh processes: `import isthmus` beyond `import torch`, and the first
-calls, with numba's cache filled by the runs before. The default photograph ships with the package (enlarged to fit).
+Array to bytes on one thread: our codecs with contexts, "fast" with factorized tables, and WebP and JPEG with Pillow's
+defaults. Bytes to latents (`unpack`), to the linear preview and through the network, on one and on two threads. Minimum
+and median of the repeats; MPix/s are million pixels a second at the median. Then fresh processes: `import isthmus`
+beyond `import torch`, and the first calls, with numba's cache filled by the runs before. The default photograph ships
+with the package (enlarged to fit).
 """
 
 import argparse

@@ -7,6 +7,7 @@ decoded at once. Byte format: docs/format-context.md.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -21,7 +22,7 @@ from isthmus.kernels import numba_context as kernels
 
 TABLES = kernels.SCALES * kernels.PHASES
 ESCAPE_COST = 8 * COST_ONE
-JUDGED = 2048  # positions of a plane on which its image offset is chosen, about
+JUDGED = 512  # positions of a plane on which its image offset is chosen, about
 
 Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
@@ -74,32 +75,38 @@ class ContextModel:
         segments: list[tuple[object, object]] = [(offsets.astype(np.int32), TABLES)]
         for tile in found:
             tables = np.empty(len(tile.symbols), np.uint16)
-            for offset, k, j, part in zip(offsets, *_rows(len(planes), tile.scales, tile.phases, tables), strict=True):
-                kernels.tables_of(k, j, offset, part)
+            for offset, k, part in zip(offsets, *_rows(len(planes), tile.contexts, tables), strict=True):
+                kernels.tables_of(k, offset, part)
             segments.append((tile.symbols, tables))
         return encode_segments(segments, self.family, lanes=choices.lanes if choices else None)
 
     def choose(self, found: Sequence[TileContexts]) -> NDArray[np.int64]:
         """The cheapest image offset of each channel, judged on about JUDGED positions of it."""
         channels = self.predictor.channels
-        t = self.family
         costs = np.zeros((channels, 2 * kernels.OFFSET_REACH + 1), np.int64)
         step = max(1, sum(len(tile.symbols) for tile in found) // (channels * JUDGED))
         for tile in found:
-            for d, k, j, row in zip(*_rows(channels, tile.symbols, tile.scales, tile.phases), costs, strict=True):
-                kernels.offset_costs(d, k, j, step, t.low, t.size, t.starts, t.costs, ESCAPE_COST, row)
+            for d, k, row in zip(*_rows(channels, tile.symbols, tile.contexts), costs, strict=True):
+                kernels.offset_costs(d, k, step, self._costs, row)
         offsets: NDArray[np.int64] = np.argmin(costs * step + self._offset_costs, axis=1) - kernels.OFFSET_REACH
         return offsets
 
-    @property
-    def _offset_costs(self) -> NDArray[np.int64]:
-        """What each image offset costs to send, in 1/65536 bits."""
+    def _costs_of(self, tables: NDArray[np.int64], reach: int) -> Int32:
+        """What each symbol -reach..reach costs with each of the tables, in 1/65536 bits: [tables, 2 reach + 1]."""
         t = self.family
-        size = int(t.size[TABLES])
-        entry = np.arange(-kernels.OFFSET_REACH, kernels.OFFSET_REACH + 1) - int(t.low[TABLES])
+        entry = np.arange(-reach, reach + 1) - t.low[tables, None]
+        size = t.size[tables, None]
         escaped = (entry < 0) | (entry >= size)
-        costs: NDArray[np.int64] = t.costs[t.starts[TABLES] + np.where(escaped, size, entry)] + escaped * ESCAPE_COST
-        return costs
+        costs = t.costs[t.starts[tables, None] + np.where(escaped, size, entry)]
+        return np.ascontiguousarray(costs + escaped * ESCAPE_COST, np.int32)
+
+    @cached_property
+    def _costs(self) -> Int32:
+        return self._costs_of(np.arange(TABLES), kernels.JUDGED_REACH)
+
+    @cached_property
+    def _offset_costs(self) -> Int32:
+        return self._costs_of(np.array([TABLES]), kernels.OFFSET_REACH)[0]
 
     def decode(
         self, payload: bytes | memoryview, shape: tuple[int, int, int], quality: int
@@ -126,27 +133,13 @@ class ContextModel:
         return planes, ContextChoices(decoder.lanes, tuple(offsets.tolist()))
 
     def _decode_tile(self, decoder: RansDecoder, tile: Int16, quality: int, offsets: Int32) -> None:
-        height, width = tile.shape[1:]
-        layout = TileLayout.of(height, width)
-        model, biases = self.predictor.weights, self.predictor.biases(quality)
-        planes = layout.empty(len(tile))
-        room = layout.rows * layout.stride
-        means, sums = np.empty(room, np.float32), np.empty(room, np.float32)
-        rounded, flips = np.empty(room, np.int32), np.empty(room, np.bool_)
-        scales, phases, tables = np.empty(room, np.int16), np.empty(room, np.uint8), np.empty(room, np.uint16)
-        for c in range(len(tile)):
-            for s, (row, column) in enumerate(kernels.PASSES):
-                shape = ((height - row + 1) // 2, (width - column + 1) // 2, layout.stride)
-                n = shape[0] * shape[1]
-                if n == 0:
-                    continue
-                kernels.predict(
-                    model, biases, layout.places, c, s, planes, shape, means, sums, rounded, flips, scales, phases
-                )
-                kernels.tables_of(scales, phases, offsets[c], tables[:n])
-                symbols = decoder.decode(tables[:n])
-                if not kernels.restore(symbols, rounded, flips, c, s, planes, shape, layout.rows, tile):
-                    raise CorruptStreamError("latent payload: a value does not fit 16 bits; fetch the stream again")
+        layout = TileLayout.of(*tile.shape[1:])
+        fits = decoder.apply(
+            kernels.decode_tile, self.predictor.weights, self.predictor.biases(quality), layout.starts, offsets,
+            layout.empty(len(tile)), layout.rows, layout.stride, tile,
+        )  # fmt: skip
+        if not fits:
+            raise CorruptStreamError("latent payload: a value does not fit 16 bits; fetch the stream again")
 
 
 def _rows(channels: int, *arrays: NDArray[Any]) -> list[NDArray[Any]]:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_context as kernels
+from isthmus.kernels.numba_context_sums import EARLIER, LEVELS, OWN, OWN_MOST, available, neighbours
 
 QUALITIES = 100
 TILE = 128  # latent positions a side; no context crosses a tile
 EXACT = 1 << 24  # float32 holds all integers below it
 MAX_SHIFT = 14
 MAX_LEVEL = 1 << 20  # of levels and offsets: their sum fits 32 bits
-LEVELS = 16 * 24  # 16 a factor of two, up to 2**24
 MAX_CHANNELS = 512
 
 Int16 = NDArray[np.int16]
@@ -34,8 +34,17 @@ class TileContexts:
     """A tile's positions in the order of the stream, all [n]."""
 
     symbols: Int32
-    scales: Int16  # before the image offset and the clip to 0..63
-    phases: NDArray[np.uint8]
+    contexts: Int16  # as `isthmus.kernels.numba_context` packs them
+
+    @property
+    def scales(self) -> Int16:
+        """Before the image offset and the clip to 0..63."""
+        return (self.contexts >> 3) - np.int16(kernels.SCALES)
+
+    @property
+    def phases(self) -> Int16:
+        """0..3."""
+        return self.contexts >> 1 & 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +72,10 @@ class ContextPredictor:
         c = shape[0] if len(shape) == 3 else 0
         if not 1 <= c <= MAX_CHANNELS:
             raise CorruptStreamError(f"weights file: context weights {shape}, expected int16 [channels, 4, 25]")
-        pairs, levels = (4, c * (c - 1) // 2, kernels.EARLIER), (QUALITIES, c, 4)
+        pairs, levels = (4, c * (c - 1) // 2, EARLIER), (QUALITIES, c, 4)
         expected = {
-            "mean_own": (np.int16, (c, 4, kernels.OWN)), "mean_earlier": (np.int16, pairs),
-            "scale_own": (np.int16, (c, 4, kernels.OWN)), "scale_earlier": (np.int16, pairs),
+            "mean_own": (np.int16, (c, 4, OWN)), "mean_earlier": (np.int16, pairs),
+            "scale_own": (np.int16, (c, 4, OWN)), "scale_earlier": (np.int16, pairs),
             "mean_shift": (np.int32, (c,)), "mean_bias": (np.int32, levels), "scale_bias": (np.int32, levels),
             "scale_offset": (np.int32, levels), "scale_levels": (np.int32, (LEVELS,)),
         }  # fmt: skip
@@ -79,7 +88,7 @@ class ContextPredictor:
         self._check_values()
 
     def _check_values(self) -> None:
-        hidden = ~kernels.available()
+        hidden = ~available()
         if self.mean_own[:, hidden].any() or self.scale_own[:, hidden].any():
             raise CorruptStreamError("weights file: a context weight looks at a position that is not decoded yet")
         if self.mean_shift.min() < 0 or self.mean_shift.max() > MAX_SHIFT:
@@ -127,8 +136,14 @@ class ContextPredictor:
     @cached_property
     def weights(self) -> tuple[NDArray[Any], ...]:
         """What the kernels take."""
-        own = (self.mean_own, self.scale_own, self.mean_earlier, self.scale_earlier)
-        return (*(w.astype(np.float32) for w in own), self.mean_shift, self.scale_levels)
+        earlier = [w.transpose(1, 0, 2).astype(np.float32, order="C") for w in (self.mean_earlier, self.scale_earlier)]
+        used = [np.asarray(w.any(axis=(1, 2))) for w in earlier]
+        own = [np.zeros((self.channels, 4, OWN_MOST), np.float32) for _ in range(2)]
+        for packed, weights in zip(own, (self.mean_own, self.scale_own), strict=True):
+            for s, seen in enumerate(available()):
+                packed[:, s, : seen.sum()] = weights[:, s, seen]
+        kinds: list[NDArray[Any]] = [*earlier, *used, *own]
+        return (*kinds, self.mean_shift, self.scale_levels)
 
     def biases(self, quality: int) -> tuple[NDArray[Any], ...]:
         """What the kernels take of one quality 1..100."""
@@ -141,27 +156,30 @@ class ContextPredictor:
         for top, left, height, width in tiles(*planes.shape[1:]):
             tile = planes[:, top : top + height, left : left + width]
             n = tile.size
-            found = TileContexts(np.empty(n, np.int32), np.empty(n, np.int16), np.empty(n, np.uint8))
+            found = TileContexts(np.empty(n, np.int32), np.empty(n, np.int16))
             layout = TileLayout.of(height, width)
             kernels.encode_tile(
-                self.weights, biases, layout.places, tile, layout.empty(self.channels), layout.rows, layout.stride,
-                found.symbols, found.scales, found.phases,
+                self.weights, biases, layout.starts, tile, layout.empty(self.channels), layout.rows, layout.stride,
+                found.symbols, found.contexts,
             )  # fmt: skip
             yield found
 
 
 @dataclass(frozen=True)
 class TileLayout:
-    """Where the four phases of a tile's plane lie, and each neighbour in them."""
+    """Where the four phases of a tile's plane lie, and the neighbours within the plane."""
 
     rows: int  # of a phase, margins included
     stride: int
-    places: tuple[NDArray[np.int64], NDArray[np.int64]]
+    starts: NDArray[np.int64]  # [4, OWN_MOST]: where each decoded neighbour of a pass begins
 
     @classmethod
     def of(cls, height: int, width: int) -> "TileLayout":
         rows, stride = (height + 1) // 2 + 2, (width + 1) // 2 + 2
-        return cls(rows, stride, (kernels.neighbours(5, rows, stride), kernels.neighbours(3, rows, stride)))
+        starts = np.zeros((4, OWN_MOST), np.int64)
+        for packed, seen, places in zip(starts, available(), neighbours(rows, stride), strict=True):
+            packed[: seen.sum()] = places[seen]
+        return cls(rows, stride, starts)
 
     def empty(self, channels: int) -> NDArray[np.float32]:
         """Planes of zeros for the neighbours of means and of scales."""

@@ -1,200 +1,210 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Means and scales of latents from decoded neighbours (payload `context.1`), a whole pass at a time.
+"""Contexts of latents from decoded neighbours (payload `context.1`), a whole pass at a time.
 
-A tile's plane is kept as four phases, one a pass, each with a margin of zeros: position (y, x) lies in the phase of
-(y mod 2, x mod 2), at (y // 2, x // 2). All phases have one stride, so that a neighbour of every position of a pass is
-one slice of one phase, and sums over a pass are loops over contiguous float32. All values are integers and all sums
-stay below 2**24, hence exact in any order, which lets the compiler reorder and fuse them.
+A context is one int16 a position: (scale before the image offset and the clip, + SCALES) << 3 | phase << 1 | mirrored.
+Inner loops read and write few arrays, and rows of them without margins: that is what lets the compiler make vectors.
 """
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-PASSES = ((0, 0), (1, 1), (0, 1), (1, 0))  # (y mod 2, x mod 2) of each
-OWN = 25  # window of 5 x 5 in the plane itself
-EARLIER = 9  # window of 3 x 3 in the planes before
+from isthmus.kernels import numba_rans, numba_rans_unrolled
+from isthmus.kernels.numba_context_sums import LEVELS, PASSES, add_own, earlier_sums
+
 MEAN_LIMIT, SCALE_LIMIT = 1023, 255  # values enter a mean or scale clipped to these
 SCALES, PHASES = 64, 4
+HIGHEST = 2 * SCALES  # scales are kept within -SCALES..HIGHEST: beyond that no image offset matters
 OFFSET_REACH = 6  # image offsets lie within it
+JUDGED_REACH = 32  # image offsets are judged by symbols clipped to it
+UNROLLED = numba_rans_unrolled.LANES
 PASS_ROW = np.array([row for row, _ in PASSES])
 PASS_COLUMN = np.array([column for _, column in PASSES])
-PHASE_OF = np.array([[0, 2], [3, 1]])  # the pass of (y mod 2, x mod 2)
-
-Float32 = NDArray[np.float32]
-
-
-def neighbours(window: int, rows: int, stride: int) -> NDArray[np.int64]:
-    """Where each neighbour of a pass begins in a plane of four phases [4 * rows * stride]: int64 [4, window**2]."""
-    place = {phase: number for number, phase in enumerate(PASSES)}
-    reach = window // 2
-    starts = np.zeros((4, window * window), np.int64)
-    for number, (py, px) in enumerate(PASSES):
-        for i in range(window * window):
-            y, x = py + i // window - reach, px + i % window - reach
-            phase = place[y % 2, x % 2]
-            starts[number, i] = (phase * rows + 1 + y // 2) * stride + 1 + x // 2
-    return starts
-
-
-def available() -> NDArray[np.bool_]:
-    """Which of the OWN window entries are decoded before a position: [4, OWN]."""
-    place = {phase: number for number, phase in enumerate(PASSES)}
-    seen = [
-        [place[(py + i // 5 - 2) % 2, (px + i % 5 - 2) % 2] < number for i in range(OWN)]
-        for number, (py, px) in enumerate(PASSES)
-    ]
-    return np.array(seen)
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def weighted_sums(planes, own, earlier, own_starts, starts, bias, out):  # type: ignore[no-untyped-def]
-    """bias + sums over neighbours into out [n], for the first n places of a pass, margins in between included.
-
-    planes [c + 1, size] float32, the last the plane itself; own [25], earlier [c, 9] float32; own_starts [25],
-    starts [9].
-    """
-    n = len(out)
-    c = len(earlier)
-    out[:] = bias
-    for i in range(OWN):
-        weight = own[i]
-        if weight != 0:
-            a = planes[c][own_starts[i] : own_starts[i] + n]
-            for x in range(n):
-                out[x] += weight * a[x]
-    for k in range(c):
-        plane = planes[k]
-        for i in range(0, EARLIER, 3):
-            u, v, w = earlier[k, i], earlier[k, i + 1], earlier[k, i + 2]
-            a = plane[starts[i] : starts[i] + n]
-            b = plane[starts[i + 1] : starts[i + 1] + n]
-            d = plane[starts[i + 2] : starts[i + 2] + n]
-            for x in range(n):
-                out[x] += u * a[x] + v * b[x] + w * d[x]
 
 
 @njit(cache=True, nogil=True)
-def choose_scales(means, sums, shift, levels, offset, shape, rounded, flips, scales, phases):  # type: ignore[no-untyped-def]
+def choose_contexts(means, sums, shift, levels, offset, shape, rounded, contexts):  # type: ignore[no-untyped-def]
     """Steps 2 to 5 of docs/format-context.md for the places of a pass, row by row without margins.
 
-    means, sums: float32 as `weighted_sums` leaves them; shape: rows, columns, stride. Writes, each [rows * columns]:
-    rounded mean int32, whether the symbol is mirrored bool, scale before the image offset and the clip int16, phase.
+    means, sums: float32 complete; shape: rows, columns, stride. Writes rounded means int32 and contexts int16, both
+    [rows * columns].
     """
     rows, columns, stride = shape
-    half = np.int32((1 << shift) >> 1)
+    half, shift = np.int32((1 << shift) >> 1), np.int32(shift)
     codes = sums.view(np.int32)
-    i = 0
+    scale_of = np.empty(LEVELS, np.int16)
+    for i in range(LEVELS):
+        scale_of[i] = (min(max((levels[i] + offset) >> 4, -SCALES), HIGHEST) + SCALES) << 3
     for y in range(rows):
+        m = means[y * stride : y * stride + columns]
+        a = codes[y * stride : y * stride + columns]
+        r = rounded[y * columns : (y + 1) * columns]
+        k = contexts[y * columns : (y + 1) * columns]
         for x in range(columns):
-            at = y * stride + x
-            mean = np.int32(means[at])
-            r = (mean + half) >> shift
-            fraction = mean - (r << shift)
+            mean = np.int32(m[x])
+            nearest = np.int32(np.int32(mean + half) >> shift)
+            fraction = np.int32(mean - np.int32(nearest << shift))
             # The exponent and the first four mantissa bits of a float32 integer are its logarithm's place.
-            code = max((codes[at] >> 19) - (127 << 4), 0)
-            rounded[i] = r
-            flips[i] = fraction < 0
-            scales[i] = min(max((levels[code] + offset) >> 4, -SCALES), 2 * SCALES)
-            phases[i] = min(PHASES - 1, (abs(fraction) * (2 * PHASES)) >> shift)
-            i += 1
+            code = max(np.int32((a[x] >> 19) - (127 << 4)), np.int32(0))
+            phase = min(np.int32(np.int32(abs(fraction) << 3) >> shift), np.int32(PHASES - 1))
+            r[x] = nearest
+            k[x] = code << 3 | phase << 1 | np.int32(fraction < 0)
+        for x in range(columns):
+            k[x] = scale_of[k[x] >> 3] | (k[x] & 7)
 
 
 @njit(cache=True, nogil=True)
-def predict(model, biases, places, c, s, planes, shape, means, sums, rounded, flips, scales, phases):  # type: ignore[no-untyped-def]
-    """Contexts of one pass s of plane c; what is written is that of `choose_scales`.
+def begin_plane(model, biases, c, planes, filled, rows, stride, sums):  # type: ignore[no-untyped-def]
+    """Sums of means and scales of all passes of plane c, its own neighbours left out: sums [2, 4, rows * stride].
 
-    model: mean_own [C, 4, 25], scale_own, mean_earlier [4, P, 9], scale_earlier (float32), shift [C], levels [384];
-    biases: mean [C, 4], scale [C, 4] (float32), offset [C, 4]; places: own_starts [4, 25], starts [4, 9];
-    planes: means' and scales' neighbours [2, C, size]; means, sums: scratch of at least rows * stride.
+    model: earlier weights of means and of scales [P, 4, 9], whether a pair has any [P] of both, own weights [C, 4, 16]
+    of both, shift [C], levels [384]; biases: mean [C, 4], scale [C, 4] (float32), offset [C, 4]; planes: neighbours of
+    means and of scales [2, C, 4 * rows * stride]; filled [2, C]: whether a plane of them has a value other than 0.
     """
-    mean_own, scale_own, mean_earlier, scale_earlier, shift, levels = model
-    mean_bias, scale_bias, offset = biases
-    own_starts, starts = places
-    rows, columns, stride = shape
-    n = (rows - 1) * stride + columns
-    first = c * (c - 1) // 2
-    e = mean_earlier[s, first : first + c]
-    weighted_sums(planes[0, : c + 1], mean_own[c, s], e, own_starts[s], starts[s], mean_bias[c, s], means[:n])
-    e = scale_earlier[s, first : first + c]
-    weighted_sums(planes[1, : c + 1], scale_own[c, s], e, own_starts[s], starts[s], scale_bias[c, s], sums[:n])
-    choose_scales(means, sums, shift[c], levels, offset[c, s], shape, rounded, flips, scales, phases)
+    earlier_sums(planes[0], c, model[0], model[2], filled[0], biases[0], rows, stride, sums[0])
+    earlier_sums(planes[1], c, model[1], model[3], filled[1], biases[1], rows, stride, sums[1])
 
 
 @njit(cache=True, nogil=True)
-def encode_tile(model, biases, places, tile, planes, rows, stride, symbols, scales, phases):  # type: ignore[no-untyped-def]
-    """Symbols, scales and phases of all positions of tile [C, h, w], in the order of the stream.
+def predict(model, biases, starts, c, s, planes, shape, sums, rounded, contexts):  # type: ignore[no-untyped-def]
+    """Contexts of pass s of plane c, after `begin_plane`; writes what `choose_contexts` writes. starts: [4, 16]."""
+    n = (shape[0] - 1) * shape[2] + shape[1]
+    add_own(planes[0, c], model[4][c, s], starts[s], sums[0, s, :n])
+    add_own(planes[1, c], model[5][c, s], starts[s], sums[1, s, :n])
+    choose_contexts(sums[0, s], sums[1, s], model[6][c], model[7], biases[2][c, s], shape, rounded, contexts)
+
+
+@njit(cache=True, nogil=True)
+def encode_tile(model, biases, starts, tile, planes, rows, stride, symbols, contexts):  # type: ignore[no-untyped-def]
+    """Symbols and contexts of all positions of tile [C, h, w], in the order of the stream.
 
     planes: [2, C, 4 * rows * stride] of zeros, filled here.
     """
     channels, height, width = tile.shape
-    means = np.empty(rows * stride, np.float32)
-    sums = np.empty(rows * stride, np.float32)
+    sums = np.empty((2, 4, rows * stride), np.float32)
     rounded = np.empty(rows * stride, np.int32)
-    flips = np.empty(rows * stride, np.bool_)
+    own = np.empty((4, rows * stride), np.int32)  # values of the plane, phase after phase, without margins
+    filled = np.zeros((2, channels), np.bool_)
     i = 0
     for c in range(channels):
-        for y in range(height):
-            for x in range(width):
-                at = (PHASE_OF[y & 1, x & 1] * rows + 1 + (y >> 1)) * stride + 1 + (x >> 1)
-                planes[0, c, at] = min(max(tile[c, y, x], -MEAN_LIMIT), MEAN_LIMIT)
+        values = np.int32(0)
         for s in range(4):
             py, px = PASS_ROW[s], PASS_COLUMN[s]
-            shape = ((height - py + 1) // 2, (width - px + 1) // 2, stride)
-            n = shape[0] * shape[1]
+            columns = (width - px + 1) // 2
+            for y in range((height - py + 1) // 2):
+                line = tile[c, 2 * y + py]
+                at = (s * rows + 1 + y) * stride + 1
+                plane = planes[0, c, at : at + columns]
+                kept = own[s, y * columns : (y + 1) * columns]
+                for x in range(columns):
+                    q = np.int32(line[2 * x + px])
+                    kept[x] = q
+                    values |= q
+                    plane[x] = min(max(q, -MEAN_LIMIT), MEAN_LIMIT)
+        begin_plane(model, biases, c, planes, filled, rows, stride, sums)
+        residuals = np.int32(0)
+        for s in range(4):
+            shape = ((height - PASS_ROW[s] + 1) // 2, (width - PASS_COLUMN[s] + 1) // 2, stride)
+            columns = shape[1]
+            n = shape[0] * columns
             if n == 0:
                 continue
-            k, j = scales[i : i + n], phases[i : i + n]
-            predict(model, biases, places, c, s, planes, shape, means, sums, rounded, flips, k, j)
-            m = 0
+            predict(model, biases, starts, c, s, planes, shape, sums, rounded, contexts[i : i + n])
             for y in range(shape[0]):
                 at = (s * rows + 1 + y) * stride + 1
-                for x in range(shape[1]):
-                    d = np.int32(tile[c, 2 * y + py, 2 * x + px]) - rounded[m]
-                    planes[1, c, at + x] = min(abs(d), SCALE_LIMIT)
-                    symbols[i + m] = -d if flips[m] else d
-                    m += 1
+                plane = planes[1, c, at : at + columns]
+                part = slice(y * columns, (y + 1) * columns)
+                u, v, k = own[s, part], rounded[part], contexts[i : i + n][part]
+                d = symbols[i : i + n][part]
+                for x in range(columns):
+                    e = u[x] - v[x]
+                    residuals |= e
+                    plane[x] = min(abs(e), SCALE_LIMIT)
+                    d[x] = -e if k[x] & 1 else e
             i += n
+        filled[0, c] = values != 0
+        filled[1, c] = residuals != 0
 
 
 @njit(cache=True, nogil=True)
-def restore(symbols, rounded, flips, c, s, planes, shape, rows, tile):  # type: ignore[no-untyped-def]
+def restore(symbols, rounded, contexts, c, s, planes, filled, shape, rows, tile):  # type: ignore[no-untyped-def]
     """Values of a pass from its symbols, into tile [C, h, w] and where later passes look; False: beyond 16 bits."""
     stride = shape[2]
     py, px = PASS_ROW[s], PASS_COLUMN[s]
     m = 0
+    values = residuals = beyond = np.int64(0)
     for y in range(shape[0]):
         at = (s * rows + 1 + y) * stride + 1
+        line = tile[c, 2 * y + py]
         for x in range(shape[1]):
             d = np.int64(symbols[m])
-            q = rounded[m] - d if flips[m] else rounded[m] + d
-            if q < -32768 or q > 32767:
-                return False
-            tile[c, 2 * y + py, 2 * x + px] = q
+            q = rounded[m] + (-d if contexts[m] & 1 else d)
+            values |= q
+            residuals |= d
+            beyond |= q + 32768
+            line[2 * x + px] = q
             planes[0, c, at + x] = min(max(q, -MEAN_LIMIT), MEAN_LIMIT)
             planes[1, c, at + x] = min(abs(d), SCALE_LIMIT)
             m += 1
-    return True
+    filled[0, c] |= values != 0
+    filled[1, c] |= residuals != 0
+    return beyond >> 16 == 0
 
 
 @njit(cache=True, nogil=True)
-def tables_of(scales, phases, offset, out):  # type: ignore[no-untyped-def]
-    """Step 5: the table of each position [n] with its plane's image offset, uint16."""
-    for i in range(len(out)):
-        out[i] = min(max(scales[i] + offset, 0), SCALES - 1) * PHASES + phases[i]
+def decode_tile(first, lookups, states, words, escapes, at, escape_at, model, biases, starts, offsets, planes, rows, stride, tile):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
+    """Decodes tile [C, h, w]; the first arguments and results are those of `RansDecoder.apply`.
+
+    A position is -1 as in `numba_rans.decode`; the last result is False when a value is beyond 16 bits.
+    planes: [2, C, 4 * rows * stride] of zeros. offsets: the image offset of each plane [C].
+    """
+    channels, height, width = tile.shape
+    sums = np.empty((2, 4, rows * stride), np.float32)
+    rounded, symbols = np.empty(rows * stride, np.int32), np.empty(rows * stride, np.int32)
+    contexts, tables = np.empty(rows * stride, np.int16), np.empty(rows * stride, np.uint16)
+    filled = np.zeros((2, channels), np.bool_)
+    for c in range(channels):
+        begin_plane(model, biases, c, planes, filled, rows, stride, sums)
+        for s in range(4):
+            shape = ((height - PASS_ROW[s] + 1) // 2, (width - PASS_COLUMN[s] + 1) // 2, stride)
+            n = shape[0] * shape[1]
+            if n == 0:
+                continue
+            predict(model, biases, starts, c, s, planes, shape, sums, rounded, contexts[:n])
+            tables_of(contexts[:n], offsets[c], tables)
+            if len(states) == UNROLLED:
+                at, escape_at = numba_rans_unrolled.decode_each(
+                    tables[:n], first, lookups, states, words, escapes, at, escape_at, symbols[:n]
+                )
+            else:
+                at, escape_at = numba_rans.decode(
+                    tables[:n], 1, first, lookups, states, words, escapes, at, escape_at, symbols[:n]
+                )
+            if at < 0 or escape_at < 0:
+                return first, at, escape_at, True
+            first += n
+            if not restore(symbols, rounded, contexts, c, s, planes, filled, shape, rows, tile):
+                return first, at, escape_at, False
+    return first, at, escape_at, True
 
 
 @njit(cache=True, nogil=True)
-def offset_costs(symbols, scales, phases, step, low, size, starts, costs, escape, out):  # type: ignore[no-untyped-def]
+def tables_of(contexts, offset, out):  # type: ignore[no-untyped-def]
+    """Step 5: the table of each position with its plane's image offset, uint16, as many as there are contexts."""
+    for i in range(len(contexts)):
+        k = np.int32(contexts[i])
+        out[i] = min(max((k >> 3) + (offset - SCALES), 0), SCALES - 1) * PHASES + (k >> 1 & 3)
+
+
+@njit(cache=True, nogil=True)
+def offset_costs(symbols, contexts, step, costs, out):  # type: ignore[no-untyped-def]
     """Adds to out [2 REACH + 1] what every step-th symbol costs with each image offset, in 1/65536 bits.
 
-    low, size, starts: of the tables; costs: of their entries; escape: what an escape costs beside its entry.
+    costs: [tables, 2 JUDGED_REACH + 1] of symbols clipped to +-JUDGED_REACH.
     """
     for i in range(0, len(symbols), step):
+        k = np.int64(contexts[i])
+        d = min(max(symbols[i], -JUDGED_REACH), JUDGED_REACH) + JUDGED_REACH
         for o in range(len(out)):
-            k = min(max(scales[i] + o - OFFSET_REACH, 0), SCALES - 1) * PHASES + phases[i]
-            entry = symbols[i] - low[k]
-            if entry < 0 or entry >= size[k]:
-                out[o] += costs[starts[k] + size[k]] + escape
-            else:
-                out[o] += costs[starts[k] + entry]
+            scale = (k >> 3) + (o - OFFSET_REACH - SCALES)
+            table = (0 if scale < 0 else SCALES - 1 if scale >= SCALES else scale) * PHASES + (k >> 1 & 3)
+            out[o] += costs[table, d]

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isthmus.kernels.numba_context import PASSES, available
+from isthmus.kernels.numba_context_sums import PASSES, available
 
 LEAST = 0.02  # of a weighted sum of normalised residuals, before the logarithm
+LEAST_MEAN, LEAST_SHARE = 0.12, 0.03  # of an earlier channel that is kept
 LEAK = 0.01  # slope of the gradient below it
 SMALLEST_PROBABILITY = 2.0**-16
 LOWEST, HIGHEST = -4.5, 5.0  # log scale
@@ -28,7 +29,9 @@ class LinearContext(nn.Module):
         c = len(typical)
         self.register_buffer("typical", typical)
         self.register_buffer("own_mask", torch.from_numpy(available()).float().view(4, 1, 1, 5, 5))
-        self.register_buffer("earlier_mask", torch.ones(c, c).tril(-1)[..., None, None])
+        earlier = torch.ones(c, c).tril(-1)[..., None, None]
+        self.register_buffer("mean_mask", earlier.clone())
+        self.register_buffer("scale_mask", earlier)
         self.mean_own = nn.Parameter(torch.zeros(4, c, 1, 5, 5))
         self.mean_earlier = nn.Parameter(torch.zeros(4, c, c, 3, 3))
         self.mean_bias = nn.Parameter(torch.zeros(knots, 4, c))
@@ -38,10 +41,19 @@ class LinearContext(nn.Module):
         self.offset = nn.Parameter(torch.zeros(knots, 4, c))
         self.slope = nn.Parameter(torch.ones(()))
 
+    @torch.no_grad()
+    def prune(self) -> None:
+        """Drops the earlier channels that say little about a channel; what is left costs time for every position."""
+        mean = self.mean_earlier.abs().sum((0, 3, 4)) / 4  # [C, C], in units of the channel's own magnitude
+        scale = self.scale_earlier.abs() * self.get_buffer("scale_mask")
+        share = scale.sum((0, 3, 4)) / (scale.sum((0, 2, 3, 4)) + self.scale_own.abs().sum((0, 2, 3, 4)))[:, None]
+        self.get_buffer("mean_mask").mul_((mean >= LEAST_MEAN)[..., None, None])
+        self.get_buffer("scale_mask").mul_((share >= LEAST_SHARE)[..., None, None])
+
     def _sums(self, x: Tensor, name: str, knot: int) -> Tensor:
         """Weighted sums of x [B, C, h, w], h and w even: [B, C, h, w]."""
         own = getattr(self, f"{name}_own") * self.own_mask
-        earlier = getattr(self, f"{name}_earlier") * self.earlier_mask
+        earlier = getattr(self, f"{name}_earlier") * getattr(self, f"{name}_mask")
         bias = getattr(self, f"{name}_bias")[knot]
         wide = F.pad(x, (2, 2, 2, 2))
         out = torch.empty_like(x)

@@ -21,6 +21,7 @@ from isthmus.training.context_integers import KNOTS, to_integers
 from isthmus.training.crops import load_rgb
 
 BATCH = 32
+PRUNED_AFTER = 0.5  # of the steps
 CROP = 48  # latent positions a side
 RATE = 3e-3  # Adam, one cycle
 REACH = 511  # counts beyond are escapes
@@ -64,6 +65,8 @@ def fit_linear(latents: list[list[NDArray[np.int16]]], device: torch.device, ste
     generator = np.random.default_rng(seed)
     bar = tqdm(range(steps), desc="context model", unit="step", disable=None)
     for step in bar:
+        if step == int(PRUNED_AFTER * steps):
+            context.prune()
         knot = step % len(KNOTS)
         q = _crops([image[knot] for image in on_device], generator)
         mean, scale = context(q, knot)

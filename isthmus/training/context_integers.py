@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.entropy.context_predictor import EXACT, LEVELS, MAX_SHIFT, QUALITIES, ContextPredictor
+from isthmus.entropy.context_predictor import EXACT, MAX_SHIFT, QUALITIES, ContextPredictor
 from isthmus.kernels.numba_context import MEAN_LIMIT, SCALE_LIMIT, SCALES
+from isthmus.kernels.numba_context_sums import LEVELS
 from isthmus.models.context import LinearContext
 
 KNOTS = (1, 20, 40, 60, 80, 100)  # qualities that are trained; between two of them biases are interpolated
@@ -63,7 +64,8 @@ def _pairs(channels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _weights(context: LinearContext, name: str, n: Float) -> tuple[Float, Float]:
     """Weights on neighbours that are not normalised: own [C, 4, 25], earlier [4, P, 9]."""
     own = (getattr(context, f"{name}_own") * context.own_mask).double().numpy()  # [4, C, 1, 5, 5]
-    earlier = getattr(context, f"{name}_earlier").double().numpy()  # [4, C, C, 3, 3]
+    mask = context.get_buffer(f"{name}_mask")
+    earlier = (getattr(context, f"{name}_earlier") * mask).double().numpy()  # [4, C, C, 3, 3]
     later, before = _pairs(len(n))
     pairs = earlier[:, later, before].reshape(4, len(later), 9) / n[before, None]
     return own.reshape(4, len(n), 25).transpose(1, 0, 2) / n[:, None, None], pairs

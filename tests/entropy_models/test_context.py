@@ -16,6 +16,7 @@ from isthmus.entropy.context_predictor import TILE, ContextPredictor, tiles
 from isthmus.entropy.rans import encode_segments
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_context as kernels
+from isthmus.kernels.numba_context_sums import available
 from isthmus.kernels.reference_context import contexts
 
 
@@ -48,10 +49,10 @@ def test_the_kernel_is_the_reference(
 def test_sums_are_exact_up_to_the_bound() -> None:
     """Weights so large that the sums come near 2**24, where float32 would first go wrong."""
     arrays = random_arrays(5, 2, 0.0)
-    arrays["mean_own"][:] = 1000 * kernels.available()
+    arrays["mean_own"][:] = 1000 * available()
     arrays["mean_earlier"][:] = 1
     arrays["mean_shift"][:] = 0
-    arrays["scale_own"][:] = 4000 * kernels.available()
+    arrays["scale_own"][:] = 4000 * available()
     arrays["mean_bias"][:] = 7
     arrays["scale_bias"][:] = 3
     predictor = ContextPredictor(**arrays)
@@ -159,7 +160,7 @@ def test_offsets_and_values_that_do_not_exist(model: ContextModel) -> None:
     one = random_model(1, 1)
     for d in (70_000, -70_000, 2**31 - 1, -(2**31)):
         table = next(one.predictor.contexts(np.zeros((1, 1, 1), np.int16), 50))
-        index = np.clip(table.scales, 0, 63).astype(np.uint16) * 4 + table.phases
+        index = np.clip(table.scales, 0, 63) * 4 + table.phases
         payload = encode_segments([([0], TABLES), (np.array([d]), index)], one.family)
         with pytest.raises(CorruptStreamError, match="16 bits"):
             one.decode(payload, (1, 1, 1), 50)

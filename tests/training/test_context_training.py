@@ -14,6 +14,7 @@ from isthmus import cli
 from isthmus.codecs.walloc import WallocImageCodec
 from isthmus.entropy.context import ContextModel
 from isthmus.kernels import numba_context as kernels
+from isthmus.kernels.numba_context_sums import PASSES
 from isthmus.models.context import LinearContext, ScaleMixture
 from isthmus.training import context as fitting
 from isthmus.training.context_integers import KNOTS, LARGEST, SMALLEST, to_integers
@@ -32,7 +33,7 @@ def textured(seed: int, side: int) -> NDArray[np.int16]:
 @pytest.fixture(scope="module")
 def fitted() -> tuple[LinearContext, ContextModel]:
     latents = [[textured(10 * i + j, 64) for j in range(len(KNOTS))] for i in range(4)]
-    linear = fitting.fit_linear(latents, torch.device("cpu"), 60, 0)
+    linear = fitting.fit_linear(latents, torch.device("cpu"), 240, 0)
     predictor = to_integers(linear)
     return linear, ContextModel(predictor, fitting.count_tables(predictor, latents, None))
 
@@ -47,7 +48,7 @@ def test_integers_say_what_floats_say(fitted: tuple[LinearContext, ContextModel]
         (tile,) = model.predictor.contexts(q, quality)
         at = 0
         for c in range(2):
-            for row, column in kernels.PASSES:
+            for row, column in PASSES:
                 part = q[c, row::2, column::2]
                 n = part.size
                 symbols, scales, phases = (
@@ -98,7 +99,7 @@ def test_no_training_looks_ahead() -> None:
     context = LinearContext(torch.ones(3), len(KNOTS))
     for p in context.parameters():
         torch.nn.init.normal_(p, std=0.05)
-    order = {place: number for number, place in enumerate(kernels.PASSES)}
+    order = {place: number for number, place in enumerate(PASSES)}
     q = torch.randn(1, 3, 8, 8, requires_grad=True)
     for c, y, x in ((0, 2, 2), (1, 3, 3), (2, 4, 5), (2, 3, 2)):
         mean, scale = context(q, 1)
