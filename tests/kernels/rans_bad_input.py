@@ -20,7 +20,7 @@ from isthmus.entropy.factorized import FactorizedModel
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_rans
 
-EXAMPLES = int(sys.argv[1])
+EXAMPLES = int(sys.argv[1]) if __name__ == "__main__" else 1  # pytest imports this in search of doctests
 SCALES = (0.2, 2.0, 40.0)
 ROWS = [np.exp(-np.abs(np.arange(-60, 61)) / scale) for scale in SCALES]
 TABLES = TableFamily.from_counts(ROWS, [-60] * 3, precision=12)
