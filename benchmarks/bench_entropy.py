@@ -5,9 +5,12 @@
 
 Laplacian integers (int16 in the range of int8), memory to memory through the public functions, compilation and making
 of tables excluded; million symbols a second, median of the repeats: of the thread's CPU time (others on the core then
-count for little), but of wall time where two threads work. Sizes stand beside the entropy of the distribution drawn
-from. Cases: one table; 64 tables (scale 0.25 to 8), another for each symbol; the same in 64 runs; independent chunks on
-one and two threads; tables made from counts (`histogram.1`, `adaptive.1`); 256 latents of 12 x 28 x 28, each a payload.
+count for little), but of wall time where two threads work. What is compared takes turns, call by call, and a ratio is
+the median of those of neighbouring calls: so a busy moment falls on all alike. Freed memory stays with the process
+(`KEPT_MEMORY`): fresh pages cost every coder the same and more than some of them. Sizes stand beside the entropy of the
+distribution drawn from. Cases: one table; 64 tables (scale 0.25 to 8), another for each symbol; the same in 64 runs;
+independent chunks on one and two threads; tables made from counts (`histogram.1`, `adaptive.1`); 256 latents of
+12 x 28 x 28, each a payload.
 
 The peers are imported from the environment or from DIRECTORY; compressai's rANS extension is loaded by its path where
 the package itself cannot be imported. They get what they read fastest, made outside the measurement: constriction a
@@ -16,10 +19,12 @@ zstd bytes at level 3. A peer that is missing has a row that says why.
 """
 
 import argparse
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +49,11 @@ from isthmus.entropy.factorized import FactorizedModel
 SCALES = np.geomspace(0.25, 8, 64)
 TORCHAC_MOST = 1_000_000  # its CDFs take 4 bytes for each symbol and integer
 LATENTS = (256, 12, 28, 28)
+KEPT_MEMORY = {  # of glibc's malloc and of numpy, read when a process starts
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
+    "NUMPY_MADVISE_HUGEPAGE": "0",
+}
 
 
 def draw(scales: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -102,17 +112,6 @@ def latents(planes: np.ndarray) -> Coder:
     return lambda: model.encode_batch(planes, 50), lambda data: model.decode_batch(data, planes.shape[1:], 50)[0]
 
 
-def seconds_of(function: Callable[[], object], repeats: int, clock: Callable[[], float]) -> list[float]:
-    """Seconds of each of `repeats` calls, after one that does not count."""
-    function()
-    seconds = []
-    for _ in range(repeats):
-        start = clock()
-        function()
-        seconds.append(clock() - start)
-    return seconds
-
-
 def entropy_of(scales: np.ndarray) -> float:
     """Bits a symbol of the distributions that the symbols were drawn from."""
     values, counts = np.unique(scales, return_counts=True)
@@ -121,44 +120,79 @@ def entropy_of(scales: np.ndarray) -> float:
     return float((bits * counts).sum() / counts.sum())
 
 
-def measure(coder: Coder, symbols: np.ndarray, entropy: float, repeats: int, clock: Callable[[], float]) -> Any:
-    """Medians in million symbols a second, and the size; the round trip is checked."""
+def check(coder: Coder, symbols: np.ndarray, entropy: float) -> tuple[Any, dict[str, Any]]:
+    """What the coder makes of the symbols, and its size; the round trip is checked, which also warms up."""
     encode_all, decode_all = coder
     data = encode_all()
     assert np.array_equal(np.asarray(decode_all(data)), symbols)
     size = sum(map(len, data)) if isinstance(data, list) else data.nbytes if isinstance(data, np.ndarray) else len(data)
-    row = {
-        "bits_per_symbol": round(8 * size / symbols.size, 4),
-        "over_entropy": round(8 * size / symbols.size / entropy - 1, 5),
-    }
-    for name, function in (("encode", encode_all), ("decode", lambda: decode_all(data))):
-        seconds = seconds_of(function, repeats, clock)
-        row[f"{name}_msym_per_s"] = round(symbols.size / statistics.median(seconds) / 1e6, 1)
-        row[f"{name}_best_msym_per_s"] = round(symbols.size / min(seconds) / 1e6, 1)
-        if isinstance(data, list):
-            row[f"{name}_items_per_s"] = round(len(data) / statistics.median(seconds))
-    return row
+    bits = 8 * size / symbols.size
+    return data, {"bits_per_symbol": round(bits, 4), "over_entropy": round(bits / entropy - 1, 5)}
 
 
-def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The issue's table: speed over a peer's, or of two threads over one, and the least that is asked for."""
-    by = {(row["case"], row["coder"]): row for row in rows if "encode_msym_per_s" in row}
-    wanted = [
-        ("one table", "isthmus", "one table", "constriction", 2.0, 10.0),
-        ("64 tables, random", "isthmus", "64 tables, random", "compressai", 10.0, 9.0),
-        ("one table, 2 threads", "isthmus", "one table, 1 thread", "isthmus", 1.8, 1.8),
-        ("64 tables, 2 threads", "isthmus", "64 tables, 1 thread", "isthmus", 1.8, 1.8),
-    ]
-    found = []
-    for case, coder, other_case, other, encode_goal, decode_goal in wanted:
-        ours, theirs = by.get((case, coder)), by.get((other_case, other))
-        if ours and theirs:
-            found.append({
-                "case": case, "over": f"{other_case}, {other}",
-                "encode": round(ours["encode_msym_per_s"] / theirs["encode_msym_per_s"], 2), "encode_goal": encode_goal,
-                "decode": round(ours["decode_msym_per_s"] / theirs["decode_msym_per_s"], 2), "decode_goal": decode_goal,
-            })  # fmt: skip
-    return found
+def speeds(seconds: list[float], count: int, items: int | None) -> dict[str, float]:
+    """Median and best of some seconds for `count` symbols, in `items` payloads where there are several."""
+    middle = statistics.median(seconds)
+    found = {"msym_per_s": round(count / middle / 1e6, 1), "best_msym_per_s": round(count / min(seconds) / 1e6, 1)}
+    return found if items is None else found | {"items_per_s": round(items / middle)}
+
+
+def measure(group: "Group", repeats: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """A row for each coder of a group, measured in turns, and the seconds of its calls by (coder, direction)."""
+    rows, ready = [], {}
+    for coder, make in group.coders.items():
+        symbols = group.symbols[: TORCHAC_MOST if coder == "torchac" else None]
+        row: dict[str, Any] = {"case": group.case, "coder": coder, "symbols": symbols.size}
+        rows.append(row)
+        try:
+            made = make()
+            data, size = check(made, symbols, group.entropy)
+        except ImportError as error:
+            row["missing"] = str(error)
+            continue
+        row |= size
+        ready[coder] = (made, data)
+    seconds: dict[tuple[str, str], list[float]] = {(c, d): [] for c in ready for d in ("encode", "decode")}
+    for _ in range(repeats):
+        for coder, ((encode_all, decode_all), data) in ready.items():
+            for direction, call in (("encode", encode_all), ("decode", partial(decode_all, data))):
+                start = group.clock()
+                call()
+                seconds[coder, direction].append(group.clock() - start)
+    for row in rows:
+        for direction in ("encode", "decode"):
+            found = seconds.get((row["coder"], direction))
+            if found:
+                data = ready[row["coder"]][1]
+                items = len(data) if isinstance(data, list) else None
+                row |= {f"{direction}_{k}": v for k, v in speeds(found, row["symbols"], items).items()}
+    return rows, seconds
+
+
+def ratio(group: "Group", seconds: dict[tuple[str, str], list[float]]) -> dict[str, Any] | None:
+    """The first coder's speed over the second's, medians over neighbouring calls, and the least that is asked for."""
+    if group.goals is None:
+        return None
+    ours, theirs = list(group.coders)[:2]
+    line: dict[str, Any] = {"case": group.case, "of": ours, "over": theirs}
+    for direction, goal in zip(("encode", "decode"), group.goals, strict=True):
+        if (theirs, direction) not in seconds:
+            return None
+        pairs = zip(seconds[ours, direction], seconds[theirs, direction], strict=True)
+        line |= {direction: round(statistics.median(b / a for a, b in pairs), 2), f"{direction}_goal": goal}
+    return line
+
+
+@dataclass(frozen=True)
+class Group:
+    """Coders of the same symbols, by name; goals: what the first is to be faster than the second by."""
+
+    case: str
+    coders: dict[str, Callable[[], Coder]]
+    symbols: np.ndarray
+    entropy: float
+    goals: tuple[float, float] | None = None
+    clock: Callable[[], float] = time.thread_time
 
 
 def main() -> None:
@@ -169,6 +203,8 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="a directory with more packages, for the peers")
     parser.add_argument("--output", type=Path, default=RESULTS / "entropy.json")
     options = parser.parse_args()
+    if not KEPT_MEMORY.items() <= os.environ.items():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEPT_MEMORY})
     if options.peers:
         sys.path.append(str(options.peers))
 
@@ -183,48 +219,52 @@ def main() -> None:
     single, mixed, running = draw(one, rng), draw(each, rng), draw(in_runs, rng)
     items = np.broadcast_to(np.geomspace(0.5, 12, LATENTS[1])[:, None, None], LATENTS)
     planes = draw(items, rng)
-    ours, peers = options.repeats, max(3, options.repeats // 3)
-    of_one = partial(compressai_coder, single, zeros, [ONE_SCALE], options.peers)
-    tiny = partial(torchac_coder, mixed[:few], each[:few])
-    by_scale = partial(compressai_coder, mixed, indices, [*SCALES], options.peers)
-    cases: list[tuple[str, str, Callable[[], Coder], np.ndarray, np.ndarray, int]] = [
-        ("one table", "isthmus", partial(one_table, single), single, one, ours),
-        ("one table", "constriction", partial(constriction_coder, single, None), single, one, peers),
-        ("one table", "compressai", of_one, single, one, peers),
-        ("one table", "torchac", partial(torchac_coder, single[:few], one[:few]), single[:few], one[:few], peers),
-        ("one table", "zstd", partial(zstd_coder, single), single, one, peers),
-        ("64 tables, random", "isthmus", partial(many_tables, mixed, indices), mixed, each, ours),
-        ("64 tables, random", "constriction", partial(constriction_coder, mixed, each), mixed, each, peers),
-        ("64 tables, random", "compressai", by_scale, mixed, each, peers),
-        ("64 tables, random", "torchac", tiny, mixed[:few], each[:few], peers),
-        ("64 tables, random", "zstd", partial(zstd_coder, mixed), mixed, each, peers),
-        ("64 runs", "isthmus", partial(runs, running), running, in_runs, ours),
-        ("one table, 1 thread", "isthmus", partial(chunked, single, None, 1), single, one, ours),
-        ("one table, 2 threads", "isthmus", partial(chunked, single, None, 2), single, one, ours),
-        ("64 tables, 1 thread", "isthmus", partial(chunked, mixed, indices, 1), mixed, each, ours),
-        ("64 tables, 2 threads", "isthmus", partial(chunked, mixed, indices, 2), mixed, each, ours),
-        ("histogram", "isthmus", lambda: own_table(histogram, single), single, one, ours),
-        ("adaptive", "isthmus", lambda: own_table(adaptive, single), single, one, ours),
-        ("256 latents", "isthmus", partial(latents, planes), planes, items, ours),
+    of_one, of_each = entropy_of(one), entropy_of(each)
+    wall = time.perf_counter
+    groups = [
+        Group("one table", {
+            "isthmus": partial(one_table, single),
+            "constriction": partial(constriction_coder, single, None),
+            "compressai": partial(compressai_coder, single, zeros, [ONE_SCALE], options.peers),
+            "torchac": partial(torchac_coder, single[:few], one[:few]),
+            "zstd": partial(zstd_coder, single),
+        }, single, of_one, (2.0, 10.0)),
+        Group("64 tables, random", {
+            "isthmus": partial(many_tables, mixed, indices),
+            "compressai": partial(compressai_coder, mixed, indices, [*SCALES], options.peers),
+            "constriction": partial(constriction_coder, mixed, each),
+            "torchac": partial(torchac_coder, mixed[:few], each[:few]),
+            "zstd": partial(zstd_coder, mixed),
+        }, mixed, of_each, (10.0, 9.0)),
+        Group("one table, chunks", {
+            "2 threads": partial(chunked, single, None, 2), "1 thread": partial(chunked, single, None, 1),
+        }, single, of_one, (1.8, 1.8), wall),
+        Group("64 tables, chunks", {
+            "2 threads": partial(chunked, mixed, indices, 2), "1 thread": partial(chunked, mixed, indices, 1),
+        }, mixed, of_each, (1.8, 1.8), wall),
+        Group("64 runs", {"isthmus": partial(runs, running)}, running, entropy_of(in_runs)),
+        Group("histogram", {"isthmus": lambda: own_table(histogram, single)}, single, of_one),
+        Group("adaptive", {"isthmus": lambda: own_table(adaptive, single)}, single, of_one),
+        Group("256 latents", {"isthmus": partial(latents, planes)}, planes, entropy_of(items)),
     ]  # fmt: skip
     rows: list[dict[str, Any]] = []
-    for case, coder, make, symbols, scales, repeats in cases:
-        row: dict[str, Any] = {"case": case, "coder": coder, "symbols": symbols.size}
-        clock = time.perf_counter if "thread" in case else time.thread_time
-        try:
-            row |= measure(make(), symbols, entropy_of(scales), repeats, clock)
-        except ImportError as error:
-            row["missing"] = str(error)
-            print(f"{case:20s} {coder:13s} not measured: {error}")
-        else:
-            speeds = f"encode {row['encode_msym_per_s']:6.1f}  decode {row['decode_msym_per_s']:6.1f} Msym/s"
+    table = []
+    for group in groups:
+        found, seconds = measure(group, options.repeats)
+        rows += found
+        for row in found:
+            name = f"{row['case']:20s} {row['coder']:13s}"
+            if "missing" in row:
+                print(f"{name} not measured: {row['missing']}")
+                continue
             size = f"{row['bits_per_symbol']:.4f} bits, {100 * row['over_entropy']:+.2f} % of the entropy"
-            print(f"{case:20s} {coder:13s} {symbols.size:9d}  {speeds}  {size}", flush=True)
-        rows.append(row)
-    table = ratios(rows)
-    for line in table:
-        figures = [f"{name} {line[name]:5.2f} (goal {line[name + '_goal']:g})" for name in ("encode", "decode")]
-        print(f"{line['case']:20s} over {line['over']:32s} {'  '.join(figures)}")
+            fast = f"encode {row['encode_msym_per_s']:6.1f}  decode {row['decode_msym_per_s']:6.1f} Msym/s"
+            print(f"{name} {row['symbols']:9d}  {fast}  {size}", flush=True)
+        line = ratio(group, seconds)
+        if line:
+            table.append(line)
+            figures = [f"{name} {line[name]:5.2f} (goal {line[name + '_goal']:g})" for name in ("encode", "decode")]
+            print(f"{line['case']:20s} {line['of']} over {line['over']}: {'  '.join(figures)}")
     report = {"repeats": options.repeats, "peers": versions(), **facts(), "ratios": table, "rows": rows}
     write_json(options.output, report)
 

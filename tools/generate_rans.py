@@ -28,7 +28,7 @@ import numpy as np
 from numba import njit
 
 from isthmus.kernels import numba_rans
-from isthmus.kernels.numba_rans import IS_ESCAPE, U32, U64, fill_escapes, pop, pop_packed, push
+from isthmus.kernels.numba_rans import IS_ESCAPE, U32, U64, fill_escapes, pop, pop_packed, pop_small, push
 
 LANES = {lanes}
 WORD_PADDING = numba_rans.WORD_PADDING
@@ -61,8 +61,8 @@ def {name}(  # type: ignore[no-untyped-def]
     indices, {argument}first, tables, states, words, escapes, at, escape_at, out
 ):
     """As `numba_rans.decode` with a step of {step}, for 32 states{note}."""
-    precision, low, size, slots, entries = tables
-    shift, mask = U32(precision), U32((1 << precision) - 1)
+    precision, low, size, starts, slots, entries = tables
+{setup}
     begin, last = min(-first & {mask}, len(out)), np.int64(len(words) - WORD_PADDING)
     at, escape_at = decode_any(indices, {step}, first, tables, states, words, escapes, at, escape_at, out[:begin])
     if at < 0 or escape_at < 0:
@@ -71,9 +71,9 @@ def {name}(  # type: ignore[no-untyped-def]
     place, end = U64(at), U64(last)
     while begin + {lanes} <= len(out) and place <= end and escape_at >= 0:
         o = out[begin : begin + {lanes}]{slices}
-        seen = U64(0)
+{before}
 {steps}
-        if seen & IS_ESCAPE:
+        if {escaped}:
             escape_at = fill_escapes(o, {indices}, {step}, low, size, escapes, escape_at)
         begin += {lanes}
 {store}
@@ -93,20 +93,24 @@ def _states(left: str, right: str) -> str:
     return "\n".join(lines)
 
 
-def _decoder(name: str, argument: str, note: str, slices: str, step: int, call: str) -> str:
+def _decoder(name: str, argument: str, note: str, slices: str, step: int, call: str, small: bool = False) -> str:
     lines = []
     for k in range(LANES):
         lines += [
             f"        row, x{k}, place = {call.format(k)}",
-            f"        o[{k}] = np.int64(row) >> 32",
-            "        seen |= row",
+            f"        o[{k}] = {'base + np.int32(row)' if small else 'np.int64(row) >> 32'}",
+            f"        seen {'= max(seen, row)' if small else '|= row'}",
         ]
+    setup = "    shift, mask = U32(precision), U32((1 << precision) - 1)"
     return DECODE.format(
         name=name,
         argument=argument,
         note=note,
         slices=slices,
         step=step,
+        setup="    base, beyond = low[indices[0]], U32(size[indices[0]])" if small else setup,
+        before=f"        seen = {'U32' if small else 'U64'}(0)",
+        escaped="seen == beyond" if small else "seen & IS_ESCAPE",
         indices="d" if step else "indices",
         rest="indices[begin:]" if step else "indices",
         steps="\n".join(lines),
@@ -127,14 +131,16 @@ def source() -> str:
     """The whole file."""
     digest = hashlib.sha256((KERNELS / "numba_rans.py").read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:8]
     pushes = [f"        x{k}, at = push(x{k}, U64(e[{k}]), rows, limit, total, words, at)" for k in range(LANES)]
-    each = "pop(x{0}, U64(d[{0}]) << U64(shift), slots, entries, mask, shift, words, place)"
+    each = "pop(x{0}, d[{0}], starts, slots, entries, mask, shift, words, place)"
     run = "pop_packed(x{0}, packed, mask, shift, words, place)"
+    small = "pop_small(x{0}, small, words, place)"
     return "".join(
         (
             HEADER.format(digest=digest, lanes=LANES),
             ENCODE.format(steps="\n".join(reversed(pushes)), **_shared()),
             _decoder("decode_each", "", "", f"\n        d = indices[begin : begin + {LANES}]", 1, each),
             _decoder("decode_run", "packed, ", "; packed: `pack_slots` of the one table", "", 0, run),
+            _decoder("decode_small", "small, ", "; small: `pack_small` of the one table", "", 0, small, small=True),
         )
     )
 

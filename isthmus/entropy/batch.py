@@ -169,14 +169,13 @@ def decode_batch(
     check_capacity(bounds, _least(array, n, len(shape) + 1, t), "rans.decode_batch")
     indices, step = _rows(array, (items, *shape), t)
     out = np.empty((items, n), np.int32)
-    lookups = (t.precision, t.low, t.size, t.slots, t.decoder_entries)
 
     def work(group: range) -> None:
         part = slice(group.start, group.stop)
         status = np.zeros(len(group), np.uint8)
         numba_rans_batch.decode_items(
             data, bounds[group.start : group.stop + 1], indices[part] if len(indices) == items else indices, step,
-            lookups, out[part], status,
+            t.lookups, out[part], status,
         )  # fmt: skip
         raise_fault(status, group.start, "rans.decode_batch")
 

@@ -74,7 +74,7 @@ def decode(
     payloads = _split(view, n)
     # Indices that the caller holds one by one already take about as much memory as their symbols will.
     if array.size < n or 0 in array.strides:
-        least = int(tables.least_costs.min()) * n
+        least = tables.least_cost * n
         if least > 2 * rans.BITS_PER_WORD * COST_ONE * (len(view) // 2):
             raise CorruptStreamError(
                 f"chunks: {len(view)} bytes cannot hold {n} symbols; the header or the payload is damaged, fetch "

@@ -198,13 +198,12 @@ class FactorizedModel:
         tables, offsets = np.empty((2, items, channels), np.int32)
         lanes = np.zeros(items, np.int64)
         t = self.family
-        lookups = (t.precision, t.low, t.size, t.slots, t.decoder_entries)
 
         def work(group: range) -> None:
             part = slice(group.start, group.stop)
             status = np.zeros(len(group), np.uint8)
             kernels.decode_planes(
-                data, bounds[group.start : group.stop + 1], usual[part], self.scales, lookups, planes[part],
+                data, bounds[group.start : group.stop + 1], usual[part], self.scales, t.lookups, planes[part],
                 tables[part], offsets[part], lanes[part], status,
             )  # fmt: skip
             batch.raise_fault(status, group.start, what)

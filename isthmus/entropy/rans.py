@@ -21,6 +21,7 @@ from isthmus.varint import pack_varint, unpack_varint
 LANES = (1, 2, 4, 8, 16, 32)
 BYTES_PER_LANE = 512  # a lane's state costs about 3 bytes more than it carries: 0.6 %
 BITS_PER_WORD = 17  # what a word or a state can hold, at most; see RansDecoder
+SMALL_PRECISION = 12  # at which an entry, its frequency and the place in it fit 32 bits
 WORTH_PACKING = 4  # times 2**precision symbols of one table, for which its slots are packed first
 
 Segment: TypeAlias = tuple[Any, Any]
@@ -49,11 +50,23 @@ def encode_segments(segments: Iterable[Segment], tables: TableFamily, *, lanes: 
     for symbols, index, step in reversed(parts):
         first -= len(symbols)
         at, used = kernels.encode_segment(
-            symbols, index, step, first, family, t.encoder_rows, t.precision, t.slots, states, words, at, varints, used
+            symbols,
+            index,
+            step,
+            first,
+            family,
+            t.encoder_rows,
+            t.precision,
+            t.no_entries,
+            states,
+            words,
+            at,
+            varints,
+            used,
         )
     head = bytes([lanes.bit_length() - 1]) + pack_varint(len(varints) - used)
-    body = words[at:].astype("<u2", copy=False).tobytes()
-    return b"".join((head, states.astype("<u4").tobytes(), body, varints[used:].tobytes()))
+    body: tuple[Any, ...] = (states.astype("<u4", copy=False), words[at:].astype("<u2", copy=False), varints[used:])
+    return b"".join((head, *body))
 
 
 def _part(symbols: Any, indices: Any, tables: TableFamily) -> Part:
@@ -142,7 +155,7 @@ class RansDecoder:
     def use(self, tables: TableFamily) -> None:
         """Takes the next symbols from other tables; they may be of another precision."""
         self.tables = tables
-        self._lookups = (tables.precision, tables.low, tables.size, tables.slots, tables.decoder_entries)
+        self._lookups = tables.lookups
 
     @property
     def lanes(self) -> int:
@@ -170,7 +183,10 @@ class RansDecoder:
         # Broadcast axes count once, so that no more memory is taken before the check than the caller already holds.
         compact = array[tuple(slice(None if stride else 1) for stride in array.strides)]
         index, step = flat_indices(compact, compact.shape, self.tables)
-        self._reserve(kernels.total_cost(index, self.tables.least_costs) * (length // len(index)), length)
+        if len(index) == length:  # the caller holds as much already: a bound that costs no pass over it is enough
+            self._reserve(self.tables.least_cost * length, length)
+        else:
+            self._reserve(kernels.total_cost(index, self.tables.least_costs) * (length // len(index)), length)
         if step and len(index) < length:
             index, step = flat_indices(array, shape, self.tables)
         out = np.empty(length, np.int32) if out is None else out
@@ -209,9 +225,14 @@ class RansDecoder:
             return partial(numba_rans_unrolled.decode_each, index)
         if length < WORTH_PACKING << t.precision:
             return partial(numba_rans.decode, index, step)
-        packed = np.empty(1 << t.precision, np.uint64)
-        slots = t.slots[int(index[0]) << t.precision :][: len(packed)]
-        numba_rans.pack_slots(slots, t.decoder_entries, packed)
+        slots = t.slots[int(index[0]) << t.precision :][: 1 << t.precision]
+        start = t.starts[index[0]]
+        if t.precision == SMALL_PRECISION and slots.dtype == np.uint8:
+            small = np.empty(len(slots), np.uint32)
+            numba_rans.pack_small(slots, t.frequencies[start:], small)
+            return partial(numba_rans_unrolled.decode_small, index, small)
+        packed = np.empty(len(slots), np.uint64)
+        numba_rans.pack_slots(slots, t.decoder_entries[start:], packed)
         return partial(numba_rans_unrolled.decode_run, index, packed)
 
     def _reserve(self, least_cost: int, length: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import index
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,7 @@ MAX_LOW = 1 << 24
 COST_ONE = 1 << 16  # one bit in the fixed-point costs
 
 Int32 = NDArray[np.int32]
+Lookups: TypeAlias = tuple[int, Int32, Int32, NDArray[np.int64], NDArray[Any], NDArray[np.uint64]]
 
 
 def fixed_log2(values: ArrayLike) -> NDArray[np.int64]:
@@ -232,10 +233,29 @@ class TableFamily:
         return _frozen((np.minimum.reduceat(self.costs, self.starts) - 1).astype(np.int32))
 
     @cached_property
-    def slots(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
-        """Decoder's lookup, flat: the entry of each slot, 2**precision slots a table."""
-        kind = np.uint16 if len(self.frequencies) <= 1 << 16 else np.uint32
-        return _frozen(np.repeat(np.arange(len(self.frequencies), dtype=kind), self.frequencies))
+    def least_cost(self) -> int:
+        """The least of `least_costs`."""
+        return int(self.least_costs.min())
+
+    @cached_property
+    def slots(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """Decoder's lookup, flat: which of its table's entries each slot belongs to, 2**precision slots a table.
+
+        In bytes where that is enough: many tables then stay in a core's second cache.
+        """
+        kind = np.uint8 if self.size.max() < 1 << 8 else np.uint16
+        place = np.arange(len(self.frequencies)) - np.repeat(self.starts, self.size + 1)
+        return _frozen(np.repeat(place.astype(kind), self.frequencies))
+
+    @cached_property
+    def lookups(self) -> Lookups:
+        """What the kernels take to decode."""
+        return self.precision, self.low, self.size, self.starts, self.slots, self.decoder_entries
+
+    @cached_property
+    def no_entries(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
+        """An empty array of the smallest dtype that holds the number of an entry."""
+        return _frozen(np.empty(0, np.uint16 if len(self.frequencies) <= 1 << 16 else np.uint32))
 
     @cached_property
     def encoder_rows(self) -> NDArray[np.uint32]:

@@ -30,14 +30,14 @@ Int32 = NDArray[np.int32]
 
 
 def encoder_rows(frequencies: Int32, cumulative: Int32) -> UInt32:
-    """uint32 [n, 4]: frequency f, cumulative frequency, reciprocal r and shift k with x // f == x * r >> k, x < 2**31.
+    """uint32 [4 n], for each entry: frequency f, cumulative frequency, reciprocal r, shift k; x // f == x * r >> k.
 
-    r = ceil(2**k / f), k = 31 + ceil(log2 f): r f - 2**k < f <= 2**(k - 31), so x * r / 2**k exceeds x / f by less than
-    1 / f and the floor is the same. r < 2**32 for f < 2**16.
+    For x < 2**31. r = ceil(2**k / f), k = 31 + ceil(log2 f): r f - 2**k < f <= 2**(k - 31), so x * r / 2**k exceeds
+    x / f by less than 1 / f and the floor is the same. r < 2**32 for f < 2**16.
     """
     f = frequencies.astype(np.int64)
     k = 31 + np.frexp(f - 1)[1].astype(np.int64)  # the bit length of f - 1 is ceil(log2 f)
-    return np.stack([f, cumulative, -(-(1 << k) // f), k], axis=1).astype(np.uint32)
+    return np.stack([f, cumulative, -(-(1 << k) // f), k], axis=1).astype(np.uint32).reshape(-1)
 
 
 def decoder_entries(frequencies: Int32, cumulative: Int32, values: Int32, escapes: NDArray[np.bool_]) -> UInt64:
@@ -49,25 +49,31 @@ def decoder_entries(frequencies: Int32, cumulative: Int32, values: Int32, escape
 
 @njit(cache=True, nogil=True)
 def find_entries(symbols, indices, step, low, size, starts, entries, escaped):  # type: ignore[no-untyped-def]
-    """Writes the entry of each of the symbols [n] and whether it is an escape; returns the number of escapes."""
+    """Writes the entry of each of the symbols [n]; returns whether any is an escape, and only then writes which."""
     # Modulo 2**32 a symbol below its alphabet lies far beyond it, since |low| <= 2**24 and size < 2**15.
-    found = np.int64(0)
     if step == 0:
         base, n, start = U32(low[indices[0]]), U32(size[indices[0]]), U32(starts[indices[0]])
+        most = U32(0)
         for i in range(len(symbols)):
             entry = U32(U32(symbols[i]) - base)
-            escaped[i] = entry >= n
-            found += np.int64(entry >= n)
+            most = max(most, entry)
             entries[i] = start + min(entry, n)
-        return found
+        if most >= n:
+            for i in range(len(symbols)):
+                escaped[i] = U32(U32(symbols[i]) - base) >= n
+        return most >= n
+    found = U32(0)
     for i in range(len(symbols)):
         t = U64(indices[i])
         n = U32(size[t])
         entry = U32(U32(symbols[i]) - U32(low[t]))
-        escaped[i] = entry >= n
-        found += np.int64(entry >= n)
+        found |= U32(entry >= n)
         entries[i] = U32(starts[t]) + min(entry, n)
-    return found
+    if found:
+        for i in range(len(symbols)):
+            t = U64(indices[i])
+            escaped[i] = U32(U32(symbols[i]) - U32(low[t])) >= U32(size[t])
+    return found != 0
 
 
 @njit(cache=True, nogil=True)
@@ -102,12 +108,13 @@ def write_escapes(symbols, places, indices, step, low, size, out):  # type: igno
 @njit(cache=True, nogil=True)
 def push(x, e, rows, limit, total, words, at):  # type: ignore[no-untyped-def]
     """Encodes entry e: the state after it and the place of the last word written."""
-    f = rows[e, U64(0)]
+    row = e << U64(2)
+    f = rows[row]
     words[at - U64(1)] = U16(x & LOW_HALF)
     full = x >= U32(f << limit)
     x = U32(x >> HALF) if full else x
-    quotient = U32((U64(x) * U64(rows[e, U64(2)])) >> U64(rows[e, U64(3)]))
-    return U32(x + rows[e, U64(1)] + quotient * U32(total - f)), at - U64(full)
+    quotient = U32((U64(x) * U64(rows[row + U64(2)])) >> U64(rows[row + U64(3)]))
+    return U32(x + rows[row + U64(1)] + quotient * U32(total - f)), at - U64(full)
 
 
 @njit(cache=True, nogil=True)
@@ -128,13 +135,13 @@ def encode(entries, first, rows, precision, states, words, at):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def pop(x, base, slots, entries, mask, shift, words, at):  # type: ignore[no-untyped-def]
-    """Decodes a symbol: its entry's row, the state after it, and the place of the next word. base: slot 0 of its table.
+def pop(x, table, starts, slots, entries, mask, shift, words, at):  # type: ignore[no-untyped-def]
+    """Decodes a symbol: its entry's row, the state after it, and the place of the next word.
 
     The word is loaded whether it is used or not: a load under the condition would be a branch.
     """
-    slot = U32(x & mask)
-    row = entries[U64(slots[base + U64(slot)])]
+    table, slot = U64(table), U32(x & mask)
+    row = entries[U64(starts[table]) + U64(slots[(table << U64(shift)) + U64(slot)])]
     low = U32(row & LOW_WORD)
     x = U32(U32((low & FREQUENCY) * U32(x >> shift)) + U32(slot - U32(low >> HALF)))
     filled = U32(U32(x << HALF) | U32(words[at]))
@@ -144,7 +151,7 @@ def pop(x, base, slots, entries, mask, shift, words, at):  # type: ignore[no-unt
 
 @njit(cache=True, nogil=True)
 def pack_slots(slots, entries, packed):  # type: ignore[no-untyped-def]
-    """Fills uint64 `packed`, what `pop_packed` reads, from the slots of one table.
+    """Fills uint64 `packed`, what `pop_packed` reads, from the slots of one table and the rows of its entries.
 
     It is the row of the slot's entry with the slot's place within that entry instead of the cumulative frequency.
     """
@@ -165,6 +172,30 @@ def pop_packed(x, packed, mask, shift, words, at):  # type: ignore[no-untyped-de
     filled = U32(U32(x << HALF) | U32(words[at]))
     empty = x < LOWER
     return row, filled if empty else x, at + U64(empty)
+
+
+@njit(cache=True, nogil=True)
+def pack_small(slots, frequencies, small):  # type: ignore[no-untyped-def]
+    """Fills uint32 `small`, what `pop_small` reads, from the uint8 slots of a table of precision 12.
+
+    place in the entry << 20 | frequency << 8 | entry: half of `pack_slots`, which fills a core's first cache.
+    """
+    place, entry = U32(0), slots[0]
+    for slot in range(len(slots)):
+        e = slots[U64(slot)]
+        place = U32(place + U32(1)) if e == entry and slot > 0 else U32(0)
+        entry = e
+        small[U64(slot)] = place << U32(20) | U32(frequencies[U64(e)]) << U32(8) | U32(e)
+
+
+@njit(cache=True, nogil=True)
+def pop_small(x, small, words, at):  # type: ignore[no-untyped-def]
+    """As `pop`, from `pack_small`: the entry within its table instead of its row."""
+    row = small[U64(x & U32(0xFFF))]
+    x = U32(U32((row >> U32(8) & U32(0xFFF)) * U32(x >> U32(12))) + U32(row >> U32(20)))
+    filled = U32(U32(x << HALF) | U32(words[at]))
+    empty = x < LOWER
+    return row & U32(0xFF), filled if empty else x, at + U64(empty)
 
 
 @njit(cache=True, nogil=True)
@@ -199,7 +230,7 @@ def fill_escapes(out, indices, step, low, size, escapes, at):  # type: ignore[no
 @njit(inline="always")
 def _decode_span(begin, end, block, indices, step, first, tables, states, words, escapes, at, escape_at, out):  # type: ignore[no-untyped-def]
     """Symbols begin..end of `decode`. Inlined: a constant `step` and `block` leave no test and no inner loop."""
-    precision, low, size, slots, entries = tables
+    precision, low, size, starts, slots, entries = tables
     shift, slot_mask = U32(precision), U32((1 << precision) - 1)
     mask = U64(len(states) - 1)
     last = U64(len(words) - WORD_PADDING)
@@ -210,7 +241,7 @@ def _decode_span(begin, end, block, indices, step, first, tables, states, words,
             if step != 0:
                 table = U64(indices[U64(k)])
             lane = U64(first + k) & mask
-            row, states[lane], at = pop(states[lane], table << U64(shift), slots, entries, slot_mask, shift, words, at)
+            row, states[lane], at = pop(states[lane], table, starts, slots, entries, slot_mask, shift, words, at)
             value = np.int64(row) >> 32
             if row & IS_ESCAPE and escape_at >= 0:
                 value, escape_at = read_escape(value, np.int64(size[table]), escapes, escape_at)
@@ -224,7 +255,7 @@ def _decode_span(begin, end, block, indices, step, first, tables, states, words,
 def decode(indices, step, first, tables, states, words, escapes, at, escape_at, out):  # type: ignore[no-untyped-def]
     """Decodes len(out) symbols, the first of which has the number `first`; returns the positions in words and escapes.
 
-    tables: precision, lows, sizes, the entry of each slot (2**precision a table) and `decoder_entries`. words:
+    tables: `TableFamily.lookups`. words:
     WORD_PADDING zeros follow. A position is -1 when its bytes end early or are invalid; then `out` is not whole.
     """
     n = len(out)

@@ -12,9 +12,16 @@ from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_rans, numba_rans_unrolled
 
 TOOL = Path(__file__).parents[2] / "tools" / "generate_rans.py"
-FAMILY = TableFamily.from_counts(
-    [np.exp(-np.abs(np.arange(-30, 31)) / scale) for scale in (0.3, 2.0, 9.0)], [-30] * 3, precision=12
-)
+
+
+def family(reach: int, precision: int) -> TableFamily:
+    rows = [np.exp(-np.abs(np.arange(-reach, reach + 1)) / scale) for scale in (0.3, 2.0, 9.0 * reach / 30)]
+    return TableFamily.from_counts(rows, [-reach] * 3, precision=precision)
+
+
+FAMILY = family(30, 12)
+# The last tables have up to 256 entries in 2**12 slots, which half as much memory serves, and more of either.
+FAMILIES = {"small": FAMILY, "256 entries": family(127, 12), "257 entries": family(128, 12), "fine": family(30, 13)}
 
 
 def test_the_file_is_what_the_tool_writes() -> None:
@@ -38,17 +45,20 @@ def test_encoding_equals_the_plain_loop(begin: int, count: int) -> None:
     assert found[0] == found[1]
 
 
-def test_runs_and_indices_decode_alike_from_any_place() -> None:
+@pytest.mark.parametrize("name", FAMILIES)
+def test_runs_and_indices_decode_alike_from_any_place(name: str) -> None:
     """Long runs go through packed slots, short ones through the plain loop; escapes in both."""
+    tables = FAMILIES[name]
+    assert (tables.slots.dtype == np.uint8) == (name != "257 entries")
     rng = np.random.default_rng(0)
-    lengths = [5, 20_000, 37, 40_001, 16_384, 3]
+    lengths = [5, 40_000, 37, 40_001, 32_768, 3]
     indices = np.repeat([0, 1, 2, 0, 2, 1], lengths).astype(np.uint16)
     symbols = np.round(rng.laplace(0, np.array([0.3, 2.0, 9.0])[indices])).astype(np.int32)
     symbols[rng.integers(0, len(symbols), 200)] = rng.integers(-(2**31), 2**31, 200)
     cuts = np.cumsum(lengths)[:-1]
     segments = [(part, index[0]) for part, index in zip(np.split(symbols, cuts), np.split(indices, cuts), strict=True)]
-    payload = encode_segments(segments, FAMILY)
-    by_run, by_index = RansDecoder(payload, FAMILY), RansDecoder(payload, FAMILY)
+    payload = encode_segments(segments, tables)
+    by_run, by_index = RansDecoder(payload, tables), RansDecoder(payload, tables)
     assert by_run.lanes == 32
     for part, index in segments:
         np.testing.assert_array_equal(by_run.decode(int(index), len(part)), part)
@@ -56,19 +66,21 @@ def test_runs_and_indices_decode_alike_from_any_place() -> None:
         by_index.decode(index)
     by_run.finish()
     by_index.finish()
-    np.testing.assert_array_equal(RansDecoder(payload, FAMILY).decode(indices), symbols)
+    np.testing.assert_array_equal(RansDecoder(payload, tables).decode(indices), symbols)
 
 
 @pytest.mark.parametrize("run", [False, True])
-def test_words_and_escapes_that_end_early(run: bool) -> None:
-    symbols = np.round(np.random.default_rng(1).laplace(0, 9, 30_000)).astype(np.int16)
-    symbols[29_000] = 500
-    payload = encode_segments([(symbols, 2)], FAMILY)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_words_and_escapes_that_end_early(name: str, run: bool) -> None:
+    tables = FAMILIES[name]
+    symbols = np.round(np.random.default_rng(1).laplace(0, 9, 40_000)).astype(np.int16)
+    symbols[39_000] = 500
+    payload = encode_segments([(symbols, 2)], tables)
     indices = (2, len(symbols)) if run else (np.full(len(symbols), 2), None)
     for data in (payload[:200], payload[:-400], payload[:1] + bytes([1]) + payload[2:], payload[:-1] + b"\x80"):
-        decoder = RansDecoder(b"", FAMILY)
+        decoder = RansDecoder(b"", tables)
         with pytest.raises(CorruptStreamError):
-            decoder = RansDecoder(data, FAMILY)
+            decoder = RansDecoder(data, tables)
             decoder.decode(*indices)
             decoder.finish()
         with pytest.raises(CorruptStreamError):

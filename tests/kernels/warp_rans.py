@@ -119,7 +119,7 @@ def encode_chunk(symbols: np.ndarray, indices: np.ndarray, family: TableFamily, 
     for first in range((n - 1) // lanes * lanes, -1, -lanes):
         i = first + LANE
         active = (lanes > LANE) & (i < n)
-        rows = family.encoder_rows[entries[np.minimum(i, n - 1)]].astype(np.uint64)
+        rows = family.encoder_rows.reshape(-1, 4)[entries[np.minimum(i, n - 1)]].astype(np.uint64)
         full = active & (x >= rows[:, 0] << np.uint64(31 - family.precision))
         givers = ballot(full)
         at -= givers.bit_count()

@@ -30,7 +30,7 @@ class Tables(Protocol):
     @property
     def least_costs(self) -> NDArray[np.int32]: ...
     @property
-    def slots(self) -> NDArray[np.uint16] | NDArray[np.uint32]: ...
+    def slots(self) -> NDArray[np.uint8] | NDArray[np.uint16]: ...
     @property
     def encoder_rows(self) -> NDArray[np.uint32]: ...
     @property
@@ -49,7 +49,7 @@ class Family(ctypes.Structure):
 
 def packed_slots(tables: Tables) -> NDArray[np.uint64]:
     """uint64 [tables * 2**precision]: value << 32 | place in the entry << 16 | is escape << 15 | frequency, by slot."""
-    entries = tables.slots.astype(np.int64)
+    entries = tables.slots + np.repeat(tables.starts, 1 << tables.precision)
     place = np.arange(len(entries)) % (1 << tables.precision) - tables.cumulative[entries]
     return (tables.decoder_entries[entries] & ~CUMULATIVE) | place.astype(np.uint64) << np.uint64(16)
 
