@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints in the published DFloat11 layout: folders of safetensors with `dfloat11_config` in config.json.
+
+A compressed module keeps six tensors under its own name (see upstream_block); every other tensor is as it was. The
+config's pattern_dict says which matrices a module holds: the keys are regular expressions of module names, the values
+name the modules below whose `weight` each matrix is, in order; no names stand for the module's own `weight`.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isthmus.errors import CorruptStreamError, UnreadableFileError
+from isthmus.weights.tensor_files import TensorFile
+from isthmus.weights.upstream_block import BYTES_PER_THREAD, FIELDS, UpstreamBlock
+
+MARK = ".encoded_exponent"
+
+
+@dataclass(frozen=True)
+class UpstreamConfig:
+    """`dfloat11_config`: threads_per_block, and pattern_dict as pairs."""
+
+    patterns: tuple[tuple[str, tuple[str, ...]], ...]
+    threads_per_block: int = 512
+    version: str = "0.5.0"
+
+    @classmethod
+    def from_json(cls, config: Any, what: str) -> "UpstreamConfig":
+        """Raises CorruptStreamError that begins with `what` unless it has what the layout needs."""
+
+        def expect(condition: object, text: str) -> None:
+            if not condition:
+                raise CorruptStreamError(f"{what}: {text}; this is no DFloat11 checkpoint that isthmus knows")
+
+        expect(isinstance(config, dict), f"dfloat11_config is {type(config).__name__}, expected an object")
+        threads, patterns = config.get("threads_per_block"), config.get("pattern_dict")
+        expect(
+            isinstance(threads, list) and len(threads) == 1 and type(threads[0]) is int,
+            f"threads_per_block is {threads!r}, expected [512]",
+        )
+        expect(
+            config.get("bytes_per_thread") == BYTES_PER_THREAD,
+            f"bytes_per_thread is {config.get('bytes_per_thread')!r}, expected {BYTES_PER_THREAD}",
+        )
+        expect(isinstance(patterns, dict), f"pattern_dict is {type(patterns).__name__}, expected an object")
+        for pattern, names in patterns.items():
+            listed = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+            expect(listed, f"pattern_dict[{pattern!r}] is {names!r}, expected a list of names")
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise CorruptStreamError(f"{what}: pattern {pattern!r} is no regular expression: {error}") from None
+        return cls(tuple((p, tuple(names)) for p, names in patterns.items()), threads[0], str(config.get("version")))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "threads_per_block": [self.threads_per_block],
+            "bytes_per_thread": BYTES_PER_THREAD,
+            "pattern_dict": {pattern: list(names) for pattern, names in self.patterns},
+        }
+
+    def weights_of(self, module: str) -> tuple[str, ...] | None:
+        """Full names of the weights that a compressed module of this name holds; None where no pattern matches."""
+        for pattern, names in self.patterns:
+            if re.fullmatch(pattern, module):
+                return tuple(f"{module}.{name}.weight" for name in names) or (f"{module}.weight",)
+        return None
+
+
+class UpstreamCheckpoint:
+    """A checkpoint opened for reading, a folder or a single safetensors file; tensors are read when asked for.
+
+    Raises UnreadableFileError where there is none, CorruptStreamError for files or a config that are damaged.
+    """
+
+    def __init__(self, path: str | Path, patterns: Mapping[str, list[str]] | None = None) -> None:
+        """patterns: pattern_dict of a single file, which has no config.json beside it."""
+        self.path = Path(path)
+        if patterns is not None:
+            self.config = UpstreamConfig(tuple((p, tuple(names)) for p, names in patterns.items()))
+        else:
+            self.config = UpstreamConfig.from_json(_read_config(self.path), str(self.path / "config.json"))
+        paths = [self.path] if self.path.is_file() else sorted(self.path.glob("*.safetensors"))
+        if not paths:
+            raise UnreadableFileError(f"{self.path}: no .safetensors file, expected a DFloat11 checkpoint")
+        self._files: dict[str, TensorFile] = {}
+        for file in map(TensorFile, paths):
+            for name in file.names:
+                if name in self._files:
+                    raise CorruptStreamError(f"{self.path}: tensor {name} is in {file.path.name} and in another file")
+                self._files[name] = file
+
+    @cached_property
+    def modules(self) -> dict[str, tuple[str, ...]]:
+        """The compressed modules and the full names of their weights, in order."""
+        found = {}
+        for name in sorted(name.removesuffix(MARK) for name in self._files if name.endswith(MARK)):
+            weights = self.config.weights_of(name)
+            if weights is None:
+                raise CorruptStreamError(f"{self.path}: module {name} is compressed, but no pattern names its weights")
+            missing = [field for field in FIELDS if f"{name}.{field}" not in self._files]
+            if missing:
+                raise CorruptStreamError(
+                    f"{self.path}: module {name} lacks {', '.join(missing)}; fetch the files again"
+                )
+            found[name] = weights
+        return found
+
+    @cached_property
+    def plain(self) -> list[str]:
+        """Names of the tensors that are stored as they are."""
+        taken = {f"{module}.{field}" for module in self.modules for field in FIELDS}
+        return sorted(set(self._files) - taken)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """A tensor that is stored as it is; it may be mapped from the file, so it must not be written to."""
+        return self._files[name].tensor(name)
+
+    def block(self, module: str) -> UpstreamBlock:
+        """A compressed module. Raises CorruptStreamError that names it where its fields do not fit each other."""
+        names = self.modules[module]
+        fields: dict[str, Any] = {field: self.tensor(f"{module}.{field}").numpy() for field in FIELDS}
+        block = UpstreamBlock(module, **fields, threads_per_block=self.config.threads_per_block)
+        if len(block.split_positions) + 1 != len(names):
+            raise CorruptStreamError(
+                f"{module}: split_positions part it in {len(block.split_positions) + 1}, but its pattern names "
+                f"{len(names)} weights; the config is of another checkpoint"
+            )
+        return block
+
+    def blocks(self) -> Iterator[UpstreamBlock]:
+        """All compressed modules, one after another."""
+        return (self.block(module) for module in self.modules)
+
+
+def _read_config(folder: Path) -> Any:
+    """`dfloat11_config` of the folder's config.json."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UnreadableFileError(f"{folder}: no config.json, expected the folder of a DFloat11 checkpoint")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CorruptStreamError(f"{path}: no JSON: {error}") from None
+    if not isinstance(config, dict) or "dfloat11_config" not in config:
+        raise CorruptStreamError(f"{path}: no dfloat11_config, so this is no DFloat11 checkpoint")
+    return config["dfloat11_config"]
