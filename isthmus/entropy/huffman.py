@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Huffman tables of bytes: made from counts, chosen among, and packed (docs/format-dfloat.md, "Tables").
+
+A table is uint8 [256], the length of each symbol's code: 1 to 12, 0 for a symbol that is alone, `ABSENT` for none.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import CorruptStreamError
+from isthmus.kernels import numba_huffman_tables as kernels
+from isthmus.kernels.numba_huffman_tables import ABSENT, LIMIT, RECENT, SYMBOLS
+
+Lengths = NDArray[np.uint8]
+
+
+def fit(counts: NDArray[np.int64]) -> Lengths:
+    """The table of at most 12 bits a symbol that costs least, for counts [256] of which one is above 0.
+
+    >>> counts = np.zeros(256, np.int64)
+    >>> counts[120:124] = 5, 30, 60, 1
+    >>> fit(counts)[119:125].tolist()
+    [15, 3, 2, 1, 3, 15]
+    """
+    lengths = np.empty(SYMBOLS, np.uint8)
+    kernels.code_lengths(np.ascontiguousarray(counts, np.int64), lengths)
+    return lengths
+
+
+def choose(counts: NDArray[np.int64], first: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Tables for runs of symbols: uint8 [K, 256], and which each run takes, uint16 [runs], the first numbered `first`.
+
+    counts: [runs, 256]. A run takes a table of its own if that, with its bytes in the file, costs less than the best of
+    the last `RECENT`; and never one beyond number 2**16 - 2.
+    """
+    runs = len(counts)
+    tables, chosen = np.empty((runs, SYMBOLS), np.uint8), np.empty(runs, np.int64)
+    size = kernels.choose_tables(np.ascontiguousarray(counts, np.int64), first, tables, chosen)
+    return tables[:size], (chosen + first).astype(np.uint16)
+
+
+def pack(tables: Lengths) -> bytes:
+    """Tables, uint8 [K, 256], as bytes.
+
+    >>> counts = np.zeros(256, np.int64)
+    >>> counts[120:124] = 5, 30, 60, 1
+    >>> pack(fit(counts)[None]).hex(" ")
+    '78 7b 23 31'
+    """
+    parts = []
+    for lengths in tables:
+        used = np.flatnonzero(lengths != ABSENT)
+        first, last = int(used[0]), int(used[-1])
+        parts.append(bytes([first, last]))
+        if first < last:
+            nibbles = np.zeros((last - first + 2) // 2 * 2, np.uint8)
+            nibbles[: last - first + 1] = np.where(lengths == ABSENT, 0, lengths)[first : last + 1]
+            parts.append((nibbles[::2] | nibbles[1::2] << 4).tobytes())
+    return b"".join(parts)
+
+
+def unpack(data: bytes | memoryview, count: int) -> Lengths:
+    """The inverse of `pack`: uint8 [count, 256]. Raises CorruptStreamError for bytes that are not `count` tables."""
+    bytes_ = np.frombuffer(data, np.uint8)
+    if 2 * count > len(bytes_):
+        raise CorruptStreamError(f"Huffman tables: {len(bytes_)} bytes for {count} tables; fetch the file again")
+    tables, at = np.full((count, SYMBOLS), ABSENT, np.uint8), 0
+    for k in range(count):
+        first, last = (int(b) for b in bytes_[at : at + 2]) if at + 2 <= len(bytes_) else (1, 0)
+        size = (last - first) // 2 + 1 if last > first else 0
+        at += 2
+        if last < first or at + size > len(bytes_):
+            raise CorruptStreamError(f"Huffman tables: table {k} of {count} is cut or empty; fetch the file again")
+        if first == last:
+            tables[k, first] = 0
+            continue
+        packed = bytes_[at : at + size]
+        at += size
+        nibbles = np.stack((packed & 15, packed >> 4), axis=1).reshape(-1)
+        row = nibbles[: last - first + 1]
+        whole = row[0] > 0 and row[-1] > 0 and row.max() <= LIMIT and not nibbles[len(row) :].any()
+        if not whole or int((1 << LIMIT >> row[row > 0].astype(np.int64)).sum()) != 1 << LIMIT:
+            raise CorruptStreamError(f"Huffman tables: table {k} of {count} is no complete code; fetch the file again")
+        tables[k, first : last + 1] = np.where(row == 0, ABSENT, row)
+    if at != len(bytes_):
+        raise CorruptStreamError(
+            f"Huffman tables: {len(bytes_) - at} bytes behind {count} tables; fetch the file again"
+        )
+    return tables
+
+
+__all__ = ["ABSENT", "LIMIT", "RECENT", "SYMBOLS", "choose", "fit", "pack", "unpack"]

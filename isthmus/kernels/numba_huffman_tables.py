@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Huffman codes of at most 12 bits: lengths by package-merge, canonical codes, and the decoder's lookup tables.
+
+Larmore and Hirschberg, "A fast algorithm for optimal length-limited Huffman codes" (1990). Equals `reference_huffman`.
+"""
+
+import numpy as np
+from numba import njit
+
+LIMIT = 12  # bits of a code, at most
+SYMBOLS = 256
+ABSENT = 15  # length of a symbol without a code; 0 is the length of a symbol that is alone
+MOST = 7  # symbols that one lookup gives, at most
+RECENT = 16  # tables that a run may share
+U8, U16, U32, U64 = np.uint8, np.uint16, np.uint32, np.uint64
+
+
+@njit(cache=True, nogil=True)
+def code_lengths(counts, lengths):  # type: ignore[no-untyped-def]
+    """Fills lengths, uint8 [256], with the code of at most LIMIT bits that costs least for counts, int64 [256]."""
+    lengths[:] = U8(ABSENT)
+    keys = np.empty(SYMBOLS, np.int64)
+    n = 0
+    for s in range(SYMBOLS):
+        if counts[s] > 0:
+            keys[n] = counts[s] << 8 | s  # of equal counts the lower symbol comes first
+            lengths[s] = U8(0)
+            n += 1
+    if n < 2:
+        return
+    keys = np.sort(keys[:n])
+    packages = np.empty(n, np.int64)  # of the level before
+    level = np.empty(2 * n, np.int64)
+    is_leaf = np.zeros((LIMIT, 2 * n), np.bool_)
+    package_count = 0
+    for depth in range(LIMIT):
+        leaf = package = size = 0
+        while leaf < n or package < package_count:
+            if package >= package_count or (leaf < n and keys[leaf] >> 8 <= packages[package]):
+                level[size] = keys[leaf] >> 8
+                is_leaf[depth, size] = True
+                leaf += 1
+            else:
+                level[size] = packages[package]
+                package += 1
+            size += 1
+        package_count = size // 2
+        for k in range(package_count):
+            packages[k] = level[2 * k] + level[2 * k + 1]
+    taken = 2 * n - 2  # of the last level; the packages among them say how many of the level before
+    for depth in range(LIMIT - 1, -1, -1):
+        leaves = np.int64(0)
+        for k in range(taken):
+            leaves += np.int64(is_leaf[depth, k])
+        for k in range(leaves):
+            lengths[keys[k] & 255] += U8(1)
+        taken = 2 * (taken - leaves)
+
+
+@njit(cache=True, nogil=True)
+def make_codes(lengths, codes):  # type: ignore[no-untyped-def]
+    """Fills codes, uint32 [256]: the canonical code of each symbol, turned so that its first bit is the lowest."""
+    code = 0
+    for bits in range(1, LIMIT + 1):
+        for s in range(SYMBOLS):
+            if lengths[s] == bits:
+                turned = 0
+                for k in range(bits):
+                    turned |= (code >> k & 1) << (bits - 1 - k)
+                codes[s] = turned
+                code += 1
+        code <<= 1
+
+
+@njit(cache=True, nogil=True)
+def make_lookups(lengths, singles, multi):  # type: ignore[no-untyped-def]
+    """Fills what the decoder looks LIMIT bits up in: one symbol, or all that they hold.
+
+    singles: uint16 [2**LIMIT]: length << 8 | symbol. multi: uint64 [2**(LIMIT + 1)], of which the upper half is the
+    table: symbols from bit 8 on, the first lowest; how many from bit 4 on; and in the lowest bits their length. The
+    place 2**b + x holds what is whole in b bits x, so that each entry is a symbol before a shorter entry.
+    """
+    codes = np.empty(SYMBOLS, np.uint32)
+    make_codes(lengths, codes)
+    shortest = np.int64(LIMIT)
+    for s in range(SYMBOLS):
+        bits = np.int64(lengths[s])
+        if bits == 0:
+            singles[:] = U16(s)
+            multi[:] = U64(0x0101010101010100) * U64(s) | U64(MOST << 4)
+            return
+        if bits <= LIMIT:
+            shortest = bits if bits < shortest else shortest
+            value = U16(bits << 8 | s)
+            for place in range(np.int64(codes[s]), 1 << LIMIT, 1 << bits):
+                singles[place] = value
+    for b in range(LIMIT + 1):
+        if LIMIT - shortest < b < LIMIT:
+            continue
+        base = U64(1 << b)
+        for i in range(1 << b):
+            x = U64(i)
+            one = U64(singles[x])
+            used = one >> U64(8)
+            if used > U64(b):
+                multi[base + x] = U64(0)
+                continue
+            left = U64(b) - used
+            x >>= used
+            rest = multi[(U64(1) << left) + x]
+            while rest & U64(0xF0) == U64(MOST << 4):
+                left -= U64(1)
+                rest = multi[(U64(1) << left) + (x & ((U64(1) << left) - U64(1)))]
+            symbols = (rest & ~U64(0xFF)) << U64(8) | (one & U64(0xFF)) << U64(8)
+            multi[base + U64(i)] = symbols | (rest & U64(0xFF)) + U64(16) + used
+
+
+@njit(cache=True, nogil=True)
+def _packed_bits(lengths):  # type: ignore[no-untyped-def]
+    """Bits of a table in the file."""
+    first = last = -1
+    for s in range(SYMBOLS):
+        if lengths[s] != ABSENT:
+            first = s if first < 0 else first
+            last = s
+    return 16 + (0 if first == last else 8 * ((last - first + 2) // 2))
+
+
+@njit(cache=True, nogil=True)
+def cost_of(counts, lengths):  # type: ignore[no-untyped-def]
+    """Bits of symbols with the given counts, int64 [256]; beyond 2**60 if one of them has no code."""
+    cost = np.int64(0)
+    for s in range(SYMBOLS):
+        bits = np.int64(lengths[s])
+        cost += counts[s] * (bits if bits != ABSENT else (1 << 60 if counts[s] else 0))
+    return cost
+
+
+@njit(cache=True, nogil=True)
+def choose_tables(counts, first, tables, chosen):  # type: ignore[no-untyped-def]
+    """Chooses a table for each run of symbols, counts int64 [runs, 256]; returns how many there are.
+
+    Fills tables, uint8 [runs, 256], and chosen, int64 [runs]. `first` tables are numbered before the first of these.
+    """
+    size = 0
+    own = np.empty(SYMBOLS, np.uint8)
+    for run in range(len(counts)):
+        best, least = -1, np.int64(1) << 60
+        for k in range(max(0, size - RECENT), size):
+            cost = cost_of(counts[run], tables[k])
+            if 0 <= cost < least:
+                best, least = k, cost
+        code_lengths(counts[run], own)
+        if cost_of(counts[run], own) + _packed_bits(own) < least:
+            best = size
+            tables[size] = own
+            size += 1
+        chosen[run] = best
+    return size
