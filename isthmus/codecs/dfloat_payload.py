@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from isthmus.entropy import huffman
 from isthmus.errors import CorruptStreamError
+from isthmus.kernels.numba_weight_planes import check
 
 MAGIC = b"DFL1"
 RAW, HUFFMAN, RANS = 0, 1, 2
@@ -117,8 +118,9 @@ def _locate(
         chunks = chunks_of(count, coding)
         stop = at + chunks * RECORD[coding].itemsize
         records = array[at:stop].view(RECORD[coding])
-        sizes = _sizes(records, coding, count, tables)
-        places = place + np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
+        if coding == HUFFMAN and chunks and (int(records["table"].max()) >= tables or records["zero"].any()):
+            raise CorruptStreamError("dfloat payload: a chunk names a table that is not there; fetch the file again")
+        places = places_of(place, coding, records, count)
         planes.append(Plane(coding, records, places))
         at, place = stop, align(int(places[-1]))
         last = int(places[-1])
@@ -133,15 +135,38 @@ def _locate(
     return Payload(array, width, count, lengths, tuple(planes), index)
 
 
-def _sizes(records: NDArray[np.void], coding: int, count: int, tables: int) -> NDArray[np.int64]:
-    """Bytes of each chunk's body."""
+def places_of(first: int, coding: int, records: NDArray[np.void], count: int) -> NDArray[np.int64]:
+    """Where the body of each chunk begins, from `first` on, and where the last ends: int64 [chunks + 1]."""
     if coding == RANS:
-        return records["bytes"].astype(np.int64)
-    if coding == HUFFMAN:
-        if len(records) and (int(records["table"].max()) >= tables or records["zero"].any()):
-            raise CorruptStreamError("dfloat payload: a chunk names a table that is not there; fetch the file again")
-        return records["streams"].astype(np.int64).sum(axis=1)
-    sizes = np.full(len(records), CHUNK[RAW], np.int64)
-    if len(sizes):
-        sizes[-1] = count - CHUNK[RAW] * (len(sizes) - 1)
-    return sizes
+        sizes = records["bytes"].astype(np.int64)
+    elif coding == HUFFMAN:
+        sizes = records["streams"].astype(np.int64).sum(axis=1)
+    else:
+        sizes = np.full(len(records), CHUNK[RAW], np.int64)
+        sizes[-1:] = count - CHUNK[RAW] * (len(records) - 1)
+    return first + np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
+
+
+def pack_index(bits: NDArray[np.uint16]) -> bytes | None:
+    """The index of groups that take so many bits, uint16 [groups]; None where a difference needs more than a byte."""
+    per_chunk = CHUNK[HUFFMAN] // GROUP
+    starts = np.arange(0, len(bits), per_chunk)
+    least = np.minimum.reduceat(bits, starts)
+    above = bits - np.repeat(least, per_chunk)[: len(bits)]
+    if above.max() > 255:
+        return None
+    body = least.astype("<u2").tobytes() + above.astype(np.uint8).tobytes()
+    a, b = check(np.frombuffer(body, np.uint8))
+    return body + int(a).to_bytes(4, "little") + int(b).to_bytes(4, "little")
+
+
+def unpack_index(payload: Payload) -> NDArray[np.uint16]:
+    """Bits of each group, uint16 [groups], from a payload that has an index. Raises CorruptStreamError."""
+    assert payload.index is not None
+    chunks, groups = chunks_of(payload.count, HUFFMAN), -(-payload.count // GROUP)
+    body = payload.data[payload.index : payload.index + index_bytes(payload.count)]
+    told = body[-8:].copy().view("<u4")
+    if tuple(check(body[:-8])) != (told[0], told[1]):
+        raise CorruptStreamError("dfloat payload: the check of its index is wrong: it is damaged, fetch it again")
+    least = body[: 2 * chunks].copy().view("<u2").astype(np.uint16)
+    return np.repeat(least, CHUNK[HUFFMAN] // GROUP)[:groups] + body[2 * chunks : -8]

@@ -27,16 +27,16 @@ def fit(counts: NDArray[np.int64]) -> Lengths:
     return lengths
 
 
-def choose(counts: NDArray[np.int64], first: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Tables for runs of symbols: uint8 [K, 256], and which each run takes, uint16 [runs], the first numbered `first`.
+def choose(counts: NDArray[np.int64], own: Lengths, first: int) -> tuple[Lengths, NDArray[np.int64]]:
+    """Tables for runs of symbols: uint8 [K, 256], and which of them each run takes, int64 [runs].
 
-    counts: [runs, 256]. A run takes a table of its own if that, with its bytes in the file, costs less than the best of
-    the last `RECENT`; and never one beyond number 2**16 - 2.
+    counts: int64 [runs, 256]; own: the table that `fit` gives each; first: how many tables the file has already. A run
+    takes its own table if that, with its bytes in the file, costs less than the best of the last `RECENT`. A run is
+    given -1 where the file would have too many tables.
     """
-    runs = len(counts)
-    tables, chosen = np.empty((runs, SYMBOLS), np.uint8), np.empty(runs, np.int64)
-    size = kernels.choose_tables(np.ascontiguousarray(counts, np.int64), first, tables, chosen)
-    return tables[:size], (chosen + first).astype(np.uint16)
+    tables, chosen = np.empty(own.shape, np.uint8), np.empty(len(own), np.int64)
+    size = kernels.choose_tables(counts, own, first, tables, chosen)
+    return tables[:size], chosen
 
 
 def pack(tables: Lengths) -> bytes:

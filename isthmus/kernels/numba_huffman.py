@@ -9,10 +9,12 @@ import numpy as np
 from numba import njit
 
 from isthmus.kernels.numba_huffman_tables import LIMIT, MOST, SYMBOLS
+from isthmus.kernels.numba_weight_planes import check
 from isthmus.kernels.unaligned import load64, store64
 
 STREAMS = 4
-GROUP = 64  # weights that lie one behind the other in one stream, whatever the length of the chunk
+CHUNK = 1 << 16  # symbols
+GROUP = 64  # symbols that lie one behind the other in one stream, whatever the length of the chunk
 LOOKUPS = 4  # before more bits are loaded: LIMIT * LOOKUPS + 7 <= 64
 AHEAD = MOST * LOOKUPS + 8  # symbols that may be written between two looks at the end
 ROOM = 8  # bytes behind an array that may be touched
@@ -28,20 +30,53 @@ def quarter(count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def count_symbols(symbols, counts):  # type: ignore[no-untyped-def]
-    """Adds the histogram of symbols, uint8 [n], to counts, int64 [256]."""
-    parts = np.zeros((4, SYMBOLS), np.uint32)  # a run of one symbol would wait for its own counter
+def streams_of(count):  # type: ignore[no-untyped-def]
+    """Where the streams of a chunk of `count` symbols begin, and the last ends: int64 [5]."""
+    each = (count + STREAMS * GROUP - 1) // (STREAMS * GROUP) * GROUP
+    return np.minimum(np.arange(STREAMS + 1) * each, count)
+
+
+@njit(cache=True, nogil=True)
+def _count(symbols, counts):  # type: ignore[no-untyped-def]
+    """Adds the histogram of symbols, uint8 [n], to counts, uint16 [256]."""
+    parts = np.zeros((4, SYMBOLS), np.uint16)  # a run of one symbol would wait for its own counter
     whole = len(symbols) // 4 * 4
     for i in range(0, whole, 4):
         k = U64(i)
-        parts[0, symbols[k]] += U32(1)
-        parts[1, symbols[k + U64(1)]] += U32(1)
-        parts[2, symbols[k + U64(2)]] += U32(1)
-        parts[3, symbols[k + U64(3)]] += U32(1)
+        parts[0, symbols[k]] += U16(1)
+        parts[1, symbols[k + U64(1)]] += U16(1)
+        parts[2, symbols[k + U64(2)]] += U16(1)
+        parts[3, symbols[k + U64(3)]] += U16(1)
     for i in range(whole, len(symbols)):
-        parts[0, symbols[i]] += U32(1)
+        parts[0, symbols[i]] += U16(1)
     for s in range(SYMBOLS):
-        counts[s] += np.int64(parts[0, s]) + np.int64(parts[1, s]) + np.int64(parts[2, s]) + np.int64(parts[3, s])
+        counts[s] += parts[0, s] + parts[1, s] + parts[2, s] + parts[3, s]
+
+
+@njit(cache=True, nogil=True)
+def count_streams(symbols, counts):  # type: ignore[no-untyped-def]
+    """Fills counts, uint16 [chunks * STREAMS, 256], with each stream's histogram; returns their sum, int64 [256]."""
+    counts[:] = U16(0)
+    total = np.zeros(SYMBOLS, np.int64)
+    for chunk in range(len(counts) // STREAMS):
+        part = symbols[chunk * CHUNK : (chunk + 1) * CHUNK]
+        at = streams_of(len(part))
+        for s in range(STREAMS):
+            row = counts[chunk * STREAMS + s]
+            _count(part[at[s] : at[s + 1]], row)
+            for k in range(SYMBOLS):
+                total[k] += np.int64(row[k])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def stream_bytes(counts, lengths, sizes):  # type: ignore[no-untyped-def]
+    """Fills sizes, int64 [streams], with the bytes of streams of the given histograms, uint16 [streams, 256]."""
+    for i in range(len(counts)):
+        bits = np.int64(0)
+        for s in range(SYMBOLS):
+            bits += np.int64(counts[i, s]) * np.int64(lengths[s])
+        sizes[i] = (bits + 7) // 8
 
 
 @njit(inline="always")
@@ -77,15 +112,14 @@ def decode_chunk(data, first, sizes, singles, multi, out):  # type: ignore[no-un
 
     sizes: bytes of each stream; data has ROOM bytes behind the last of them. out: uint8 [n].
     """
-    n = U64(len(out))
-    q = U64(quarter(len(out)))
+    at = streams_of(len(out))
+    a0, s0, s1, s2, n = U64(0), U64(at[1]), U64(at[2]), U64(at[3]), U64(at[4])
+    a1, a2, a3 = s0, s1, s2
     e0 = U64(first) + U64(sizes[0])
     e1 = e0 + U64(sizes[1])
     e2 = e1 + U64(sizes[2])
     e3 = e2 + U64(sizes[3])
     b0, b1, b2, b3 = U64(first) << U64(3), e0 << U64(3), e1 << U64(3), e2 << U64(3)
-    a0, a1, a2, a3 = U64(0), min(q, n), min(q * U64(2), n), min(q * U64(3), n)
-    s0, s1, s2 = a1, a2, a3
     ahead = U64(AHEAD)
     while a0 + ahead <= s0 and a1 + ahead <= s1 and a2 + ahead <= s2 and a3 + ahead <= n:
         b0, a0 = _step(data, b0, e0, out, a0, multi)
@@ -107,6 +141,23 @@ def decode_chunk(data, first, sizes, singles, multi, out):  # type: ignore[no-un
     up = U64(7)
     closed = (b0 + up) >> U64(3) == e0 and (b1 + up) >> U64(3) == e1
     return closed and (b2 + up) >> U64(3) == e2 and (b3 + up) >> U64(3) == e3
+
+
+@njit(cache=True, nogil=True)
+def decode_chunks(data, places, sizes, checks, singles, multi, out):  # type: ignore[no-untyped-def]
+    """Decodes len(places) chunks of one table, each checked before; the number of the first damaged one, or -1.
+
+    places: int64 [chunks], where each begins in data; sizes: int64 [chunks, STREAMS]; checks: uint32 [chunks, 2].
+    """
+    for chunk in range(len(places)):
+        begin = places[chunk]
+        a, b = check(data[begin : begin + sizes[chunk].sum()])
+        if a != checks[chunk, 0] or b != checks[chunk, 1]:
+            return chunk
+        part = out[chunk * CHUNK : (chunk + 1) * CHUNK]
+        if not decode_chunk(data, begin, sizes[chunk], singles, multi, part):
+            return chunk
+    return -1
 
 
 @njit(cache=True, nogil=True)
@@ -157,3 +208,28 @@ def encode_stream(symbols, lengths, codes, pairs, out, byte):  # type: ignore[no
         used &= U64(7)
     store64(out, byte, bits)
     return byte + U64(used > U64(0))
+
+
+@njit(cache=True, nogil=True)
+def encode_chunks(symbols, lengths, codes, pairs, out):  # type: ignore[no-untyped-def]
+    """Writes the streams of symbols, uint8 [n], chunk after chunk, to `out`; the bytes they take.
+
+    out has ROOM bytes beyond what they take.
+    """
+    byte = U64(0)
+    for begin in range(0, len(symbols), CHUNK):
+        part = symbols[begin : begin + CHUNK]
+        at = streams_of(len(part))
+        for s in range(STREAMS):
+            byte = encode_stream(part[at[s] : at[s + 1]], lengths, codes, pairs, out, byte)
+    return np.int64(byte)
+
+
+@njit(cache=True, nogil=True)
+def group_bits(symbols, lengths, bits):  # type: ignore[no-untyped-def]
+    """Fills bits, uint16 [groups], with the bits of each GROUP of symbols, uint8 [n]."""
+    for group in range(len(bits)):
+        total = U16(0)
+        for s in symbols[group * GROUP : (group + 1) * GROUP]:
+            total += U16(lengths[s])
+        bits[group] = total

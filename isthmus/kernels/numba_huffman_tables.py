@@ -11,6 +11,7 @@ LIMIT = 12  # bits of a code, at most
 SYMBOLS = 256
 ABSENT = 15  # length of a symbol without a code; 0 is the length of a symbol that is alone
 MOST = 7  # symbols that one lookup gives, at most
+MOST_TABLES = (1 << 16) - 1
 RECENT = 16  # tables that a run may share
 U8, U16, U32, U64 = np.uint8, np.uint16, np.uint32, np.uint64
 
@@ -47,7 +48,7 @@ def code_lengths(counts, lengths):  # type: ignore[no-untyped-def]
         package_count = size // 2
         for k in range(package_count):
             packages[k] = level[2 * k] + level[2 * k + 1]
-    taken = 2 * n - 2  # of the last level; the packages among them say how many of the level before
+    taken = np.int64(2 * n - 2)  # of the last level; the packages among them say how many of the level before
     for depth in range(LIMIT - 1, -1, -1):
         leaves = np.int64(0)
         for k in range(taken):
@@ -60,6 +61,7 @@ def code_lengths(counts, lengths):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def make_codes(lengths, codes):  # type: ignore[no-untyped-def]
     """Fills codes, uint32 [256]: the canonical code of each symbol, turned so that its first bit is the lowest."""
+    codes[:] = U32(0)
     code = 0
     for bits in range(1, LIMIT + 1):
         for s in range(SYMBOLS):
@@ -128,32 +130,32 @@ def _packed_bits(lengths):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def cost_of(counts, lengths):  # type: ignore[no-untyped-def]
-    """Bits of symbols with the given counts, int64 [256]; beyond 2**60 if one of them has no code."""
-    cost = np.int64(0)
+    """Bits of symbols with the given counts, int64 [256]; at least 2**60 if one of them has no code."""
+    cost, without = np.int64(0), np.int64(0)
     for s in range(SYMBOLS):
-        bits = np.int64(lengths[s])
-        cost += counts[s] * (bits if bits != ABSENT else (1 << 60 if counts[s] else 0))
-    return cost
+        cost += counts[s] * np.int64(lengths[s])
+        without += counts[s] if lengths[s] == ABSENT else np.int64(0)
+    return cost if without == 0 else np.int64(1) << 60
 
 
 @njit(cache=True, nogil=True)
-def choose_tables(counts, first, tables, chosen):  # type: ignore[no-untyped-def]
-    """Chooses a table for each run of symbols, counts int64 [runs, 256]; returns how many there are.
+def choose_tables(counts, own, first, tables, chosen):  # type: ignore[no-untyped-def]
+    """Chooses a table for each run of symbols; returns how many there are.
 
-    Fills tables, uint8 [runs, 256], and chosen, int64 [runs]. `first` tables are numbered before the first of these.
+    counts: int64 [runs, 256]; own: uint8 [runs, 256], the best table of each. Fills tables, uint8 [runs, 256], and
+    chosen, int64 [runs]. `first` tables are numbered before the first of these.
     """
     size = 0
-    own = np.empty(SYMBOLS, np.uint8)
     for run in range(len(counts)):
         best, least = -1, np.int64(1) << 60
         for k in range(max(0, size - RECENT), size):
             cost = cost_of(counts[run], tables[k])
-            if 0 <= cost < least:
+            if cost < least:
                 best, least = k, cost
-        code_lengths(counts[run], own)
-        if cost_of(counts[run], own) + _packed_bits(own) < least:
+        alone = cost_of(counts[run], own[run]) + _packed_bits(own[run])
+        if alone < least and first + size < MOST_TABLES:
             best = size
-            tables[size] = own
+            tables[size] = own[run]
             size += 1
         chosen[run] = best
     return size

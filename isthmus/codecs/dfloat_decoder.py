@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A payload's weights, any part of them, checked chunk by chunk before they are decoded."""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, Payload, Plane
+from isthmus.codecs.scratch import scratch
+from isthmus.entropy import histogram
+from isthmus.errors import CorruptStreamError
+from isthmus.kernels import numba_huffman as kernels
+from isthmus.kernels import numba_huffman_tables, numba_weight_planes
+
+RUN = CHUNK[RANS]  # weights that a thread takes at a time
+CHUNKS = RUN // CHUNK[HUFFMAN]
+KEPT = 32  # lookup tables of 73 KB
+
+Bytes = NDArray[np.uint8]
+Lookups = tuple[NDArray[np.uint16], NDArray[np.uint64]]
+
+
+class Decoder:
+    """Decodes runs of 2**18 weights of a payload, in any order and on any thread."""
+
+    def __init__(self, payload: Payload) -> None:
+        self._payload = payload
+        self._lookups: OrderedDict[int, Lookups] = OrderedDict()
+        self.runs = -(-payload.count // RUN)
+        self._checks = [np.stack((p.records["a"], p.records["b"]), axis=1) for p in payload.planes]
+        self._sizes = [
+            np.ascontiguousarray(p.records["streams"], np.int64) if p.coding == HUFFMAN else None
+            for p in payload.planes
+        ]
+
+    def decode(self, run: int, out: NDArray[Any]) -> None:
+        """Writes the weights of a run to `out`, uint8, uint16 or uint32 [n]. Raises CorruptStreamError."""
+        width = self._payload.width
+        if width == 1:
+            self.plane(0, run, out)
+        else:
+            parts = [self._plane(k, run, len(out)) for k in range(width)]
+            merge: Any = numba_weight_planes.merge2 if width == 2 else numba_weight_planes.merge4
+            merge(*parts, out)
+
+    def _plane(self, number: int, run: int, count: int) -> Bytes:
+        """The bytes of a plane: a view of the payload, or this thread's memory."""
+        plane = self._payload.planes[number]
+        if plane.coding == RAW:
+            return self._raw(number, plane, run)
+        out = scratch(f"plane{number}", RUN)[:count]
+        self.plane(number, run, out)
+        return out
+
+    def plane(self, number: int, run: int, out: Bytes) -> None:
+        """Writes the bytes of a plane of a run to `out`, uint8 [n]. Raises CorruptStreamError."""
+        plane = self._payload.planes[number]
+        if plane.coding == RAW:
+            out[:] = self._raw(number, plane, run)
+        elif plane.coding == HUFFMAN:
+            self._huffman(number, plane, run, out)
+        else:
+            self._check(number, plane, range(run, run + 1))
+            begin, end = plane.places[run : run + 2]
+            symbols = histogram.decode(self._payload.data[begin:end].data, len(out))
+            if symbols.min() < 0 or symbols.max() > 255:
+                raise CorruptStreamError("dfloat payload: an integer beyond a byte; the file is damaged")
+            out[:] = symbols
+
+    def _raw(self, number: int, plane: Plane, run: int) -> Bytes:
+        chunks = range(run * CHUNKS, min((run + 1) * CHUNKS, len(plane.records)))
+        self._check(number, plane, chunks)
+        return self._payload.data[plane.places[chunks.start] : plane.places[chunks.stop]]
+
+    def _check(self, number: int, plane: Plane, chunks: range) -> None:
+        places = plane.places[chunks.start : chunks.stop + 1]
+        told = self._checks[number][chunks.start : chunks.stop]
+        bad = numba_weight_planes.first_damaged(self._payload.data, places, told)
+        if bad >= 0:
+            raise damaged(number, chunks.start + bad)
+
+    def _huffman(self, number: int, plane: Plane, run: int, out: Bytes) -> None:
+        sizes = self._sizes[number]
+        assert sizes is not None
+        begin, end = run * CHUNKS, min((run + 1) * CHUNKS, len(plane.records))
+        tables = plane.records["table"][begin:end]
+        first = begin
+        while first < end:  # a run of ours has one table; other encoders may take more
+            other = np.flatnonzero(tables[first - begin :] != tables[first - begin])
+            last = first + int(other[0]) if other.size else end
+            part = out[(first - begin) * CHUNK[HUFFMAN] : (last - begin) * CHUNK[HUFFMAN]]
+            bad = kernels.decode_chunks(
+                self._payload.data, plane.places[first:last], sizes[first:last], self._checks[number][first:last],
+                *self._table(int(tables[first - begin])), part,
+            )  # fmt: skip
+            if bad >= 0:
+                raise damaged(number, first + bad)
+            first = last
+
+    def _table(self, number: int) -> Lookups:
+        """The lookup tables of a table; two threads may both make them, which does no harm."""
+        found = self._lookups.get(number)
+        if found is None:
+            limit = numba_huffman_tables.LIMIT
+            found = np.empty(1 << limit, np.uint16), np.empty(2 << limit, np.uint64)
+            numba_huffman_tables.make_lookups(self._payload.tables[number], *found)
+            self._lookups[number] = found
+            if len(self._lookups) > KEPT:
+                self._lookups.popitem(last=False)
+        return found
+
+
+def damaged(plane: int, chunk: int) -> CorruptStreamError:
+    return CorruptStreamError(
+        f"dfloat payload: chunk {chunk} of plane {plane} does not fit its check; the file is damaged, fetch it again"
+    )
