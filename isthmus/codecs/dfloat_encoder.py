@@ -16,7 +16,7 @@ from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, RECORD, ali
 from isthmus.codecs.scratch import scratch
 from isthmus.entropy import histogram, huffman
 from isthmus.kernels import numba_huffman as kernels
-from isthmus.kernels import numba_huffman_tables
+from isthmus.kernels import numba_huffman_tables, numba_weights16
 from isthmus.kernels import numba_weight_planes as planes
 from isthmus.kernels import threads as pool
 
@@ -79,11 +79,13 @@ class Encoder:
     def _measure(self, run: int, mode: str) -> list[tuple[NDArray[Any], ...]]:
         """For each hopeful plane: histograms of streams and of the run, its own table, and its payload if rANS."""
         found: list[tuple[NDArray[Any], ...]] = []
-        parts = self._split(run, [None] * self._width)
+        part = self._weights[run * RUN : (run + 1) * RUN]
+        usual = self._width == 2 and self._hopeful == [0] and mode == "huffman"
+        parts = [part] if usual else self._split(run, [None] * self._width)
         for plane in self._hopeful:
             symbols = parts[plane]
             counts = np.empty((page.STREAMS * page.chunks_of(len(symbols), HUFFMAN), huffman.SYMBOLS), np.uint16)
-            total = kernels.count_streams(symbols, counts)
+            total = (numba_weights16.count if usual else kernels.count_streams)(symbols, counts)
             lengths = np.empty(huffman.SYMBOLS, np.uint8)
             numba_huffman_tables.code_lengths(total, lengths)
             payload = np.frombuffer(histogram.encode(symbols) if mode == "rans" else b"", np.uint8)
@@ -159,6 +161,9 @@ class Encoder:
 
     def write(self, run: int, targets: Sequence[Bytes]) -> None:
         """Writes the bodies of a run, one target for each plane: the bytes of `spans(range(run, run + 1))`."""
+        if self._codings == [HUFFMAN, RAW]:
+            self._write_usual(run, *targets)
+            return
         raw = [t if c == RAW else None for t, c in zip(targets, self._codings, strict=True)]
         parts = self._split(run, raw)
         for plane, (coding, target) in enumerate(zip(self._codings, targets, strict=True)):
@@ -174,13 +179,29 @@ class Encoder:
             records["a"], records["b"] = checks.T
 
     def _write_huffman(self, symbols: Bytes, table: int, target: Bytes) -> None:
+        out = scratch("streams", len(symbols) * 2 + kernels.ROOM)
+        size = kernels.encode_chunks(symbols, *self._code(table), out)
+        target[:] = out[:size]
+
+    def _write_usual(self, run: int, high: Bytes, low: Bytes) -> None:
+        part = self._weights[run * RUN : (run + 1) * RUN]
+        chunks = slice(run * CHUNKS, (run + 1) * CHUNKS)
+        records = self._records[0][chunks], self._records[1][chunks]
+        checks = np.empty((2, len(records[0]), 2), np.uint32)
+        out = scratch("streams", len(part) * 2 + kernels.ROOM)
+        code = self._code(int(self._chosen[0][run]))
+        size = numba_weights16.encode(part, *code, out, low, checks[0], checks[1])
+        high[:] = out[:size]
+        for some, found in zip(records, checks, strict=True):
+            some["a"], some["b"] = found.T
+
+    def _code(self, table: int) -> tuple[Bytes, NDArray[np.uint32], NDArray[np.uint32]]:
+        """Lengths, codes, and codes of pairs of a table."""
         lengths = self._tables[table]
         codes, pairs = np.empty(huffman.SYMBOLS, np.uint32), scratch("pairs", 1 << 18).view(np.uint32)
         numba_huffman_tables.make_codes(lengths, codes)
         kernels.make_pairs(lengths, codes, pairs)
-        out = scratch("streams", len(symbols) * 2 + kernels.ROOM)
-        size = kernels.encode_chunks(symbols, lengths, codes, pairs, out)
-        target[:] = out[:size]
+        return lengths, codes, pairs
 
     def fixed(self) -> list[tuple[int, bytes]]:
         """What lies around the bodies, once all runs are written: (place, bytes), head first, gaps and index too."""
