@@ -15,6 +15,7 @@ from isthmus.codecs import dfloat_payload as page
 from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, RECORD, align
 from isthmus.codecs.scratch import scratch
 from isthmus.entropy import histogram, huffman
+from isthmus.entropy.arguments import read_only
 from isthmus.kernels import numba_huffman as kernels
 from isthmus.kernels import numba_huffman_tables, numba_weights16
 from isthmus.kernels import numba_weight_planes as planes
@@ -32,11 +33,14 @@ class Encoder:
     """A plan for a payload, and the writer of its parts.
 
     weights: uint8, uint16 or uint32 [n], contiguous; they must not change until everything is written.
+    base: None, or what the weights shall be XOR with, of the same dtype and length.
     `length`: bytes of the payload. `runs`: parts that `write` takes. Arguments are those of `dfloat_coding.encode`.
     """
 
-    def __init__(self, weights: NDArray[Any], mode: str, threads: int, index: bool) -> None:
-        self._weights = weights
+    def __init__(
+        self, weights: NDArray[Any], mode: str, threads: int, index: bool, base: NDArray[Any] | None = None
+    ) -> None:
+        self._weights, self._base = read_only(weights), base
         self._width, self._count = weights.itemsize, len(weights)
         self.runs = -(-self._count // RUN)
         self._hopeful = [k for k in range(self._width) if k == 0 or self._promises(k)]
@@ -52,9 +56,16 @@ class Encoder:
         self._index = self._plan_index(threads) if index and self._codings[0] == HUFFMAN else None
         self._lay_out()
 
+    def _part(self, begin: int, end: int) -> NDArray[Any]:
+        """Weights begin..end, as the kernels take them."""
+        part = self._weights[begin:end]
+        if self._base is not None:
+            return read_only(part ^ self._base[begin:end])
+        return part if part.flags.aligned else read_only(part.copy())  # a mapped tensor may begin at any byte
+
     def _split(self, run: int, targets: Sequence[Bytes | None]) -> list[Bytes]:
         """The planes of a run, in `targets` or, where that is None, in memory of this thread."""
-        part = self._weights[run * RUN : (run + 1) * RUN]
+        part = self._part(run * RUN, (run + 1) * RUN)
         found = [scratch(f"plane{k}", RUN)[: len(part)] if t is None else t for k, t in enumerate(targets)]
         if self._width == 1:
             if targets[0] is None:
@@ -69,7 +80,7 @@ class Encoder:
         step = max(SAMPLE, self._count // SAMPLES)
         counts = np.zeros(256, np.int64)
         for begin in range(0, self._count, step):
-            part = self._weights[begin : begin + SAMPLE]
+            part = self._part(begin, begin + SAMPLE)
             found = [np.empty(len(part), np.uint8) for _ in range(self._width)]
             (planes.split2 if self._width == 2 else planes.split4)(part, *found)
             counts += np.bincount(found[plane], minlength=256)
@@ -79,7 +90,7 @@ class Encoder:
     def _measure(self, run: int, mode: str) -> list[tuple[NDArray[Any], ...]]:
         """For each hopeful plane: histograms of streams and of the run, its own table, and its payload if rANS."""
         found: list[tuple[NDArray[Any], ...]] = []
-        part = self._weights[run * RUN : (run + 1) * RUN]
+        part = self._part(run * RUN, (run + 1) * RUN)
         usual = self._width == 2 and self._hopeful == [0] and mode == "huffman"
         parts = [part] if usual else self._split(run, [None] * self._width)
         for plane in self._hopeful:
@@ -184,7 +195,7 @@ class Encoder:
         target[:] = out[:size]
 
     def _write_usual(self, run: int, high: Bytes, low: Bytes) -> None:
-        part = self._weights[run * RUN : (run + 1) * RUN]
+        part = self._part(run * RUN, (run + 1) * RUN)
         chunks = slice(run * CHUNKS, (run + 1) * CHUNKS)
         records = self._records[0][chunks], self._records[1][chunks]
         checks = np.empty((2, len(records[0]), 2), np.uint32)
