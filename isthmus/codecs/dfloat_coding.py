@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from isthmus.codecs.dfloat_decoder import RUN, Decoder
 from isthmus.codecs.dfloat_encoder import Encoder
 from isthmus.codecs.dfloat_payload import GROUP, HUFFMAN, Payload, unpack_index
+from isthmus.codecs.tensor_dtypes import UINT
 from isthmus.kernels import numba_huffman
 from isthmus.kernels import threads as pool
 
 Mode = Literal["huffman", "rans"]
 MODES: tuple[Mode, ...] = ("huffman", "rans")
-UINT: dict[int, np.dtype[Any]] = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16), 4: np.dtype(np.uint32)}
 
 
 def encode(
@@ -28,7 +28,11 @@ def encode(
     >>> len(encode(np.full(100_000, 0x3F80, np.uint16)))
     100208
     """
-    encoder = plan(weights, mode=mode, threads=threads, index=index)
+    return write(plan(weights, mode=mode, threads=threads, index=index), threads)
+
+
+def write(encoder: Encoder, threads: int = 1) -> NDArray[np.uint8]:
+    """The second of the two passes of `encode`."""
     out = np.empty(encoder.length, np.uint8)
 
     def work(run: int) -> None:
@@ -40,15 +44,23 @@ def encode(
     return out
 
 
-def plan(weights: NDArray[Any], *, mode: Mode = "huffman", threads: int = 1, index: bool = False) -> Encoder:
-    """The first of the two passes of `encode`, for those who write the payload part by part."""
+def plan(
+    weights: NDArray[Any],
+    *,
+    mode: Mode = "huffman",
+    threads: int = 1,
+    index: bool = False,
+    base: NDArray[Any] | None = None,
+) -> Encoder:
+    """The first of the two passes of `encode`, for those who write the payload part by part.
+
+    base: weights of the same dtype and number; the payload is then that of weights XOR base.
+    """
     if weights.dtype not in UINT.values():
-        raise TypeError(
-            f"dfloat: weights of dtype {weights.dtype}, expected the bit patterns as uint8, uint16 or uint32"
-        )
+        raise TypeError(f"dfloat: weights of dtype {weights.dtype}, expected bit patterns: uint8, uint16 or uint32")
     if mode not in MODES:
         raise ValueError(f"dfloat: mode {mode!r}, expected 'huffman' or 'rans'")
-    return Encoder(np.ascontiguousarray(weights).reshape(-1), mode, threads, index)
+    return Encoder(np.ascontiguousarray(weights).reshape(-1), mode, threads, index, base)
 
 
 def decode(payload: Payload, *, out: NDArray[Any] | None = None, threads: int = 1) -> NDArray[Any]:

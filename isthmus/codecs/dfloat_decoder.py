@@ -2,6 +2,7 @@
 """A payload's weights, any part of them, checked chunk by chunk before they are decoded."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from isthmus.codecs.scratch import scratch
 from isthmus.entropy import histogram
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_huffman as kernels
-from isthmus.kernels import numba_huffman_tables, numba_weight_planes
+from isthmus.kernels import numba_huffman_tables, numba_weight_planes, numba_weights16
 
 RUN = CHUNK[RANS]  # weights that a thread takes at a time
 CHUNKS = RUN // CHUNK[HUFFMAN]
@@ -40,6 +41,8 @@ class Decoder:
         width = self._payload.width
         if width == 1:
             self.plane(0, run, out)
+        elif [plane.coding for plane in self._payload.planes] == [HUFFMAN, RAW]:
+            self._usual(run, out)
         else:
             parts = [self._plane(k, run, len(out)) for k in range(width)]
             merge: Any = numba_weight_planes.merge2 if width == 2 else numba_weight_planes.merge4
@@ -81,23 +84,39 @@ class Decoder:
         if bad >= 0:
             raise damaged(number, chunks.start + bad)
 
-    def _huffman(self, number: int, plane: Plane, run: int, out: Bytes) -> None:
-        sizes = self._sizes[number]
-        assert sizes is not None
-        begin, end = run * CHUNKS, min((run + 1) * CHUNKS, len(plane.records))
-        tables = plane.records["table"][begin:end]
-        first = begin
-        while first < end:  # a run of ours has one table; other encoders may take more
-            other = np.flatnonzero(tables[first - begin :] != tables[first - begin])
+    def _same_table(self, plane: Plane, run: int) -> Iterator[tuple[slice, slice, Lookups]]:
+        """Chunks that share a table (in a run of ours, all), their weights, and its lookups."""
+        first, end = run * CHUNKS, min((run + 1) * CHUNKS, len(plane.records))
+        tables = plane.records["table"][:end]
+        while first < end:
+            other = np.flatnonzero(tables[first:] != tables[first])
             last = first + int(other[0]) if other.size else end
-            part = out[(first - begin) * CHUNK[HUFFMAN] : (last - begin) * CHUNK[HUFFMAN]]
+            begin, stop = ((chunk - run * CHUNKS) * CHUNK[HUFFMAN] for chunk in (first, last))
+            yield slice(first, last), slice(begin, stop), self._table(int(tables[first]))
+            first = last
+
+    def _huffman(self, number: int, plane: Plane, run: int, out: Bytes) -> None:
+        sizes, checks = self._sizes[number], self._checks[number]
+        assert sizes is not None
+        for chunks, part, lookups in self._same_table(plane, run):
             bad = kernels.decode_chunks(
-                self._payload.data, plane.places[first:last], sizes[first:last], self._checks[number][first:last],
-                *self._table(int(tables[first - begin])), part,
+                self._payload.data, plane.places[chunks], sizes[chunks], checks[chunks], *lookups, out[part]
+            )
+            if bad >= 0:
+                raise damaged(number, chunks.start + bad)
+
+    def _usual(self, run: int, out: NDArray[np.uint16]) -> None:
+        """16-bit weights with plane 0 Huffman and plane 1 raw."""
+        high, low = self._payload.planes
+        sizes = self._sizes[0]
+        assert sizes is not None
+        for chunks, part, lookups in self._same_table(high, run):
+            bad = numba_weights16.decode(
+                self._payload.data, high.places[chunks], sizes[chunks], self._checks[0][chunks], low.places[chunks],
+                self._checks[1][chunks], *lookups, out[part],
             )  # fmt: skip
             if bad >= 0:
-                raise damaged(number, first + bad)
-            first = last
+                raise damaged(bad % 2, chunks.start + bad // 2)
 
     def _table(self, number: int) -> Lookups:
         """The lookup tables of a table; two threads may both make them, which does no harm."""

@@ -15,8 +15,9 @@ from isthmus.codecs import dfloat_payload as page
 from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, RECORD, align
 from isthmus.codecs.scratch import scratch
 from isthmus.entropy import histogram, huffman
+from isthmus.entropy.arguments import read_only
 from isthmus.kernels import numba_huffman as kernels
-from isthmus.kernels import numba_huffman_tables
+from isthmus.kernels import numba_huffman_tables, numba_weights16
 from isthmus.kernels import numba_weight_planes as planes
 from isthmus.kernels import threads as pool
 
@@ -32,11 +33,14 @@ class Encoder:
     """A plan for a payload, and the writer of its parts.
 
     weights: uint8, uint16 or uint32 [n], contiguous; they must not change until everything is written.
+    base: None, or what the weights shall be XOR with, of the same dtype and length.
     `length`: bytes of the payload. `runs`: parts that `write` takes. Arguments are those of `dfloat_coding.encode`.
     """
 
-    def __init__(self, weights: NDArray[Any], mode: str, threads: int, index: bool) -> None:
-        self._weights = weights
+    def __init__(
+        self, weights: NDArray[Any], mode: str, threads: int, index: bool, base: NDArray[Any] | None = None
+    ) -> None:
+        self._weights, self._base = read_only(weights), base
         self._width, self._count = weights.itemsize, len(weights)
         self.runs = -(-self._count // RUN)
         self._hopeful = [k for k in range(self._width) if k == 0 or self._promises(k)]
@@ -52,9 +56,16 @@ class Encoder:
         self._index = self._plan_index(threads) if index and self._codings[0] == HUFFMAN else None
         self._lay_out()
 
+    def _part(self, begin: int, end: int) -> NDArray[Any]:
+        """Weights begin..end, as the kernels take them."""
+        part = self._weights[begin:end]
+        if self._base is not None:
+            return read_only(part ^ self._base[begin:end])
+        return part if part.flags.aligned else read_only(part.copy())  # a mapped tensor may begin at any byte
+
     def _split(self, run: int, targets: Sequence[Bytes | None]) -> list[Bytes]:
         """The planes of a run, in `targets` or, where that is None, in memory of this thread."""
-        part = self._weights[run * RUN : (run + 1) * RUN]
+        part = self._part(run * RUN, (run + 1) * RUN)
         found = [scratch(f"plane{k}", RUN)[: len(part)] if t is None else t for k, t in enumerate(targets)]
         if self._width == 1:
             if targets[0] is None:
@@ -69,7 +80,7 @@ class Encoder:
         step = max(SAMPLE, self._count // SAMPLES)
         counts = np.zeros(256, np.int64)
         for begin in range(0, self._count, step):
-            part = self._weights[begin : begin + SAMPLE]
+            part = self._part(begin, begin + SAMPLE)
             found = [np.empty(len(part), np.uint8) for _ in range(self._width)]
             (planes.split2 if self._width == 2 else planes.split4)(part, *found)
             counts += np.bincount(found[plane], minlength=256)
@@ -79,11 +90,13 @@ class Encoder:
     def _measure(self, run: int, mode: str) -> list[tuple[NDArray[Any], ...]]:
         """For each hopeful plane: histograms of streams and of the run, its own table, and its payload if rANS."""
         found: list[tuple[NDArray[Any], ...]] = []
-        parts = self._split(run, [None] * self._width)
+        part = self._part(run * RUN, (run + 1) * RUN)
+        usual = self._width == 2 and self._hopeful == [0] and mode == "huffman"
+        parts = [part] if usual else self._split(run, [None] * self._width)
         for plane in self._hopeful:
             symbols = parts[plane]
             counts = np.empty((page.STREAMS * page.chunks_of(len(symbols), HUFFMAN), huffman.SYMBOLS), np.uint16)
-            total = kernels.count_streams(symbols, counts)
+            total = (numba_weights16.count if usual else kernels.count_streams)(symbols, counts)
             lengths = np.empty(huffman.SYMBOLS, np.uint8)
             numba_huffman_tables.code_lengths(total, lengths)
             payload = np.frombuffer(histogram.encode(symbols) if mode == "rans" else b"", np.uint8)
@@ -159,6 +172,9 @@ class Encoder:
 
     def write(self, run: int, targets: Sequence[Bytes]) -> None:
         """Writes the bodies of a run, one target for each plane: the bytes of `spans(range(run, run + 1))`."""
+        if self._codings == [HUFFMAN, RAW]:
+            self._write_usual(run, *targets)
+            return
         raw = [t if c == RAW else None for t, c in zip(targets, self._codings, strict=True)]
         parts = self._split(run, raw)
         for plane, (coding, target) in enumerate(zip(self._codings, targets, strict=True)):
@@ -174,13 +190,29 @@ class Encoder:
             records["a"], records["b"] = checks.T
 
     def _write_huffman(self, symbols: Bytes, table: int, target: Bytes) -> None:
+        out = scratch("streams", len(symbols) * 2 + kernels.ROOM)
+        size = kernels.encode_chunks(symbols, *self._code(table), out)
+        target[:] = out[:size]
+
+    def _write_usual(self, run: int, high: Bytes, low: Bytes) -> None:
+        part = self._part(run * RUN, (run + 1) * RUN)
+        chunks = slice(run * CHUNKS, (run + 1) * CHUNKS)
+        records = self._records[0][chunks], self._records[1][chunks]
+        checks = np.empty((2, len(records[0]), 2), np.uint32)
+        out = scratch("streams", len(part) * 2 + kernels.ROOM)
+        code = self._code(int(self._chosen[0][run]))
+        size = numba_weights16.encode(part, *code, out, low, checks[0], checks[1])
+        high[:] = out[:size]
+        for some, found in zip(records, checks, strict=True):
+            some["a"], some["b"] = found.T
+
+    def _code(self, table: int) -> tuple[Bytes, NDArray[np.uint32], NDArray[np.uint32]]:
+        """Lengths, codes, and codes of pairs of a table."""
         lengths = self._tables[table]
         codes, pairs = np.empty(huffman.SYMBOLS, np.uint32), scratch("pairs", 1 << 18).view(np.uint32)
         numba_huffman_tables.make_codes(lengths, codes)
         kernels.make_pairs(lengths, codes, pairs)
-        out = scratch("streams", len(symbols) * 2 + kernels.ROOM)
-        size = kernels.encode_chunks(symbols, lengths, codes, pairs, out)
-        target[:] = out[:size]
+        return lengths, codes, pairs
 
     def fixed(self) -> list[tuple[int, bytes]]:
         """What lies around the bodies, once all runs are written: (place, bytes), head first, gaps and index too."""

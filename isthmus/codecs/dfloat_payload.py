@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.entropy import huffman
+from isthmus.entropy.arguments import read_only
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.numba_weight_planes import check
 
@@ -83,7 +84,7 @@ def read_payload(data: bytes | memoryview | NDArray[np.uint8]) -> Payload:
 
     Raises CorruptStreamError for bytes that are no whole payload or whose head is damaged.
     """
-    array = np.frombuffer(data, np.uint8) if not isinstance(data, np.ndarray) else data
+    array = read_only(data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8))
     if len(array) < HEAD.itemsize or array[:4].tobytes() != MAGIC:
         raise CorruptStreamError(f"dfloat payload: {len(array)} bytes that do not begin with {MAGIC!r}")
     head = array[: HEAD.itemsize].view(HEAD)[0]

@@ -37,35 +37,31 @@ def streams_of(count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _count(symbols, counts):  # type: ignore[no-untyped-def]
-    """Adds the histogram of symbols, uint8 [n], to counts, uint16 [256]."""
-    parts = np.zeros((4, SYMBOLS), np.uint16)  # a run of one symbol would wait for its own counter
-    whole = len(symbols) // 4 * 4
-    for i in range(0, whole, 4):
-        k = U64(i)
-        parts[0, symbols[k]] += U16(1)
-        parts[1, symbols[k + U64(1)]] += U16(1)
-        parts[2, symbols[k + U64(2)]] += U16(1)
-        parts[3, symbols[k + U64(3)]] += U16(1)
+def count_stream(symbols, counts, total):  # type: ignore[no-untyped-def]
+    """Fills counts, uint16 [256], with the histogram of symbols, uint8 [n], n < 2**16, and adds it to int64 `total`."""
+    parts = np.zeros((8, SYMBOLS), np.uint32)  # a run of one symbol would wait for its own counter
+    whole = len(symbols) // 8 * 8
+    for i in range(0, whole, 8):
+        eight = load64(symbols, U64(i))
+        for k in range(8):
+            parts[k, eight & U64(255)] += U32(1)
+            eight >>= U64(8)
     for i in range(whole, len(symbols)):
-        parts[0, symbols[i]] += U16(1)
+        parts[0, symbols[i]] += U32(1)
     for s in range(SYMBOLS):
-        counts[s] += parts[0, s] + parts[1, s] + parts[2, s] + parts[3, s]
+        count = parts[:, s].sum()
+        counts[s] = U16(count)
+        total[s] += np.int64(count)
 
 
 @njit(cache=True, nogil=True)
 def count_streams(symbols, counts):  # type: ignore[no-untyped-def]
     """Fills counts, uint16 [chunks * STREAMS, 256], with each stream's histogram; returns their sum, int64 [256]."""
-    counts[:] = U16(0)
     total = np.zeros(SYMBOLS, np.int64)
-    for chunk in range(len(counts) // STREAMS):
-        part = symbols[chunk * CHUNK : (chunk + 1) * CHUNK]
-        at = streams_of(len(part))
-        for s in range(STREAMS):
-            row = counts[chunk * STREAMS + s]
-            _count(part[at[s] : at[s + 1]], row)
-            for k in range(SYMBOLS):
-                total[k] += np.int64(row[k])
+    for row in range(len(counts)):
+        chunk = symbols[row // STREAMS * CHUNK :][:CHUNK]
+        at = streams_of(len(chunk))
+        count_stream(chunk[at[row % STREAMS] : at[row % STREAMS + 1]], counts[row], total)
     return total
 
 
