@@ -14,13 +14,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from isthmus.codecs.tensor_dtypes import TORCH, tensor_of
 from isthmus.errors import CorruptStreamError, UnreadableFileError
-from isthmus.weights.tensor_files import TensorFile
+from isthmus.weights.safetensors_file import SafetensorsFile
 from isthmus.weights.upstream_block import BYTES_PER_THREAD, FIELDS, UpstreamBlock
 
 MARK = ".encoded_exponent"
+FIELD_DTYPES: dict[str, np.dtype[Any]] = {"U8": np.dtype(np.uint8), "I64": np.dtype("<i8")}
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,9 @@ class UpstreamCheckpoint:
         paths = [self.path] if self.path.is_file() else sorted(self.path.glob("*.safetensors"))
         if not paths:
             raise UnreadableFileError(f"{self.path}: no .safetensors file, expected a DFloat11 checkpoint")
-        self._files: dict[str, TensorFile] = {}
-        for file in map(TensorFile, paths):
-            for name in file.names:
+        self._files: dict[str, SafetensorsFile] = {}
+        for file in map(SafetensorsFile, paths):
+            for name in file.tensors:
                 if name in self._files:
                     raise CorruptStreamError(f"{self.path}: tensor {name} is in {file.path.name} and in another file")
                 self._files[name] = file
@@ -121,13 +125,13 @@ class UpstreamCheckpoint:
         return sorted(set(self._files) - taken)
 
     def tensor(self, name: str) -> torch.Tensor:
-        """A tensor that is stored as it is; it may be mapped from the file, so it must not be written to."""
-        return self._files[name].tensor(name)
+        """A tensor that is stored as it is, a copy. Raises CorruptStreamError for a dtype that torch has not."""
+        return read_tensor(self._files[name], name)
 
     def block(self, module: str) -> UpstreamBlock:
         """A compressed module. Raises CorruptStreamError that names it where its fields do not fit each other."""
         names = self.modules[module]
-        fields: dict[str, Any] = {field: self.tensor(f"{module}.{field}").numpy() for field in FIELDS}
+        fields: dict[str, Any] = {field: self._field(f"{module}.{field}") for field in FIELDS}
         block = UpstreamBlock(module, **fields, threads_per_block=self.config.threads_per_block)
         if len(block.split_positions) + 1 != len(names):
             raise CorruptStreamError(
@@ -136,9 +140,25 @@ class UpstreamCheckpoint:
             )
         return block
 
+    def _field(self, name: str) -> NDArray[Any]:
+        """A field of a module, mapped; whether it has the right dtype is the block's to check."""
+        file = self._files[name]
+        stored = file.tensors[name]
+        if stored.dtype not in FIELD_DTYPES:
+            raise CorruptStreamError(f"{file.path}: tensor {name!r} is {stored.dtype}, expected U8 or I64")
+        return file.data(name).view(FIELD_DTYPES[stored.dtype]).reshape(stored.shape)
+
     def blocks(self) -> Iterator[UpstreamBlock]:
         """All compressed modules, one after another."""
         return (self.block(module) for module in self.modules)
+
+
+def read_tensor(file: SafetensorsFile, name: str) -> torch.Tensor:
+    """A copy of a tensor of a file. Raises CorruptStreamError for a dtype that torch has not."""
+    stored = file.tensors[name]
+    if stored.dtype not in TORCH:
+        raise CorruptStreamError(f"{file.path}: tensor {name!r} is {stored.dtype}, which torch has no dtype for here")
+    return tensor_of(file.data(name).copy(), stored.dtype, stored.shape)
 
 
 def _read_config(folder: Path) -> Any:

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from isthmus.errors import UnreadableFileError, UnwritableFileError
-from isthmus.weights.tensor_files import TensorFile
-from isthmus.weights.upstream import UpstreamConfig
+from isthmus.weights.safetensors_file import SafetensorsFile
+from isthmus.weights.upstream import UpstreamConfig, read_tensor
 from isthmus.weights.upstream_block import FIELDS, UpstreamBlock
 from isthmus.weights.upstream_encode import encode_block
 
@@ -47,10 +47,10 @@ def to_upstream(
     source, destination = Path(source), Path(destination)
     if destination.exists():
         raise UnwritableFileError(f"{destination}: is there already; choose a new folder")
-    files = [TensorFile(path) for path in ([source] if source.is_file() else sorted(source.glob("*.safetensors")))]
+    files = [SafetensorsFile(path) for path in ([source] if source.is_file() else sorted(source.glob("*.safetensors")))]
     if not files:
         raise UnreadableFileError(f"{source}: no .safetensors file")
-    holders = {name: file for file in files for name in file.names}
+    holders = {name: file for file in files for name in file.tensors}
     config = UpstreamConfig(tuple((pattern, tuple(names)) for pattern, names in patterns.items()))
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def to_upstream(
     return report
 
 
-def _write(holders: dict[str, TensorFile], config: UpstreamConfig, folder: Path, threads: int) -> UpstreamReport:
+def _write(holders: dict[str, SafetensorsFile], config: UpstreamConfig, folder: Path, threads: int) -> UpstreamReport:
     folder.mkdir()
     prefixes = {name.rsplit(".", depth)[0] for name in holders for depth in range(1, name.count(".") + 1)}
     compressed, kept, sizes = [], {}, [0, 0]
@@ -75,7 +75,7 @@ def _write(holders: dict[str, TensorFile], config: UpstreamConfig, folder: Path,
         missing = [name for name in names if name not in holders]
         if missing:
             raise ValueError(f"{module}: its pattern names {missing[0]}, which the source does not hold")
-        tensors = [holders[name].tensor(name) for name in names]
+        tensors = [read_tensor(holders[name], name) for name in names]
         before = sum(tensor.nbytes for tensor in tensors)
         block = _encode(module, tensors, threads)
         if isinstance(block, UpstreamBlock) and block.nbytes < before:
@@ -87,7 +87,7 @@ def _write(holders: dict[str, TensorFile], config: UpstreamConfig, folder: Path,
                 del plain[name]
         else:
             kept[module] = block if isinstance(block, str) else "would not shrink"
-    rest = {name: holders[name].tensor(name) for name in plain}
+    rest = {name: read_tensor(holders[name], name) for name in plain}
     save_file(rest, folder / "model.safetensors", metadata={"format": "pt"})
     size = sum(tensor.nbytes for tensor in rest.values())
     return UpstreamReport(tuple(compressed), kept, sizes[0] + size, sizes[1] + size)
