@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compressed tensors as a running model holds them: on the CPU as they lie in the file, on other devices with an index.
+
+An item is one or several tensors that are decoded together, one behind the other.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from isthmus.codecs import dfloat_coding
+from isthmus.codecs.dfloat_payload import HUFFMAN, Payload, read_payload
+from isthmus.codecs.tensor_dtypes import UINT
+from isthmus.errors import CorruptStreamError, MissingExtraError
+from isthmus.kernels import torch_huffman
+from isthmus.kernels.cuda import huffman, nvrtc
+from isthmus.kernels.huffman_streams import HuffmanStreams
+from isthmus.weights.device_streams import plane_bytes, streams_of
+from isthmus.weights.upstream_block import UpstreamBlock
+
+
+@dataclass(frozen=True)
+class Item(ABC):
+    """names, shapes: of the tensors, in order; dtype: of all of them."""
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    dtype: torch.dtype
+
+    @property
+    def counts(self) -> list[int]:
+        """Weights of each tensor."""
+        return [prod(shape) for shape in self.shapes]
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes that the item holds, wherever they are."""
+
+    @abstractmethod
+    def decode(self, out: Tensor, threads: int) -> None:
+        """Writes all weights to `out`, contiguous, of `dtype`, [sum(counts)]. Raises CorruptStreamError for damage."""
+
+
+@dataclass(frozen=True)
+class PayloadItem(Item):
+    """A tensor's payload, mapped from its file. base: what its weights are XOR with, in a delta."""
+
+    payload: Payload
+    base: NDArray[Any] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.payload.data)
+
+    def decode(self, out: Tensor, threads: int) -> None:
+        bits = out.view(torch.uint8).numpy().view(UINT[self.payload.width])
+        try:
+            dfloat_coding.decode(self.payload, out=bits, threads=threads)
+        except CorruptStreamError as error:
+            raise CorruptStreamError(f"tensor {self.names[0]!r}: {error}") from None
+        if self.base is not None:
+            bits ^= self.base
+
+
+@dataclass(frozen=True)
+class UpstreamItem(Item):
+    """A module of a DFloat11 checkpoint."""
+
+    block: UpstreamBlock
+
+    @property
+    def nbytes(self) -> int:
+        return self.block.nbytes
+
+    def decode(self, out: Tensor, threads: int) -> None:
+        self.block.decode(out.view(torch.uint8).numpy().view(np.uint16), threads=threads)
+
+
+@dataclass(frozen=True)
+class DeviceItem(Item):
+    """Streams of plane 0 with their index, and the other planes as they are; for decoding on the device of `out`.
+
+    They may be on the CPU, and are then copied whenever they are decoded on another device.
+    """
+
+    streams: HuffmanStreams
+    planes: tuple[Tensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return self.streams.nbytes + sum(plane.nbytes for plane in self.planes)
+
+    def decode(self, out: Tensor, threads: int) -> None:
+        device = out.device
+        streams = self.streams.to(device, non_blocking=True)
+        planes = [plane.to(device, non_blocking=True) for plane in self.planes]
+        decoder: Any = huffman if _has_kernels(device) else torch_huffman
+        if len(planes) == 1:
+            decoder.decode_bf16(streams, planes[0], out=out.view(torch.bfloat16))
+        elif not planes:
+            decoder.decode_bytes(streams, out=out.view(torch.uint8))
+        else:
+            _merge4(decoder.decode_bytes(streams), planes, out)
+
+
+@dataclass(frozen=True)
+class PlainItem(Item):
+    """Weights that no Huffman code makes smaller, as they are."""
+
+    weights: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        return self.weights.nbytes
+
+    def decode(self, out: Tensor, threads: int) -> None:
+        out.copy_(self.weights)
+
+
+def _has_kernels(device: torch.device) -> bool:
+    """Whether our CUDA kernels run there; torch's own operations do everywhere."""
+    if device.type != "cuda" or torch.version.cuda is None:
+        return False
+    try:
+        nvrtc.library()
+    except MissingExtraError:
+        return False
+    return True
+
+
+def _merge4(exponents: Tensor, planes: list[Tensor], out: Tensor) -> None:
+    """The bytes of float32 from its four planes."""
+    by_byte = out.view(torch.uint8).view(-1, 4)
+    by_byte[:, 0] = planes[2]
+    by_byte[:, 1] = planes[1]
+    by_byte[:, 2] = exponents << 7 | planes[0] & 127
+    by_byte[:, 3] = planes[0] & 128 | exponents >> 1
+
+
+def for_device(item: Item, threads: int) -> Item:
+    """The item as devices other than the CPU decode it, still on the CPU; its weights are checked on the way."""
+    if isinstance(item, PayloadItem) and item.base is None and item.payload.planes[0].coding == HUFFMAN:
+        payload = item.payload
+    else:
+        weights = torch.empty(sum(item.counts), dtype=item.dtype)
+        item.decode(weights, threads)
+        bits = weights.view(torch.uint8).numpy().view(UINT[item.dtype.itemsize])
+        payload = read_payload(dfloat_coding.encode(bits, threads=threads))
+        if payload.planes[0].coding != HUFFMAN:
+            return PlainItem(item.names, item.shapes, item.dtype, weights)
+    streams = streams_of(payload, threads=threads)
+    planes = tuple(plane_bytes(payload, k, threads=threads) for k in range(1, payload.width))
+    return DeviceItem(item.names, item.shapes, item.dtype, streams, planes)
+
+
+def move(item: Item, device: torch.device, *, offload: bool, threads: int) -> Item:
+    """The item as `device` decodes it: its bytes there, or with `offload` in page-locked memory of the CPU."""
+    if device.type == "cpu" and isinstance(item, PayloadItem | UpstreamItem):
+        return item
+    item = item if isinstance(item, DeviceItem | PlainItem) else for_device(item, threads)
+    if isinstance(item, PlainItem):
+        weights = item.weights.pin_memory() if offload else item.weights.to(device)
+        return PlainItem(item.names, item.shapes, item.dtype, weights)
+    assert isinstance(item, DeviceItem)
+    if offload:
+        streams, planes = item.streams.pin(), tuple(plane.pin_memory() for plane in item.planes)
+    else:
+        streams, planes = item.streams.to(device), tuple(plane.to(device) for plane in item.planes)
+    return DeviceItem(item.names, item.shapes, item.dtype, streams, planes)
