@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`compress`, `decompress` and `verify`: a safetensors file, or a Hugging Face folder with its shards and other files."""
+"""`compress`, `decompress` and `verify`: a safetensors file, or a Hugging Face folder with shards and other files."""
 
 import json
 import os
@@ -83,9 +83,9 @@ def decompress(
     """
 
     def one(source: Path, target: Path) -> Done:
-        file = WeightFile(source, base=base)
+        file = WeightFile(source, base=None if base is None else Path(base))
         with atomic_file(target) as out:
-            restore(file, out.write, threads=_threads(threads), progress=progress or _silent)
+            restore(file, lambda part: out.write(part.data), threads=_threads(threads), progress=progress or _silent)
         return Done(source, target, len(file.file.bytes), target.stat().st_size)
 
     return _each(Path(src), Path(dst), one)
@@ -101,7 +101,10 @@ def verify(
     shards = _shards(Path(src))
     for shard in shards:
         restore(
-            WeightFile(shard, base=base), lambda data: None, threads=_threads(threads), progress=progress or _silent
+            WeightFile(shard, base=None if base is None else Path(base)),
+            lambda data: None,
+            threads=_threads(threads),
+            progress=progress or _silent,
         )
     return shards
 
