@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, Payload, Plane
+from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, WIDE, Payload, Plane
 from isthmus.codecs.scratch import scratch
 from isthmus.entropy import histogram
 from isthmus.errors import CorruptStreamError
@@ -29,6 +29,7 @@ class Decoder:
     def __init__(self, payload: Payload) -> None:
         self._payload = payload
         self._lookups: OrderedDict[int, Lookups] = OrderedDict()
+        self._is_wide = payload.planes[0].coding == WIDE
         self.runs = -(-payload.count // RUN)
         self._checks = [np.stack((p.records["a"], p.records["b"]), axis=1) for p in payload.planes]
         self._sizes = [
@@ -44,7 +45,10 @@ class Decoder:
         elif [plane.coding for plane in self._payload.planes] == [HUFFMAN, RAW]:
             self._usual(run, out)
         else:
-            parts = [self._plane(k, run, len(out)) for k in range(width)]
+            parts = [self._plane(k, run, len(out)) for k in range(width) if k > 1 or not self._is_wide]
+            if self._is_wide:
+                parts = [scratch("plane0", RUN)[: len(out)], scratch("plane1", RUN)[: len(out)], *parts]
+                self._wide(run, parts[0], parts[1])
             merge: Any = numba_weight_planes.merge2 if width == 2 else numba_weight_planes.merge4
             merge(*parts, out)
 
@@ -64,13 +68,28 @@ class Decoder:
             out[:] = self._raw(number, plane, run)
         elif plane.coding == HUFFMAN:
             self._huffman(number, plane, run, out)
+        elif plane.coding == WIDE:
+            other = np.empty_like(out)
+            self._wide(run, *((out, other) if number == 0 else (other, out)))
         else:
-            self._check(number, plane, range(run, run + 1))
-            begin, end = plane.places[run : run + 2]
-            symbols = histogram.decode(self._payload.data[begin:end].data, len(out))
+            symbols = self._rans(number, plane, run, len(out))
             if symbols.min() < 0 or symbols.max() > 255:
-                raise CorruptStreamError("dfloat payload: an integer beyond a byte; the file is damaged")
+                raise damaged(number, run)
             out[:] = symbols
+
+    def _rans(self, number: int, plane: Plane, run: int, count: int) -> NDArray[np.int32]:
+        self._check(number, plane, range(run, run + 1))
+        begin, end = plane.places[run : run + 2]
+        return histogram.decode(self._payload.data[begin:end].data, count)
+
+    def _wide(self, run: int, plane0: Bytes, plane1: Bytes) -> None:
+        """Planes 0 and 1 of a run that are coded together."""
+        high, low = self._payload.planes[:2]
+        symbols = self._rans(0, high, run, len(plane0))
+        self._check(1, low, range(run, run + 1))
+        packed = self._payload.data[low.places[run] : low.places[run + 1]]
+        if not numba_weight_planes.narrow(symbols, packed, plane0, plane1):
+            raise damaged(1, run)
 
     def _raw(self, number: int, plane: Plane, run: int) -> Bytes:
         chunks = range(run * CHUNKS, min((run + 1) * CHUNKS, len(plane.records)))

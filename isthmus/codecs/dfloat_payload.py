@@ -13,10 +13,10 @@ from isthmus.errors import CorruptStreamError
 from isthmus.kernels.numba_weight_planes import check
 
 MAGIC = b"DFL1"
-RAW, HUFFMAN, RANS = 0, 1, 2
-CODINGS = ("raw", "huffman", "rans")
+RAW, HUFFMAN, RANS, WIDE = 0, 1, 2, 3
+CODINGS = ("raw", "huffman", "rans", "wide")
 WIDTHS = (1, 2, 4)
-CHUNK = {RAW: 1 << 16, HUFFMAN: 1 << 16, RANS: 1 << 18}  # weights
+CHUNK = {RAW: 1 << 16, HUFFMAN: 1 << 16, RANS: 1 << 18, WIDE: 1 << 18}  # weights
 STREAMS, GROUP = 4, 64
 ALIGN = 16
 LOAD_ROOM = 8  # zero bytes behind the last body, at least
@@ -32,6 +32,7 @@ RECORD = {
     HUFFMAN: np.dtype([("table", "<u2"), ("zero", "<u2"), ("streams", "<u2", STREAMS), *CHECKS]),
     RANS: np.dtype([("bytes", "<u4"), *CHECKS]),
 }
+RECORD[WIDE] = RECORD[RANS]
 
 
 def align(length: int) -> int:
@@ -42,9 +43,9 @@ def align(length: int) -> int:
 class Plane:
     """One plane of a payload.
 
-    coding: RAW, HUFFMAN or RANS. records: structured array [chunks], `RECORD[coding]`. places: int64 [chunks + 1],
-    where each chunk's body begins in the payload, and where the last ends; stream s of a Huffman chunk begins the sum
-    of records["streams"][:s] behind its chunk.
+    coding: RAW, HUFFMAN, RANS or WIDE. records: structured array [chunks], `RECORD[coding]`. places: int64
+    [chunks + 1], where each chunk's body begins in the payload, and where the last ends; stream s of a Huffman chunk
+    begins the sum of records["streams"][:s] behind its chunk.
     """
 
     coding: int
@@ -90,10 +91,12 @@ def read_payload(data: bytes | memoryview | NDArray[np.uint8]) -> Payload:
     head = array[: HEAD.itemsize].view(HEAD)[0]
     width, count, codings = int(head["width"]), int(head["count"]), [int(c) for c in head["codings"]]
     flags, table_bytes, length = int(head["flags"]), int(head["table_bytes"]), int(head["length"])
-    if width not in WIDTHS or count > MAX_COUNT or flags > INDEXED or max(codings) > RANS or any(codings[width:]):
+    if width not in WIDTHS or count > MAX_COUNT or flags > INDEXED or max(codings) > WIDE or any(codings[width:]):
         raise CorruptStreamError(
             f"dfloat payload: {count} weights of {width} bytes, codings {codings}, flags {flags}: not of this format"
         )
+    if WIDE in codings and (codings[:2] != [WIDE, WIDE] or WIDE in codings[2:]):
+        raise CorruptStreamError("dfloat payload: planes 0 and 1 can only be wide together; fetch the file again")
     if flags & INDEXED and codings[0] != HUFFMAN:
         raise CorruptStreamError("dfloat payload: an index without a Huffman plane 0; fetch the file again")
     if length != len(array):
@@ -114,7 +117,8 @@ def _locate(
     """Tables, records and the places of the bodies behind a head whose checksum is right."""
     at = HEAD.itemsize + size
     lengths = huffman.unpack(array[HEAD.itemsize : at].data, tables)
-    planes, place = [], align(end)
+    planes: list[Plane] = []
+    place = align(end)
     for coding in codings[:width]:
         chunks = chunks_of(count, coding)
         stop = at + chunks * RECORD[coding].itemsize
@@ -122,6 +126,8 @@ def _locate(
         if coding == HUFFMAN and chunks and (int(records["table"].max()) >= tables or records["zero"].any()):
             raise CorruptStreamError("dfloat payload: a chunk names a table that is not there; fetch the file again")
         places = places_of(place, coding, records, count)
+        if coding == WIDE and planes and (np.diff(places) != _packed_sizes(count)).any():
+            raise CorruptStreamError("dfloat payload: a wide chunk has not six bits a weight; fetch the file again")
         planes.append(Plane(coding, records, places))
         at, place = stop, align(int(places[-1]))
         last = int(places[-1])
@@ -138,7 +144,7 @@ def _locate(
 
 def places_of(first: int, coding: int, records: NDArray[np.void], count: int) -> NDArray[np.int64]:
     """Where the body of each chunk begins, from `first` on, and where the last ends: int64 [chunks + 1]."""
-    if coding == RANS:
+    if coding in (RANS, WIDE):
         sizes = records["bytes"].astype(np.int64)
     elif coding == HUFFMAN:
         sizes = records["streams"].astype(np.int64).sum(axis=1)
@@ -146,6 +152,17 @@ def places_of(first: int, coding: int, records: NDArray[np.void], count: int) ->
         sizes = np.full(len(records), CHUNK[RAW], np.int64)
         sizes[-1:] = count - CHUNK[RAW] * (len(records) - 1)
     return first + np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
+
+
+def _packed_sizes(count: int) -> NDArray[np.int64]:
+    sizes = np.full(chunks_of(count, WIDE), packed_bytes(CHUNK[WIDE]), np.int64)
+    sizes[-1:] = packed_bytes(count - CHUNK[WIDE] * (len(sizes) - 1))
+    return sizes
+
+
+def packed_bytes(count: int) -> int:
+    """Bytes of so many integers of six bits."""
+    return (6 * count + 7) // 8
 
 
 def pack_index(bits: NDArray[np.uint16]) -> bytes | None:

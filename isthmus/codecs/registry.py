@@ -27,7 +27,7 @@ PRETRAINED = Path(__file__).parent.parent / "pretrained"
 DECODERS: dict[str, type[Codec]] = {
     FACTORIZED: WallocImageCodec, CONTEXT: WallocImageCodec, dfloat.CODEC_ID: DFloatCodec,
 }  # fmt: skip
-WITHOUT_WEIGHTS: dict[str, type[DFloatCodec]] = {dfloat.NAME: DFloatCodec}
+WITHOUT_WEIGHTS: dict[str, type[DFloatCodec]] = {dfloat.NAME: DFloatCodec}  # nothing in them is trained
 PREFIXES = ("compressai:", "hf:")
 
 _loaded: dict[tuple[str, str], Codec] = {}
@@ -63,8 +63,8 @@ def pretrained() -> tuple[Pretrained, ...]:
 
 
 def list_codecs() -> list[str]:
-    """Names that `load` knows."""
-    return [*dict.fromkeys(p.name for p in pretrained()), *WITHOUT_WEIGHTS]
+    """Names of trained codecs that `load` knows; it knows those of `WITHOUT_WEIGHTS` too."""
+    return list(dict.fromkeys(p.name for p in pretrained()))
 
 
 def load(name: str, device: str = "cpu") -> Codec:
@@ -84,7 +84,8 @@ def load(name: str, device: str = "cpu") -> Codec:
         raise UnknownCodecError(f"load: {name!r}: this version has no loader for names that begin so")
     elif path.suffix != ".safetensors" and name not in WITHOUT_WEIGHTS:
         raise UnknownCodecError(
-            f"load: no codec {name!r}; known: {', '.join(list_codecs())}; or give the path of a .safetensors file"
+            f"load: no codec {name!r}; known: {', '.join([*list_codecs(), *WITHOUT_WEIGHTS])}; or give the path of a "
+            ".safetensors file"
         )
     with _lock:
         if (name, device) in _loaded:

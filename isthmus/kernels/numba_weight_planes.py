@@ -55,6 +55,42 @@ def merge4(plane0, plane1, plane2, plane3, weights):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
+def widen(plane0, plane1, symbols, packed):  # type: ignore[no-untyped-def]
+    """Exponent and two bits of mantissa, int16 [n], and the other six bits, four weights in three bytes."""
+    n = len(plane0)
+    for i in range(n):
+        symbols[i] = np.int16(plane0[i]) << np.int16(2) | np.int16(plane1[i]) >> np.int16(5) & np.int16(3)
+    for group in range((n + 3) // 4):
+        bits = U32(0)
+        for k in range(min(4, n - 4 * group)):
+            low = U32(plane1[4 * group + k])
+            bits |= (low >> U32(2) & U32(0x20) | low & U32(0x1F)) << U32(6 * k)
+        for k in range(min(3, len(packed) - 3 * group)):
+            packed[3 * group + k] = U8(bits >> U32(8 * k))
+
+
+@njit(cache=True, nogil=True)
+def narrow(symbols, packed, plane0, plane1):  # type: ignore[no-untyped-def]
+    """The inverse of `widen`, for integers [n]; whether all are 0 to 1023 and no bit follows the last weight's."""
+    n = len(plane0)
+    beyond = np.int64(0)
+    for i in range(n):
+        symbol = np.int64(symbols[i])
+        beyond |= symbol
+        plane0[i] = U8(symbol >> 2)
+        plane1[i] = U8((symbol & 3) << 5)
+    bits = U32(0)
+    for group in range((n + 3) // 4):
+        bits = U32(0)
+        for k in range(min(3, len(packed) - 3 * group)):
+            bits |= U32(packed[3 * group + k]) << U32(8 * k)
+        for k in range(min(4, n - 4 * group)):
+            plane1[4 * group + k] |= U8((bits & U32(0x20)) << U32(2) | bits & U32(0x1F))
+            bits >>= U32(6)
+    return 0 <= beyond < 1024 and bits == 0
+
+
+@njit(cache=True, nogil=True)
 def _sums(body):  # type: ignore[no-untyped-def]
     """Sums of v[i] and of (i + 1) v[i] over the words of a body of at most BLOCK bytes."""
     low_half = U64(0xFFFFFFFF)

@@ -11,5 +11,6 @@ Format: docs/format-dfloat.md.
 
 from isthmus.weights.checkpoints import Done, compress, decompress, total_bytes, verify
 from isthmus.weights.dfloat_file import WeightFile
+from isthmus.weights.report import TensorReport, inspect
 
-__all__ = ["Done", "WeightFile", "compress", "decompress", "total_bytes", "verify"]
+__all__ = ["Done", "TensorReport", "WeightFile", "compress", "decompress", "inspect", "total_bytes", "verify"]

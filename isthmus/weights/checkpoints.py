@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`compress`, `decompress` and `verify`: a safetensors file, or a Hugging Face folder with its shards and other files."""
+"""`compress`, `decompress` and `verify`: a safetensors file, or a Hugging Face folder with shards and other files."""
 
 import json
 import os
@@ -83,9 +83,9 @@ def decompress(
     """
 
     def one(source: Path, target: Path) -> Done:
-        file = WeightFile(source, base=base)
+        file = WeightFile(source, base=None if base is None else Path(base))
         with atomic_file(target) as out:
-            restore(file, out.write, threads=_threads(threads), progress=progress or _silent)
+            restore(file, lambda part: out.write(part.data), threads=_threads(threads), progress=progress or _silent)
         return Done(source, target, len(file.file.bytes), target.stat().st_size)
 
     return _each(Path(src), Path(dst), one)
@@ -98,18 +98,21 @@ def verify(
 
     Returns the files. Raises CorruptStreamError naming the first tensor that is damaged, and as `decompress`.
     """
-    shards = _shards(Path(src))
-    for shard in shards:
+    found = shards(Path(src))
+    for shard in found:
         restore(
-            WeightFile(shard, base=base), lambda data: None, threads=_threads(threads), progress=progress or _silent
+            WeightFile(shard, base=None if base is None else Path(base)),
+            lambda data: None,
+            threads=_threads(threads),
+            progress=progress or _silent,
         )
-    return shards
+    return found
 
 
 def total_bytes(src: PathLike) -> int:
     """The sum that `progress` will be told: bytes of tensors, decompressed. Raises as `compress`."""
     total = 0
-    for shard in _shards(Path(src)):
+    for shard in shards(Path(src)):
         file = SafetensorsFile(shard)
         compressed = MARK in file.header.metadata
         total += int(_told_bytes(file)) if compressed else file.header.data_bytes
@@ -146,17 +149,17 @@ def _is_made(source: SafetensorsFile, target: Path, options: Options) -> bool:
     return bool(same and made.source["sha256"] == sha256_of(source.bytes))
 
 
-def _shards(src: Path) -> list[Path]:
+def shards(src: Path) -> list[Path]:
     """The safetensors files that `src` is or holds."""
-    shards = sorted(p for p in src.rglob("*" + SHARD) if p.is_file()) if src.is_dir() else [src]
-    if not shards:
+    found = sorted(p for p in src.rglob("*" + SHARD) if p.is_file()) if src.is_dir() else [src]
+    if not found:
         raise UnreadableFileError(f"{src}: the folder has no {SHARD} files")
-    return shards
+    return found
 
 
 def _each(src: Path, dst: Path, one: Callable[[Path, Path], Done]) -> list[Done]:
     """`one` for each shard, after the other files of a folder were copied and its index was checked."""
-    shards = _shards(src)
+    found = shards(src)
     if not src.is_dir():
         if dst.exists() and dst.samefile(src):
             raise UnwritableFileError(f"{dst}: is the source itself; choose another name")
@@ -169,10 +172,10 @@ def _each(src: Path, dst: Path, one: Callable[[Path, Path], Done]) -> list[Done]
     for path in _files(src):
         target = dst / path.relative_to(src)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if path not in shards:
+        if path not in found:
             with path.open("rb") as source, atomic_file(target) as out:
                 shutil.copyfileobj(source, out)
-    return [one(shard, dst / shard.relative_to(src)) for shard in shards]
+    return [one(shard, dst / shard.relative_to(src)) for shard in found]
 
 
 def _files(src: Path) -> Iterator[Path]:
@@ -186,8 +189,8 @@ def _files(src: Path) -> Iterator[Path]:
 def _check_index(index: Path) -> None:
     """Raises CorruptStreamError for an index that names shards which are not there."""
     try:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        missing = sorted(name for name in shards if not (index.parent / name).is_file())
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        missing = sorted(name for name in named if not (index.parent / name).is_file())
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CorruptStreamError(f"{index}: no index with a weight_map: {error}") from None
     if missing:

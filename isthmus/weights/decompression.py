@@ -30,23 +30,27 @@ def restore(file: WeightFile, sink: Sink, *, threads: int, progress: Callable[[i
     digest = hashlib.sha256()
     head = len(file.header_bytes).to_bytes(8, "little") + file.header_bytes
     ready: Bytes = np.frombuffer(head, np.uint8)
+
+    def hand_on(data: Bytes) -> None:
+        """In order, so a single piece of work, while other threads decode what comes next."""
+        digest.update(data.data)
+        sink(data)
+
     for jobs in _parts(file):
         buffer = np.empty(sum(size for size, _ in jobs), np.uint8)
         ends = np.cumsum([size for size, _ in jobs])
-        work: list[Callable[[], object]] = [partial(digest.update, ready.data)]
+        work: list[Callable[[], object]] = [partial(hand_on, ready)]
         for end, (size, job) in zip(ends, jobs, strict=True):
             work.append(partial(job, buffer[end - size : end]))
         pool.run(lambda one: one(), work, threads)
-        sink(ready)
         progress(len(buffer))
         ready = buffer
-    digest.update(ready.data)
+    hand_on(ready)
     if digest.hexdigest() != file.source["sha256"]:
         raise CorruptStreamError(
             f"{file.path}: the SHA-256 of the result is {digest.hexdigest()[:16]}..., the original's was "
             f"{file.source['sha256'][:16]}...; the file is damaged, fetch it again"
         )
-    sink(ready)
 
 
 def _parts(file: WeightFile) -> Iterator[list[tuple[int, Job]]]:

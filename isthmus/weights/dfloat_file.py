@@ -28,7 +28,8 @@ class WeightFile:
     """A compressed file, mapped; its headers are checked when it is opened, its tensors when they are read.
 
     original: the tensors of the file that it was made from, by name, in the order of their bytes. source: what the
-    metadata say: mode, bytes, sha256, and for deltas base and delta. base: the checkpoint that a delta needs.
+    metadata say: mode, bytes, sha256, and for deltas base and delta. base: the checkpoint that a delta needs when its
+    tensors are decoded.
 
     Raises UnreadableFileError, CorruptStreamError, and WeightsMismatchError for a base that is not the delta's.
     """
@@ -62,13 +63,8 @@ class WeightFile:
 
     def _open_base(self, base: str | Path | None) -> tuple[BaseCheckpoint | None, dict[str, str]]:
         wanted = self.source["base"]
-        if wanted and base is None:
-            raise WeightsMismatchError(
-                f"{self.path}: a delta from {', '.join(wanted)}; give the base checkpoint (base=, or --base)"
-            )
-        if not wanted:
+        if not wanted or base is None:
             return None, {}
-        assert base is not None
         checkpoint = BaseCheckpoint(base)
         return checkpoint, {name: checkpoint.find(name, sha256) for name, sha256 in wanted.items()}
 
@@ -106,7 +102,10 @@ class WeightFile:
         holder = self.source["delta"].get(name)
         if holder is None:
             return None
-        assert self._base is not None
+        if self._base is None:
+            raise WeightsMismatchError(
+                f"{self.path}: tensor {name!r} is a delta from {holder}; give the base checkpoint (base=, or --base)"
+            )
         data = self._base.data(self._base_files[holder], name)
         tensor = self.original[name]
         if len(data) != tensor.end - tensor.begin or tensor.dtype not in CODED:
