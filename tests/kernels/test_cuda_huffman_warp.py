@@ -93,7 +93,7 @@ def test_the_rans_mode_is_coded_anew() -> None:
         streams_of(payload)
     again = with_huffman(payload)
     assert with_huffman(again) is again
-    found = torch_huffman.decode_bf16(streams_of(again), plane_bytes(payload, 1))
+    found = torch_huffman.decode_bf16(streams_of(again), plane_bytes(again, 1))
     assert np.array_equal(found.view(torch.int16).numpy().view(np.uint16), bits)
 
 

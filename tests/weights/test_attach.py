@@ -16,9 +16,8 @@ from isthmus import weights
 from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_payload import read_payload
 from isthmus.errors import CorruptStreamError, UnreadableFileError, WeightsMismatchError
-from isthmus.weights import attach_buffers
+from isthmus.weights import Attachment, attach, attach_buffers
 from isthmus.weights.attach_items import DeviceItem, Item, PayloadItem, for_device
-from isthmus.weights.attachment import Attachment, attach
 
 IDS = torch.tensor([[3, 200, 0, 7], [5, 6, 7, 210]])
 

@@ -8,10 +8,10 @@ import torch
 from small_models import Tied, same_bits, save
 from torch import nn
 
+from isthmus.weights import attach
 from isthmus.weights.attach_blocks import find_blocks
 from isthmus.weights.attach_buffers import BufferPool
 from isthmus.weights.attach_load import Devices
-from isthmus.weights.attachment import attach
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from small_models import randomize, same_bits
 
 from isthmus import weights
-from isthmus.weights.attachment import attach
+from isthmus.weights import attach
 from isthmus.weights.upstream_write import to_upstream
 
 pytestmark = pytest.mark.filterwarnings("ignore")
