@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from isthmus.kernels.huffman_index import GROUP, LANES, group_starts, index_warps, single_tables, warp_tables
 
 FRONT = 16  # bytes before the first stream
+CHUNK = 1 << 16  # symbols of one table
 READ_AHEAD = 128  # bytes behind the last one that a decoder may read and ignore
 
 
@@ -94,6 +95,18 @@ class HuffmanStreams:
         """A copy in page-locked memory, from which a GPU reads without waiting."""
         pinned: dict[str, Any] = {name: tensor.pin_memory() for name, tensor in self._tensors().items()}
         return replace(self, **pinned)
+
+    def part(self, chunks: range) -> "HuffmanStreams":
+        """The symbols of some chunks that follow each other; memory is shared."""
+        first, last = CHUNK * chunks.start, min(CHUNK * chunks.stop, self.count)
+        warps = slice(first // (GROUP * LANES), -(-last // (GROUP * LANES)))
+        return replace(
+            self,
+            count=last - first,
+            warps=self.warps[warps],
+            lengths=self.lengths[warps.start * LANES : warps.stop * LANES],
+            chunk_tables=self.chunk_tables[chunks.start : chunks.stop],
+        )
 
     def group_starts(self) -> torch.Tensor:
         """int64 [G] on the device: the bit at which each group begins."""

@@ -2,8 +2,9 @@
 """Which modules of a model decode their weights together, just before they run."""
 
 from collections.abc import Collection
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 # Modules that read the weights of modules below them without calling these.
 READ_BELOW = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
@@ -39,3 +40,13 @@ def _block_of(owner: str, modules: dict[str, nn.Module], blocks: Collection[str]
     while chosen and isinstance(modules[path[chosen]], HOLDERS):
         chosen -= 1
     return path[chosen]
+
+
+def looked_up(module: nn.Module, args: tuple[Any, ...]) -> list[slice] | None:
+    """The weights that a call of an embedding reads, its rows; None for other modules, and where it is not known."""
+    if type(module).forward is not nn.Embedding.forward or module.max_norm is not None:
+        return None
+    if len(args) != 1 or not isinstance(args[0], Tensor) or args[0].is_floating_point():
+        return None
+    width, rows = module.embedding_dim, args[0].unique().tolist()
+    return [slice(row * width, (row + 1) * width) for row in rows if 0 <= row < module.num_embeddings]

@@ -9,7 +9,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from isthmus.weights.attach_items import Item, move
+from isthmus.weights.attach_items import Item, Parts, move
 
 ALIGN = 64  # bytes, at which each item begins
 
@@ -76,6 +76,7 @@ class Group:
         self.items, self.slots = items, slots
         self._users = 0
         self._in_use: tuple[BufferPool, Buffer] | None = None
+        self._is_whole = True
         self._home: torch.device | None = None
         self._lock = threading.Lock()
         self._places = [0]
@@ -124,26 +125,34 @@ class Group:
             found.append([flat[end - count : end].view(shape) for end, count, shape in parts])
         return found
 
-    def decode(self, memory: Tensor, threads: int) -> None:
-        """Writes all weights to `memory`."""
+    def decode(self, memory: Tensor, threads: int, parts: Parts = None) -> None:
+        """Writes all weights to `memory`, or at least `parts` of those of the only item."""
         for item, place in zip(self.items, self._places, strict=False):
-            item.decode(memory[place : place + sum(item.counts) * item.dtype.itemsize].view(item.dtype), threads)
+            flat = memory[place : place + sum(item.counts) * item.dtype.itemsize].view(item.dtype)
+            item.decode(flat, threads, parts)
 
-    def acquire(self, pool_of: Callable[["Group"], BufferPool], *, offload: bool, threads: int) -> None:
-        """Shows the weights in the parameters, decoded if nothing else uses them at the moment."""
-        with self._lock:
+    def acquire(
+        self, pool_of: Callable[["Group"], BufferPool], *, offload: bool, threads: int, parts: Parts = None
+    ) -> None:
+        """Shows the weights in the parameters, decoded if nothing else uses them at the moment.
+
+        parts: those that this user needs, of a group of one item; the others then hold anything.
+        """
+        with self._lock, torch.no_grad():
             if self._users == 0:
                 self.settle(offload=offload, threads=threads)
                 pool = pool_of(self)
                 buffer = pool.take(self.nbytes)
                 try:
-                    with torch.no_grad():
-                        self.decode(buffer.memory, threads)
-                        self.show(self.views(buffer.memory))
+                    self.decode(buffer.memory, threads, parts)
+                    self.show(self.views(buffer.memory))
                 except BaseException:
                     pool.give_back(buffer)
                     raise
-                self._in_use = pool, buffer
+                self._in_use, self._is_whole = (pool, buffer), parts is None
+            elif self._in_use is not None and not self._is_whole:
+                self.decode(self._in_use[1].memory, threads, parts)
+                self._is_whole = parts is None
             self._users += 1
 
     def release(self) -> None:

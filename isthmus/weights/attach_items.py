@@ -5,6 +5,7 @@ An item is one or several tensors that are decoded together, one behind the othe
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -15,14 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus.codecs import dfloat_coding
+from isthmus.codecs.dfloat_decoder import RUN, Decoder
 from isthmus.codecs.dfloat_payload import HUFFMAN, Payload, read_payload
 from isthmus.codecs.tensor_dtypes import UINT
 from isthmus.errors import CorruptStreamError, MissingExtraError
+from isthmus.kernels import threads as pool
 from isthmus.kernels import torch_huffman
 from isthmus.kernels.cuda import huffman, nvrtc
-from isthmus.kernels.huffman_streams import HuffmanStreams
+from isthmus.kernels.huffman_streams import CHUNK, HuffmanStreams
 from isthmus.weights.device_streams import plane_bytes, streams_of
 from isthmus.weights.upstream_block import UpstreamBlock
+
+Parts = Sequence[slice] | None  # weights of an item
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,11 @@ class Item(ABC):
         """Bytes that the item holds, wherever they are."""
 
     @abstractmethod
-    def decode(self, out: Tensor, threads: int) -> None:
-        """Writes all weights to `out`, contiguous, of `dtype`, [sum(counts)]. Raises CorruptStreamError for damage."""
+    def decode(self, out: Tensor, threads: int, parts: Parts = None) -> None:
+        """Writes all weights to `out`, contiguous, of `dtype`, [sum(counts)]; or at least `parts` of them.
+
+        Raises CorruptStreamError for damage.
+        """
 
 
 @dataclass(frozen=True)
@@ -59,14 +67,21 @@ class PayloadItem(Item):
     def nbytes(self) -> int:
         return len(self.payload.data)
 
-    def decode(self, out: Tensor, threads: int) -> None:
+    def decode(self, out: Tensor, threads: int, parts: Parts = None) -> None:
         bits = out.view(torch.uint8).numpy().view(UINT[self.payload.width])
+        decoder = Decoder(self.payload)
+
+        def work(run: int) -> None:
+            part = slice(run * RUN, (run + 1) * RUN)
+            decoder.decode(run, bits[part])
+            if self.base is not None:
+                bits[part] ^= self.base[part]
+
+        runs = range(decoder.runs) if parts is None else _pieces(parts, RUN)
         try:
-            dfloat_coding.decode(self.payload, out=bits, threads=threads)
+            pool.run(work, runs, threads)
         except CorruptStreamError as error:
             raise CorruptStreamError(f"tensor {self.names[0]!r}: {error}") from None
-        if self.base is not None:
-            bits ^= self.base
 
 
 @dataclass(frozen=True)
@@ -79,8 +94,8 @@ class UpstreamItem(Item):
     def nbytes(self) -> int:
         return self.block.nbytes
 
-    def decode(self, out: Tensor, threads: int) -> None:
-        self.block.decode(out.view(torch.uint8).numpy().view(np.uint16), threads=threads)
+    def decode(self, out: Tensor, threads: int, parts: Parts = None) -> None:
+        self.block.decode(out.view(torch.uint8).numpy().view(np.uint16), threads=threads, parts=parts)
 
 
 @dataclass(frozen=True)
@@ -97,11 +112,15 @@ class DeviceItem(Item):
     def nbytes(self) -> int:
         return self.streams.nbytes + sum(plane.nbytes for plane in self.planes)
 
-    def decode(self, out: Tensor, threads: int) -> None:
-        device = out.device
-        streams = self.streams.to(device, non_blocking=True)
-        planes = [plane.to(device, non_blocking=True) for plane in self.planes]
-        decoder: Any = huffman if _has_kernels(device) else torch_huffman
+    def decode(self, out: Tensor, threads: int, parts: Parts = None) -> None:
+        streams = self.streams.to(out.device, non_blocking=True)
+        planes = [plane.to(out.device, non_blocking=True) for plane in self.planes]
+        for chunks in [range(len(streams.chunk_tables))] if parts is None else _ranges(_pieces(parts, CHUNK)):
+            part = slice(chunks.start * CHUNK, chunks.stop * CHUNK)
+            self._decode(streams.part(chunks), [plane[part] for plane in planes], out[part])
+
+    def _decode(self, streams: HuffmanStreams, planes: list[Tensor], out: Tensor) -> None:
+        decoder: Any = huffman if _has_kernels(out.device) else torch_huffman
         if len(planes) == 1:
             decoder.decode_bf16(streams, planes[0], out=out.view(torch.bfloat16))
         elif not planes:
@@ -120,8 +139,25 @@ class PlainItem(Item):
     def nbytes(self) -> int:
         return self.weights.nbytes
 
-    def decode(self, out: Tensor, threads: int) -> None:
-        out.copy_(self.weights)
+    def decode(self, out: Tensor, threads: int, parts: Parts = None) -> None:
+        for part in [slice(None)] if parts is None else parts:
+            out[part].copy_(self.weights[part])
+
+
+def _pieces(parts: Iterable[slice], size: int) -> list[int]:
+    """The numbers of the pieces of `size` weights in which these lie."""
+    return sorted({piece for part in parts for piece in range(part.start // size, -(-part.stop // size))})
+
+
+def _ranges(numbers: list[int]) -> list[range]:
+    """The runs of numbers that follow each other, of rising ones."""
+    found: list[range] = []
+    for number in numbers:
+        if found and found[-1].stop == number:
+            found[-1] = range(found[-1].start, number + 1)
+        else:
+            found.append(range(number, number + 1))
+    return found
 
 
 def _has_kernels(device: torch.device) -> bool:

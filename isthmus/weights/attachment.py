@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.weights.attach_blocks import find_blocks
+from isthmus.weights.attach_blocks import find_blocks, looked_up
 from isthmus.weights.attach_buffers import BufferPool, Group
+from isthmus.weights.attach_items import Parts
 from isthmus.weights.attach_load import Devices, load
 from isthmus.weights.attach_source import open_source
 
@@ -74,8 +75,8 @@ class Attachment:
         pool.largest = max(pool.largest, group.nbytes)
         return pool
 
-    def _acquire(self, group: Group) -> None:
-        group.acquire(self._pool_of, offload=self._offload, threads=self._threads)
+    def _acquire(self, group: Group, parts: Parts = None) -> None:
+        group.acquire(self._pool_of, offload=self._offload, threads=self._threads, parts=parts)
 
     def _hook(self, block: nn.Module, groups: list[Group]) -> None:
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -86,8 +87,9 @@ class Attachment:
             acquired: list[Group] = []
             stack.append((module, acquired))
             _refuse_gradients(module, args, kwargs)
+            parts = looked_up(module, args) if groups and len(groups[0].items) == 1 else None
             for group in groups:
-                self._acquire(group)
+                self._acquire(group, parts)
                 acquired.append(group)
 
         def after(module: nn.Module, *_: Any) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One compressed module of a published DFloat11 checkpoint: matrices of bf16 weights behind each other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -111,8 +112,12 @@ class UpstreamBlock:
         high = padded[np.minimum((first >> 3) + 1, len(padded) - 1)]
         return (low | high) >> (11 - (first & 7)) & 31
 
-    def decode(self, out: NDArray[np.uint16] | None = None, *, threads: int = 1) -> NDArray[np.uint16]:
+    def decode(
+        self, out: NDArray[np.uint16] | None = None, *, threads: int = 1, parts: Sequence[slice] | None = None
+    ) -> NDArray[np.uint16]:
         """All weights as the bits of bf16: uint16 [n], to `out` if it is given.
+
+        parts: the weights that are needed; others may then be left out.
 
         Raises CorruptStreamError where the bits are no codes, end early or do not meet the next chunk's beginning, and
         ValueError for another `out`.
@@ -125,15 +130,26 @@ class UpstreamBlock:
         starts = np.append(self.chunk_bits * chunks + self.window_gaps(self.threads_per_block * chunks), -1)
         code, table = self.code, self.code.table
 
-        def work(first: int) -> tuple[int, int]:
+        def work(some: range) -> tuple[int, int]:
             return kernels.decode_chunks(
-                self.encoded_exponent, starts, self.positions, first, min(first + CHUNKS_AT_ONCE, used),
+                self.encoded_exponent, starts, self.positions, some.start, some.stop,
                 code.codes, code.lengths, code.symbols, table, self.sign_mantissa, out,
             )  # fmt: skip
 
-        for status, chunk in pool.run(work, range(0, used, CHUNKS_AT_ONCE), threads):
+        wanted = [range(first, min(first + CHUNKS_AT_ONCE, used)) for first in range(0, used, CHUNKS_AT_ONCE)]
+        if parts is not None:
+            wanted = self._chunks_of(parts)
+        for status, chunk in pool.run(work, wanted, threads):
             self._expect(status == kernels.OK, f"chunk {chunk} of {used}: {FAULTS.get(status)}")
         return out
+
+    def _chunks_of(self, parts: Sequence[slice]) -> list[range]:
+        """The chunks in which these weights lie, one by one."""
+        found: set[int] = set()
+        for part in parts:
+            first, last = np.searchsorted(self.positions, (part.start, part.stop - 1), side="right") - 1
+            found |= set(range(int(first), int(last) + 1))
+        return [range(chunk, chunk + 1) for chunk in sorted(found)]
 
     def matrices(self, weights: NDArray[np.uint16]) -> list[NDArray[np.uint16]]:
         """`weights` [n] at split_positions, each part of one dimension: the model knows the shapes."""

@@ -3,15 +3,22 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from small_models import Tied, same_bits, save
-from torch import nn
+from torch import Tensor, nn
 
-from isthmus.weights import attach
-from isthmus.weights.attach_blocks import find_blocks
-from isthmus.weights.attach_buffers import BufferPool
+from isthmus.codecs import dfloat_coding
+from isthmus.codecs.dfloat_decoder import Decoder
+from isthmus.codecs.dfloat_payload import read_payload
+from isthmus.weights import attach, compress
+from isthmus.weights.attach_blocks import find_blocks, looked_up
+from isthmus.weights.attach_buffers import BufferPool, Group
+from isthmus.weights.attach_items import Item, PayloadItem, PlainItem, UpstreamItem, for_device
 from isthmus.weights.attach_load import Devices
+from isthmus.weights.upstream_encode import encode_block
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 
@@ -84,6 +91,111 @@ def test_buffers_are_used_again_but_never_shared() -> None:
     assert pool.take(200) is large
     with torch.inference_mode():
         assert not BufferPool(CPU).take(8).memory.is_inference()
+
+
+def bf16(n: int) -> Tensor:
+    return (torch.randn(n, generator=torch.Generator().manual_seed(n)) * 0.02).bfloat16()
+
+
+def items_of(weights: Tensor) -> dict[str, Item]:
+    """An item of each kind that holds these weights, and one that is a delta."""
+    bits = weights.view(torch.int16).numpy().view(np.uint16)
+    head = (("x",), (tuple(weights.shape),), weights.dtype)
+    base = np.roll(bits, 1)
+    whole = read_payload(dfloat_coding.encode(bits))
+    delta = read_payload(dfloat_coding.encode(bits ^ base))
+    payload = PayloadItem(*head, whole)
+    return {
+        "payload": payload,
+        "delta": PayloadItem(*head, delta, base),
+        "device": for_device(payload, 1),
+        "plain": PlainItem(*head, weights),
+        "upstream": UpstreamItem(*head, encode_block("x", [bits])),
+    }
+
+
+@pytest.mark.parametrize("kind", ["payload", "delta", "device", "plain", "upstream"])
+def test_parts_of_an_item(kind: str) -> None:
+    weights = bf16(1_000_001)
+    item = items_of(weights)[kind]
+    for parts in ([slice(5, 9)], [slice(65_530, 65_541), slice(262_140, 262_150), slice(999_999, 1_000_001)],
+                  [slice(131_072, 196_608), slice(0, 1)], []):  # fmt: skip
+        out = torch.full_like(weights, torch.nan)
+        item.decode(out, 2, parts)
+        assert all(same_bits(out[part], weights[part]) for part in parts)
+        assert len(parts) == 3 or out.isnan().sum() >= 500_000  # not everything was decoded
+    out = torch.full_like(weights, torch.nan)
+    item.decode(out, 2)
+    assert same_bits(out, weights)
+
+
+def test_a_part_in_use_becomes_the_whole() -> None:
+    model = nn.Embedding(5000, 200).bfloat16().requires_grad_(False)
+    weights = bf16(1_000_000)
+    group = Group([items_of(weights.view(5000, 200).reshape(-1))["payload"]], [[[(model, "weight")]]])
+    model.weight.data = torch.empty(0, dtype=torch.bfloat16)
+    pool, settings = BufferPool(CPU), {"offload": False, "threads": 1}
+    pool.take(2_000_000).memory.fill_(255)
+    buffer = pool.take(2_000_000)
+    buffer.memory.fill_(255)
+    pool.give_back(buffer)
+    group.acquire(lambda _: pool, parts=[slice(0, 10)], **settings)
+    assert same_bits(model.weight[:10], weights[:10]) and model.weight[-10:].isnan().all()
+    group.acquire(lambda _: pool, parts=[slice(999_990, 1_000_000)], **settings)
+    assert same_bits(model.weight[-10:], weights[-10:]) and model.weight[400_000:400_010].isnan().all()
+    group.acquire(lambda _: pool, **settings)
+    assert same_bits(model.weight, weights)
+    for _ in range(2):
+        group.release()
+        assert same_bits(model.weight, weights)
+    group.release()
+    assert model.weight.shape == (0,)
+
+
+def test_an_embedding_decodes_the_rows_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(6000, 192), nn.Linear(192, 6000, bias=False)
+            self.head.weight = self.embed.weight
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.head(self.embed(ids))
+
+    model = Model().bfloat16().eval()
+    model.embed.weight.data = bf16(6000 * 192).view(6000, 192)
+    save_file({"embed.weight": model.embed.weight.detach()}, tmp_path / "plain.safetensors")
+    compress(tmp_path / "plain.safetensors", tmp_path / "a.safetensors")
+    other = Model().bfloat16().eval()
+    attach(other, tmp_path / "a.safetensors", threads=1)
+    runs: list[int] = []
+    decode = Decoder.decode
+    monkeypatch.setattr(Decoder, "decode", lambda self, run, out: (runs.append(run), decode(self, run, out))[1])
+    ids = torch.tensor([[0, 5999], [7, 0]])
+    with torch.no_grad():
+        assert same_bits(other.embed(ids), model.embed(ids))
+        assert runs == [0, 4]
+        assert same_bits(other(ids), model(ids))
+        assert runs == [0, 4, 0, 4, 0, 1, 2, 3, 4]
+        assert same_bits(other.embed(input=ids), model.embed(ids))  # by keyword: what it reads is not known
+        for wrong in (torch.tensor([6000]), torch.tensor([-1])):
+            with pytest.raises(IndexError):
+                other.embed(wrong)
+        assert same_bits(other(ids), model(ids))
+
+
+def test_which_rows_are_read() -> None:
+    ids = torch.tensor([[3, 1], [3, 9]])
+    assert looked_up(nn.Embedding(10, 4), (ids,)) == [slice(4, 8), slice(12, 16), slice(36, 40)]
+    assert looked_up(nn.Embedding(9, 4), (torch.tensor([9, -1]),)) == []
+    assert looked_up(nn.Embedding(10, 4, max_norm=1.0), (ids,)) is None
+    assert looked_up(nn.Embedding(10, 4), ()) is None and looked_up(nn.Linear(2, 2), (ids,)) is None
+
+    class Scaled(nn.Embedding):
+        def forward(self, ids: Tensor) -> Tensor:
+            return super().forward(ids) * self.weight.mean()
+
+    assert looked_up(Scaled(10, 4), (ids,)) is None
 
 
 def test_blocks_by_themselves() -> None:
