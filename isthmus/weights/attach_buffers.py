@@ -2,26 +2,28 @@
 """Memory that weights are decoded into, used again and again; never by two groups of weights at once."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import torch
 from torch import Tensor, nn
 
-from isthmus.weights.attach_items import Item, Parts, move
+from isthmus.weights.attach_items import Item, Pieces, move
+from isthmus.weights.attach_marks import Marks
 
 ALIGN = 64  # bytes, at which each item begins
 
 Slot = tuple[nn.Module, str]  # a module, and the name of its parameter
 
 
-@dataclass
+@dataclass(frozen=True)
 class Buffer:
-    """memory: uint8. last: the stream that used it last, and the end of that use; None on devices without streams."""
+    """memory: uint8. written: the ends of decoding to it; used: the ends of uses."""
 
     memory: Tensor
-    last: tuple[torch.cuda.Stream, torch.cuda.Event] | None = None
+    written: Marks
+    used: Marks
 
 
 class BufferPool:
@@ -48,18 +50,14 @@ class BufferPool:
             else:
                 self._free.clear()  # they are too small; new ones are not
                 with torch.inference_mode(False):
-                    buffer = Buffer(torch.empty(max(size, self.largest), dtype=torch.uint8, device=self.device))
+                    memory = torch.empty(max(size, self.largest), dtype=torch.uint8, device=self.device)
+                buffer = Buffer(memory, Marks(self.device), Marks(self.device))
             self._taken += len(buffer.memory)
-        if buffer.last is not None and buffer.last[0] != torch.cuda.current_stream(self.device):
-            torch.cuda.current_stream(self.device).wait_event(buffer.last[1])
+        buffer.used.wait()
         return buffer
 
     def give_back(self, buffer: Buffer) -> None:
-        """Takes a buffer back; what the current stream was told to do with it may still be going on."""
-        if self.device.type == "cuda":
-            stream = torch.cuda.current_stream(self.device)
-            buffer.memory.record_stream(stream)
-            buffer.last = (stream, stream.record_event())
+        """Takes a buffer back; what streams were told to do with it may still be going on."""
         with self._lock:
             self._taken -= len(buffer.memory)
             self._free.append(buffer)
@@ -76,7 +74,7 @@ class Group:
         self.items, self.slots = items, slots
         self._users = 0
         self._in_use: tuple[BufferPool, Buffer] | None = None
-        self._is_whole = True
+        self._done: set[int] | None = None  # pieces that are decoded, in use; None for all
         self._home: torch.device | None = None
         self._lock = threading.Lock()
         self._places = [0]
@@ -125,18 +123,24 @@ class Group:
             found.append([flat[end - count : end].view(shape) for end, count, shape in parts])
         return found
 
-    def decode(self, memory: Tensor, threads: int, parts: Parts = None) -> None:
-        """Writes all weights to `memory`, or at least `parts` of those of the only item."""
+    def decode(self, memory: Tensor, threads: int, pieces: Pieces = None) -> None:
+        """Writes all weights to `memory`, or some pieces of those of the only item."""
         for item, place in zip(self.items, self._places, strict=False):
             flat = memory[place : place + sum(item.counts) * item.dtype.itemsize].view(item.dtype)
-            item.decode(flat, threads, parts)
+            item.decode(flat, threads, pieces)
 
     def acquire(
-        self, pool_of: Callable[["Group"], BufferPool], *, offload: bool, threads: int, parts: Parts = None
+        self,
+        pool_of: Callable[["Group"], BufferPool],
+        *,
+        offload: bool,
+        threads: int,
+        parts: Sequence[slice] | None = None,
     ) -> None:
         """Shows the weights in the parameters, decoded if nothing else uses them at the moment.
 
-        parts: those that this user needs, of a group of one item; the others then hold anything.
+        parts: those that this user needs, of a group of one item; the others then hold anything. What is decoded
+        already is not written again, since others may be reading it.
         """
         with self._lock, torch.no_grad():
             if self._users == 0:
@@ -144,23 +148,49 @@ class Group:
                 pool = pool_of(self)
                 buffer = pool.take(self.nbytes)
                 try:
-                    self.decode(buffer.memory, threads, parts)
+                    self._done = set()
+                    self._fill(buffer, threads, parts)
                     self.show(self.views(buffer.memory))
                 except BaseException:
+                    self._end_use(buffer)
                     pool.give_back(buffer)
                     raise
-                self._in_use, self._is_whole = (pool, buffer), parts is None
-            elif self._in_use is not None and not self._is_whole:
-                self.decode(self._in_use[1].memory, threads, parts)
-                self._is_whole = parts is None
+                self._in_use = pool, buffer
+            elif self._in_use is not None:
+                self._fill(self._in_use[1], threads, parts)
+                self._in_use[1].written.wait()
             self._users += 1
+
+    def _fill(self, buffer: Buffer, threads: int, parts: Sequence[slice] | None) -> None:
+        """Decodes what is needed and not there yet."""
+        if self._done is None:
+            return
+        if parts is None and not self._done:
+            self.decode(buffer.memory, threads)
+            self._done = None
+        else:
+            item = self.items[0]
+            needed = range(item.pieces) if parts is None else chain.from_iterable(map(item.pieces_of, parts))
+            missing = set(needed) - self._done
+            self.decode(buffer.memory, threads, missing)
+            self._done |= missing
+        buffer.written.add()
+
+    @staticmethod
+    def _end_use(buffer: Buffer) -> None:
+        buffer.used.add()
+        if buffer.memory.is_cuda:
+            buffer.memory.record_stream(torch.cuda.current_stream(buffer.memory.device))
 
     def release(self) -> None:
         """Empties the parameters when the last user is done."""
         with self._lock:
             self._users -= 1
-            if self._users == 0 and self._in_use is not None:
-                pool, buffer = self._in_use
+            if self._in_use is None:
+                return
+            pool, buffer = self._in_use
+            self._end_use(buffer)
+            if self._users == 0:
                 self._in_use = None
                 self.show([[torch.empty(0, dtype=item.dtype, device=pool.device)] * len(item.names)
                            for item in self.items])  # fmt: skip
@@ -171,12 +201,17 @@ class Group:
 
         Raises ValueError where the model has been converted to another dtype.
         """
-        for of_item, found in zip(tensors, self.parameters(), strict=True):
-            for tensor, parameters in zip(of_item, found, strict=True):
-                for parameter in parameters:
-                    if parameter.dtype != tensor.dtype:
-                        raise ValueError(
-                            f"attached weights are {tensor.dtype}, but the model is {parameter.dtype} now: it cannot "
-                            "be converted while weights are attached"
-                        )
-                    parameter.data = tensor
+        pairs = [
+            (parameter, tensor)
+            for of_item, found in zip(tensors, self.parameters(), strict=True)
+            for tensor, parameters in zip(of_item, found, strict=True)
+            for parameter in parameters
+        ]
+        for parameter, tensor in pairs:
+            if parameter.dtype != tensor.dtype:
+                raise ValueError(
+                    f"attached weights are {tensor.dtype}, but the model is {parameter.dtype} now: it cannot be "
+                    "converted while weights are attached"
+                )
+        for parameter, tensor in pairs:
+            parameter.data = tensor

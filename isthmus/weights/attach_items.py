@@ -5,7 +5,7 @@ An item is one or several tensors that are decoded together, one behind the othe
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -27,7 +27,8 @@ from isthmus.kernels.huffman_streams import CHUNK, HuffmanStreams
 from isthmus.weights.device_streams import plane_bytes, streams_of
 from isthmus.weights.upstream_block import UpstreamBlock
 
-Parts = Sequence[slice] | None  # weights of an item
+CHUNKS = RUN // CHUNK
+Pieces = Collection[int] | None  # numbers of pieces; all of them when None
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,20 @@ class Item(ABC):
     def nbytes(self) -> int:
         """Bytes that the item holds, wherever they are."""
 
-    @abstractmethod
-    def decode(self, out: Tensor, threads: int, parts: Parts = None) -> None:
-        """Writes all weights to `out`, contiguous, of `dtype`, [sum(counts)]; or at least `parts` of them.
+    @property
+    def pieces(self) -> int:
+        """How many pieces can be decoded by themselves."""
+        return -(-sum(self.counts) // RUN)
 
-        Raises CorruptStreamError for damage.
+    def pieces_of(self, part: slice) -> range:
+        """Numbers of the pieces in which the weights of a part lie, which must not be empty."""
+        return range(part.start // RUN, -(-part.stop // RUN))
+
+    @abstractmethod
+    def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
+        """Writes the weights of some pieces, or all of them, to their places in `out`, and nothing else.
+
+        out: contiguous, of `dtype`, [sum(counts)]. Raises CorruptStreamError for damage.
         """
 
 
@@ -67,7 +77,7 @@ class PayloadItem(Item):
     def nbytes(self) -> int:
         return len(self.payload.data)
 
-    def decode(self, out: Tensor, threads: int, parts: Parts = None) -> None:
+    def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
         bits = out.view(torch.uint8).numpy().view(UINT[self.payload.width])
         decoder = Decoder(self.payload)
 
@@ -77,9 +87,8 @@ class PayloadItem(Item):
             if self.base is not None:
                 bits[part] ^= self.base[part]
 
-        runs = range(decoder.runs) if parts is None else _pieces(parts, RUN)
         try:
-            pool.run(work, runs, threads)
+            pool.run(work, range(decoder.runs) if pieces is None else list(pieces), threads)
         except CorruptStreamError as error:
             raise CorruptStreamError(f"tensor {self.names[0]!r}: {error}") from None
 
@@ -94,8 +103,15 @@ class UpstreamItem(Item):
     def nbytes(self) -> int:
         return self.block.nbytes
 
-    def decode(self, out: Tensor, threads: int, parts: Parts = None) -> None:
-        self.block.decode(out.view(torch.uint8).numpy().view(np.uint16), threads=threads, parts=parts)
+    @property
+    def pieces(self) -> int:
+        return self.block.used_chunks
+
+    def pieces_of(self, part: slice) -> range:
+        return self.block.chunks_of(part)
+
+    def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
+        self.block.decode(out.view(torch.uint8).numpy().view(np.uint16), threads=threads, chunks=pieces)
 
 
 @dataclass(frozen=True)
@@ -112,10 +128,11 @@ class DeviceItem(Item):
     def nbytes(self) -> int:
         return self.streams.nbytes + sum(plane.nbytes for plane in self.planes)
 
-    def decode(self, out: Tensor, threads: int, parts: Parts = None) -> None:
+    def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
         streams = self.streams.to(out.device, non_blocking=True)
         planes = [plane.to(out.device, non_blocking=True) for plane in self.planes]
-        for chunks in [range(len(streams.chunk_tables))] if parts is None else _ranges(_pieces(parts, CHUNK)):
+        for some in [range(self.pieces)] if pieces is None else _ranges(sorted(pieces)):
+            chunks = range(some.start * CHUNKS, min(some.stop * CHUNKS, len(streams.chunk_tables)))
             part = slice(chunks.start * CHUNK, chunks.stop * CHUNK)
             self._decode(streams.part(chunks), [plane[part] for plane in planes], out[part])
 
@@ -139,14 +156,10 @@ class PlainItem(Item):
     def nbytes(self) -> int:
         return self.weights.nbytes
 
-    def decode(self, out: Tensor, threads: int, parts: Parts = None) -> None:
-        for part in [slice(None)] if parts is None else parts:
-            out[part].copy_(self.weights[part])
-
-
-def _pieces(parts: Iterable[slice], size: int) -> list[int]:
-    """The numbers of the pieces of `size` weights in which these lie."""
-    return sorted({piece for part in parts for piece in range(part.start // size, -(-part.stop // size))})
+    def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
+        for piece in range(self.pieces) if pieces is None else pieces:
+            part = slice(piece * RUN, (piece + 1) * RUN)
+            out[part].copy_(self.weights[part], non_blocking=True)
 
 
 def _ranges(numbers: list[int]) -> list[range]:

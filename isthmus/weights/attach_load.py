@@ -115,8 +115,10 @@ def load(model: nn.Module, source: Source, devices: Devices, *, strict: bool) ->
                 f"attach: {name} is {dtype} {list(shape)} in the source, but {wanted.dtype} {list(wanted.shape)} in "
                 "the model; make the model with the source's config and dtype"
             )
-    for key in [key for key, item in items.items() if sum(item.counts) * item.dtype.itemsize < SMALL]:
-        plain |= _decoded(items.pop(key))
+    for key, item in list(items.items()):
+        shown = all(isinstance(chosen[name].tensor, nn.Parameter) for name in item.names)
+        if sum(item.counts) * item.dtype.itemsize < SMALL or not shown:  # modules compute with buffers at any time
+            plain |= _decoded(items.pop(key))
     for name, tensor in plain.items():
         _put(chosen[name], tensor.to(devices.of(name, chosen[name].tensor)).clone())
     for item in items.values():

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from isthmus.weights.attach_blocks import find_blocks, looked_up
 from isthmus.weights.attach_buffers import BufferPool, Group
-from isthmus.weights.attach_items import Parts
 from isthmus.weights.attach_load import Devices, load
 from isthmus.weights.attach_source import open_source
 
@@ -75,7 +74,7 @@ class Attachment:
         pool.largest = max(pool.largest, group.nbytes)
         return pool
 
-    def _acquire(self, group: Group, parts: Parts = None) -> None:
+    def _acquire(self, group: Group, parts: list[slice] | None = None) -> None:
         group.acquire(self._pool_of, offload=self._offload, threads=self._threads, parts=parts)
 
     def _hook(self, block: nn.Module, groups: list[Group]) -> None:

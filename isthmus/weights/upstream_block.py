@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One compressed module of a published DFloat11 checkpoint: matrices of bf16 weights behind each other."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -113,11 +113,11 @@ class UpstreamBlock:
         return (low | high) >> (11 - (first & 7)) & 31
 
     def decode(
-        self, out: NDArray[np.uint16] | None = None, *, threads: int = 1, parts: Sequence[slice] | None = None
+        self, out: NDArray[np.uint16] | None = None, *, threads: int = 1, chunks: Collection[int] | None = None
     ) -> NDArray[np.uint16]:
         """All weights as the bits of bf16: uint16 [n], to `out` if it is given.
 
-        parts: the weights that are needed; others may then be left out.
+        chunks: numbers of those that are decoded, all when None; see `chunks_of`.
 
         Raises CorruptStreamError where the bits are no codes, end early or do not meet the next chunk's beginning, and
         ValueError for another `out`.
@@ -125,9 +125,9 @@ class UpstreamBlock:
         out = np.empty(len(self), np.uint16) if out is None else out
         if out.dtype != np.uint16 or out.shape != (len(self),) or not out.flags.c_contiguous:
             raise ValueError(f"{self.name}: out is {out.dtype} {out.shape}, expected contiguous uint16 ({len(self)},)")
-        used = int(np.searchsorted(self.positions, len(self)))  # chunks behind these hold the end of a code or the mark
-        chunks = np.arange(used)
-        starts = np.append(self.chunk_bits * chunks + self.window_gaps(self.threads_per_block * chunks), -1)
+        used = self.used_chunks
+        numbers = np.arange(used)
+        starts = np.append(self.chunk_bits * numbers + self.window_gaps(self.threads_per_block * numbers), -1)
         code, table = self.code, self.code.table
 
         def work(some: range) -> tuple[int, int]:
@@ -137,19 +137,21 @@ class UpstreamBlock:
             )  # fmt: skip
 
         wanted = [range(first, min(first + CHUNKS_AT_ONCE, used)) for first in range(0, used, CHUNKS_AT_ONCE)]
-        if parts is not None:
-            wanted = self._chunks_of(parts)
+        if chunks is not None:
+            wanted = [range(chunk, chunk + 1) for chunk in chunks]
         for status, chunk in pool.run(work, wanted, threads):
             self._expect(status == kernels.OK, f"chunk {chunk} of {used}: {FAULTS.get(status)}")
         return out
 
-    def _chunks_of(self, parts: Sequence[slice]) -> list[range]:
-        """The chunks in which these weights lie, one by one."""
-        found: set[int] = set()
-        for part in parts:
-            first, last = np.searchsorted(self.positions, (part.start, part.stop - 1), side="right") - 1
-            found |= set(range(int(first), int(last) + 1))
-        return [range(chunk, chunk + 1) for chunk in sorted(found)]
+    @property
+    def used_chunks(self) -> int:
+        """How many chunks hold weights; one behind them holds the end of a code, or the mark of the end."""
+        return int(np.searchsorted(self.positions, len(self)))
+
+    def chunks_of(self, part: slice) -> range:
+        """Numbers of the chunks in which the weights of a part lie, which must not be empty."""
+        first, last = np.searchsorted(self.positions, (part.start, part.stop - 1), side="right") - 1
+        return range(int(first), int(last) + 1)
 
     def matrices(self, weights: NDArray[np.uint16]) -> list[NDArray[np.uint16]]:
         """`weights` [n] at split_positions, each part of one dimension: the model knows the shapes."""

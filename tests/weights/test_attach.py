@@ -319,6 +319,24 @@ def test_parameters_that_the_source_has_not(tmp_path: Path) -> None:
     assert same_bits(more(IDS), model(IDS))
 
 
+def test_a_large_buffer_stays_decoded(tmp_path: Path) -> None:
+    class Positions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("table", torch.randn(300, WIDTH) * 0.02)
+            self.up = nn.Linear(WIDTH, 2 * WIDTH)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.up(x + self.table[: len(x)])
+
+    model, other = pair(Positions())
+    other.table.zero_()
+    attachment = attach(other, save(model, tmp_path / "a.safetensors"))
+    x = torch.randn(3, WIDTH, dtype=torch.bfloat16)
+    assert same_bits(other(x), model(x)) and same_bits(other.table, model.table)
+    assert attachment.report().tensors == 1
+
+
 def test_a_damaged_tensor_is_named(tmp_path: Path) -> None:
     model, other = pair(Tied())
     path = save(model, tmp_path / "a.safetensors")

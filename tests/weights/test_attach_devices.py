@@ -118,12 +118,13 @@ def items_of(weights: Tensor) -> dict[str, Item]:
 def test_parts_of_an_item(kind: str) -> None:
     weights = bf16(1_000_001)
     item = items_of(weights)[kind]
-    for parts in ([slice(5, 9)], [slice(65_530, 65_541), slice(262_140, 262_150), slice(999_999, 1_000_001)],
+    for parts in ([slice(5, 9)], [slice(65_530, 65_541), slice(131_072, 262_150), slice(999_999, 1_000_001)],
                   [slice(131_072, 196_608), slice(0, 1)], []):  # fmt: skip
         out = torch.full_like(weights, torch.nan)
-        item.decode(out, 2, parts)
+        item.decode(out, 2, {n for part in parts for n in item.pieces_of(part)})
         assert all(same_bits(out[part], weights[part]) for part in parts)
-        assert len(parts) == 3 or out.isnan().sum() >= 500_000  # not everything was decoded
+        assert out.isnan().sum() >= 100_000  # not everything was decoded
+        assert same_bits(out[~out.isnan()], weights[~out.isnan()])
     out = torch.full_like(weights, torch.nan)
     item.decode(out, 2)
     assert same_bits(out, weights)
