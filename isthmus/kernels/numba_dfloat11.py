@@ -16,14 +16,15 @@ from isthmus.kernels.unaligned import load64, store64
 
 TABLE_BITS = 12
 MOST_SYMBOLS = 6  # in an entry of the table
-WINDOW_LOG2 = 6  # a thread of the published kernel reads 64 bits
 OK, OUT_OF_BITS, NO_CODE, WRONG_END = range(4)
 
 U8, U16, U32, U64 = np.uint8, np.uint16, np.uint32, np.uint64
 NUMBER, USED = U64(48), U64(56)
-BYTE, ONE, SIX, SEVEN, EIGHT = U64(255), U64(1), U64(6), U64(7), U64(8)
+ONE, SEVEN, EIGHT = U64(1), U64(7), U64(8)
 TOP = U64(64 - TABLE_BITS)
-ROUND = 4 * MOST_SYMBOLS  # symbols that one refill of 64 bits gives at most
+LOOKUPS = 4  # of 12 bits, from at least 57
+ROUND = U64(LOOKUPS * MOST_SYMBOLS)  # symbols that they give at most
+NOWHERE = U64(1 << 62)
 SIGN, MANTISSA = U16(0x80), U16(0x7F)
 
 
@@ -89,36 +90,86 @@ def _search(bits, codes, lengths):  # type: ignore[no-untyped-def]
     return low - 1
 
 
+@njit(inline="always")
+def _step(data, position, at, table, out):  # type: ignore[no-untyped-def]
+    """LOOKUPS lookups, where 8 bytes of data and ROUND places are left: the bit and the place in `out` after them.
+
+    The place stays as it is where a code longer than 12 bits is next.
+    """
+    bits = byteswap(load64(data, position >> U64(3))) << (position & SEVEN)
+    for _ in range(LOOKUPS):
+        entry = table[bits >> TOP]
+        store64(out, at, entry)
+        at += (entry >> NUMBER) & SEVEN
+        used = entry >> USED
+        bits <<= used
+        position += used
+    return position, at
+
+
 @njit(cache=True, nogil=True)
-def decode_exponents(data, position, codes, lengths, symbols, table, out):  # type: ignore[no-untyped-def]
-    """Writes the symbols from bit `position` of uint8 data to out; gives a status and the bit behind the last symbol.
+def _one(data, position, at, code, out):  # type: ignore[no-untyped-def]
+    """One symbol, whatever the length of its code; the bit NOWHERE where the bits are none."""
+    codes, lengths, symbols = code
+    place = _search(_peek(data, position), codes, lengths)
+    if place < 0:
+        return NOWHERE, at
+    out[at] = symbols[place]
+    return position + U64(lengths[place]), at + ONE
+
+
+@njit(cache=True, nogil=True)
+def _four(data, bits, count, table, code, rooms, done):  # type: ignore[no-untyped-def]
+    """Decodes up to `count` symbols of each of four chunks, so that one goes on while another waits for its lookup.
+
+    bits: uint64 [4], where the next code of each begins, and done: how many symbols are there; both are moved on.
+    """
+    r0, r1, r2, r3 = rooms
+    p0, p1, p2, p3 = bits[0], bits[1], bits[2], bits[3]
+    a0 = a1 = a2 = a3 = U64(0)
+    safe = U64(max(len(data) - 8, 0)) << U64(3)  # bits before it have 8 bytes from theirs on
+    stopped = True
+    while stopped:
+        stopped = False
+        b0 = b1 = b2 = b3 = NOWHERE
+        while max(max(a0, a1), max(a2, a3)) + ROUND <= count and max(max(p0, p1), max(p2, p3)) < safe:
+            b0, b1, b2, b3 = a0, a1, a2, a3
+            p0, a0 = _step(data, p0, a0, table, r0)
+            p1, a1 = _step(data, p1, a1, table, r1)
+            p2, a2 = _step(data, p2, a2, table, r2)
+            p3, a3 = _step(data, p3, a3, table, r3)
+            if a0 == b0 or a1 == b1 or a2 == b2 or a3 == b3:
+                stopped = True
+                break
+        if stopped:
+            if a0 == b0:
+                p0, a0 = _one(data, p0, a0, code, r0)
+            if a1 == b1:
+                p1, a1 = _one(data, p1, a1, code, r1)
+            if a2 == b2:
+                p2, a2 = _one(data, p2, a2, code, r2)
+            if a3 == b3:
+                p3, a3 = _one(data, p3, a3, code, r3)
+    bits[0], bits[1], bits[2], bits[3] = p0, p1, p2, p3
+    done[0], done[1], done[2], done[3] = a0, a1, a2, a3
+
+
+@njit(cache=True, nogil=True)
+def _finish(data, position, at, table, code, out):  # type: ignore[no-untyped-def]
+    """Decodes what is left of a chunk, of which `at` symbols are there; a status, and the bit behind the last symbol.
 
     out: uint8, 8 bytes longer than the number of symbols. Reads nothing outside the data, whatever they hold.
     """
     n, end = U64(len(out)) - EIGHT, U64(len(data)) << U64(3)
-    at, position = U64(0), U64(position)
-    while at < n:
-        if position >= end:
-            return OUT_OF_BITS, position
-        bits = _peek(data, position)
-        if at + U64(ROUND) <= n:
-            before = at
-            for _ in range(4):  # 4 times 12 bits of at least 57
-                entry = table[bits >> TOP]
-                store64(out, at, entry)
-                at += (entry >> NUMBER) & SEVEN
-                used = entry >> USED
-                bits <<= used
-                position += used
-            if at > before:
-                continue
-        place = _search(bits, codes, lengths)
-        if place < 0:
-            return NO_CODE, position
-        out[at] = symbols[place]
-        at += ONE
-        position += U64(lengths[place])
-    return (OK if position <= end else OUT_OF_BITS), position
+    while at < n and position < end:
+        before = at
+        if at + ROUND <= n and position + U64(64) <= end:
+            position, at = _step(data, position, at, table, out)
+        if at == before:
+            position, at = _one(data, position, at, code, out)
+    if position == NOWHERE:
+        return NO_CODE, position
+    return (OK if at == n and position <= end else OUT_OF_BITS), position
 
 
 @njit(cache=True, nogil=True)
@@ -130,74 +181,34 @@ def merge(exponents, sign_mantissa, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def decode_chunks(  # type: ignore[no-untyped-def]
-    data, starts, positions, first, last, codes, lengths, symbols, table, sign_mantissa, out
-):
+def decode_chunks(data, starts, positions, first, last, code, table, sign_mantissa, out):  # type: ignore[no-untyped-def]
     """Decodes the chunks first .. last - 1; gives a status and, unless it is OK, the number of the chunk at fault.
 
     starts: int64, the bit at which each chunk's first code begins, and -1 for the end of the data, which may be up to
-    7 bits behind its last code. positions: int64 [chunks + 1], of its first weight. sign_mantissa: uint8 [n]; out:
-    uint16 [n].
+    7 bits behind its last code. positions: int64 [chunks + 1], of its first weight. code: codes, lengths and symbols.
+    sign_mantissa: uint8 [n]; out: uint16 [n].
     """
     longest = np.int64(0)
     for chunk in range(first, last):
         longest = max(longest, positions[chunk + 1] - positions[chunk])
-    room = np.empty(longest + 8, np.uint8)
-    for chunk in range(first, last):
-        a, b = positions[chunk], positions[chunk + 1]
-        status, end = decode_exponents(data, starts[chunk], codes, lengths, symbols, table, room[: b - a + 8])
-        if status != OK:
-            return status, chunk
-        follows = np.int64(end)
-        wanted = starts[chunk + 1]
-        if (wanted >= 0 and follows != wanted) or (wanted < 0 and (follows + 7) >> 3 != len(data)):
-            return WRONG_END, chunk
-        merge(room[: b - a], sign_mantissa[a:b], out[a:b])
+    room = np.empty((4, longest + 8), np.uint8)
+    rooms = (room[0], room[1], room[2], room[3])
+    bits, done = np.zeros(4, np.uint64), np.zeros(4, np.uint64)
+    for chunk in range(first, last, 4):
+        count = min(4, last - chunk)
+        fewest = longest
+        for k in range(count):
+            bits[k], done[k] = starts[chunk + k], 0
+            fewest = min(fewest, positions[chunk + k + 1] - positions[chunk + k])
+        if count == 4:
+            _four(data, bits, U64(fewest), table, code, rooms, done)
+        for k in range(count):
+            a, b = positions[chunk + k], positions[chunk + k + 1]
+            status, end = _finish(data, bits[k], done[k], table, code, room[k][: b - a + 8])
+            if status != OK:
+                return status, chunk + k
+            follows, wanted = np.int64(end), starts[chunk + k + 1]
+            if (wanted >= 0 and follows != wanted) or (wanted < 0 and (follows + 7) >> 3 != len(data)):
+                return WRONG_END, chunk + k
+            merge(room[k][: b - a], sign_mantissa[a:b], out[a:b])
     return OK, 0
-
-
-@njit(cache=True, nogil=True)
-def split(weights, exponents, sign_mantissa, counts):  # type: ignore[no-untyped-def]
-    """The inverse of `merge`, which also adds the exponents to counts, int64 [256]."""
-    for i in range(len(weights)):
-        w = weights[i]
-        exponents[i] = U8(w >> U16(7))
-        sign_mantissa[i] = U8(((w >> U16(8)) & SIGN) | (w & MANTISSA))
-    lanes = np.zeros((4, 256), np.int64)  # equal neighbours would wait for each other's sums
-    whole = len(exponents) & ~3
-    for i in range(0, whole, 4):
-        for lane in range(4):
-            lanes[lane, exponents[U64(i + lane)]] += 1
-    for i in range(whole, len(exponents)):
-        lanes[0, exponents[i]] += 1
-    for lane in range(4):
-        counts += lanes[lane]
-
-
-@njit(cache=True, nogil=True)
-def encode_part(exponents, begin, first, code_of, length_of, chunk_log2, out, gaps, positions):  # type: ignore[no-untyped-def]
-    """Codes exponents [n], of which the first is weight `first` and begins at bit `begin`, to uint8 out.
-
-    code_of: uint64 [256], right-aligned. out starts with the byte that holds bit `begin` and is 8 bytes longer than
-    needed. For each window of 64 bits, and each chunk of 2**chunk_log2 bits, that a code of this part reaches first,
-    the place of the next code goes to gaps (bits from the window's begin) and positions (number of the weight).
-    """
-    position, at = U64(begin), U64(0)
-    filled = position & SEVEN
-    bits = U64(0)
-    chunk = U64(chunk_log2)
-    for i in range(len(exponents)):
-        length = U64(length_of[exponents[i]])
-        bits |= U64(code_of[exponents[i]]) << (U64(64) - filled - length)
-        filled += length
-        store64(out, at, byteswap(bits))
-        at += filled >> U64(3)
-        bits <<= filled & ~SEVEN
-        filled &= SEVEN
-        after = position + length
-        if after >> SIX != position >> SIX:
-            if after >> SIX < U64(len(gaps)):
-                gaps[after >> SIX] = U8(after & U64(63))
-            if after >> chunk != position >> chunk and after >> chunk < U64(len(positions)):
-                positions[after >> chunk] = U32(first + i + 1)
-        position = after

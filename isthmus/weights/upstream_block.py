@@ -128,12 +128,12 @@ class UpstreamBlock:
         used = self.used_chunks
         numbers = np.arange(used)
         starts = np.append(self.chunk_bits * numbers + self.window_gaps(self.threads_per_block * numbers), -1)
-        code, table = self.code, self.code.table
+        code, table = (self.code.codes, self.code.lengths, self.code.symbols), self.code.table
 
         def work(some: range) -> tuple[int, int]:
             return kernels.decode_chunks(
                 self.encoded_exponent, starts, self.positions, some.start, some.stop,
-                code.codes, code.lengths, code.symbols, table, self.sign_mantissa, out,
+                code, table, self.sign_mantissa, out,
             )  # fmt: skip
 
         wanted = [range(first, min(first + CHUNKS_AT_ONCE, used)) for first in range(0, used, CHUNKS_AT_ONCE)]

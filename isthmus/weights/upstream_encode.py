@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.kernels import numba_dfloat11 as kernels
+from isthmus.kernels import numba_dfloat11_encode as kernels
 from isthmus.kernels import threads as pool
 from isthmus.weights.upstream_block import WINDOW, UpstreamBlock
 from isthmus.weights.upstream_codes import FIRST_POINTER, PrefixCode, make_code, to_luts
@@ -73,6 +73,7 @@ def _with_code(
 ) -> UpstreamBlock:
     """counted: int64 [parts, 256], the exponents of each part."""
     code_of, length_of = code.by_symbol()
+    rows = code_of << np.uint64(6) | length_of
     ends = np.cumsum(counted @ length_of.astype(np.int64))
     begins, bits = [0, *ends[:-1].tolist()], int(ends[-1])
     spare = -bits % 8
@@ -87,7 +88,7 @@ def _with_code(
         part, begin, end = item
         room = np.zeros((end + 7 >> 3) - (begin >> 3) + 8, np.uint8)
         kernels.encode_part(
-            exponents[part], begin, part.start, code_of, length_of, CHUNK_LOG2, room, windows[: -(-last // WINDOW)],
+            exponents[part], begin, part.start, rows, CHUNK_LOG2, room, windows[: -(-last // WINDOW)],
             positions[:chunks],
         )  # fmt: skip
         return room[:-8]
