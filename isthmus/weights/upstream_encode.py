@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_dfloat11_encode as kernels
 from isthmus.kernels import threads as pool
 from isthmus.weights.upstream_block import WINDOW, UpstreamBlock
@@ -109,3 +110,35 @@ def _with_code(
         np.packbits(np.unpackbits(windows[:, None], axis=1)[:, 3:]),
         splits,
     )
+
+
+def verify_block(block: UpstreamBlock, *, threads: int = 1) -> None:
+    """Checks every gap, of which decoding here needs one a chunk only, and the published kernel all.
+
+    Raises CorruptStreamError that names the module where it does not decode, or where a gap is not where a code begins.
+    """
+    weights = block.decode(threads=threads)
+    code_of, length_of = block.code.by_symbol()
+    rows = code_of << np.uint64(6) | length_of
+    exponents = (weights >> 7).astype(np.uint8)
+    counts = [np.bincount(exponents[a : a + PART], minlength=256) for a in range(0, len(block), PART)]
+    ends = np.cumsum(np.array(counts) @ length_of.astype(np.int64)).tolist()
+    windows = np.zeros(-(-ends[-1] // WINDOW), np.uint8)
+    no_positions = np.empty(0, np.uint32)
+
+    def work(item: tuple[int, int, int]) -> None:
+        first, begin, end = item
+        room = np.empty((end + 7 >> 3) - (begin >> 3) + 8, np.uint8)
+        kernels.encode_part(
+            exponents[first : first + PART], begin, first, rows, CHUNK_LOG2, room, windows, no_positions
+        )
+
+    pool.run(work, list(zip(range(0, len(block), PART), [0, *ends[:-1]], ends, strict=True)), threads)
+    wrong = windows != block.window_gaps(np.arange(len(windows)))
+    if ends[-1] >> 6 < len(windows) and windows[-1] == ends[-1] % WINDOW:
+        wrong[-1] = False  # no weight begins there; what the last gap says, if anything, leads nowhere
+    if wrong.any():
+        raise CorruptStreamError(
+            f"{block.name}: gaps are wrong in {int(wrong.sum())} of {len(windows)} windows of 64 bits, the first is "
+            f"number {int(np.argmax(wrong))}; the file is damaged, fetch it again"
+        )

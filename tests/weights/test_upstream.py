@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from isthmus.errors import CorruptStreamError, UnreadableFileError, UnwritableFileError
 from isthmus.weights.upstream import UpstreamCheckpoint
+from isthmus.weights.upstream_encode import verify_block
 from isthmus.weights.upstream_write import to_upstream
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "dfloat11-upstream"
@@ -50,6 +51,11 @@ def test_what_the_package_itself_wrote(threads: int) -> None:
 def test_the_emulated_kernel_reads_what_the_package_wrote() -> None:
     for block in UpstreamCheckpoint(GOLDEN).blocks():
         assert np.array_equal(published_kernel.decode(block), block.decode())
+
+
+def test_its_gaps_are_verified() -> None:
+    for block in UpstreamCheckpoint(GOLDEN).blocks():
+        verify_block(block)
 
 
 def plain_folder(folder: Path) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from isthmus.errors import CorruptStreamError
 from isthmus.weights import upstream_encode
 from isthmus.weights.upstream_block import UpstreamBlock
-from isthmus.weights.upstream_encode import MOST_IN_CHUNK, encode_block
+from isthmus.weights.upstream_encode import MOST_IN_CHUNK, encode_block, verify_block
 
 
 def random_bits(seed: int, n: int, spread: float) -> np.ndarray:
@@ -146,6 +146,32 @@ def test_bits_that_do_not_meet() -> None:
     code[100:108] = 255  # the code of the end, again and again
     with pytest.raises(CorruptStreamError, match="layer: chunk 0 of 3: its bits are no code of luts"):
         replace(GOOD, encoded_exponent=code).decode()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 3000), st.sampled_from([0.0, 1.5, 60.0]), st.integers(0, 1 << 30), st.integers(1, 31))
+def test_every_gap_is_verified(n: int, spread: float, seed: int, change: int) -> None:
+    block = encode_block("layer", [random_bits(seed, n, spread)])
+    verify_block(block)
+    bits = block.code.by_symbol()[1][block.decode() >> 7 & 255].astype(np.int64)
+    begins = np.unique((np.cumsum(bits) - bits) // 64)  # windows in which a weight's code begins
+    window = int(begins[seed % len(begins)])
+    five = np.unpackbits(block.gaps)
+    five[5 * window : 5 * window + 5] ^= np.unpackbits(np.array([change << 3], np.uint8))[:5]
+    with pytest.raises(CorruptStreamError, match="^layer: "):
+        verify_block(replace(block, gaps=np.packbits(five)), threads=2)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_gaps_of_many_parts(parts: int) -> None:
+    block = encode_block("layer", [random_bits(1, 600_000, 1.5)])
+    verify_block(block, threads=parts)
+    gaps = block.gaps.copy()
+    gaps[5 * 2500] ^= 1 << 3
+    with pytest.raises(
+        CorruptStreamError, match="gaps are wrong in 1 of 25... windows of 64 bits, the first is number 20000"
+    ):
+        verify_block(replace(block, gaps=gaps), threads=parts)
 
 
 @settings(max_examples=200, deadline=None)
