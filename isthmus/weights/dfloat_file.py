@@ -165,7 +165,7 @@ def _parse_mark(file: SafetensorsFile) -> dict[str, Any]:
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         known = whole = False
-    if not whole:
+    if not (known and whole):
         what = "is damaged" if known else f"is not of format {FORMAT}; a newer isthmus may read it"
         raise CorruptStreamError(f"{file.path}: the metadata entry {MARK!r} {what}")
     return mark
