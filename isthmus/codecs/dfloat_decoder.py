@@ -29,8 +29,10 @@ class Decoder:
     def __init__(self, payload: Payload) -> None:
         self._payload = payload
         self._lookups: OrderedDict[int, Lookups] = OrderedDict()
+        self._is_usual = [plane.coding for plane in payload.planes] == [HUFFMAN, RAW]
         self._is_wide = payload.planes[0].coding == WIDE
         self.runs = -(-payload.count // RUN)
+        self._numbers = [p.records["table"].tolist() if p.coding == HUFFMAN else [] for p in payload.planes]
         self._checks = [np.stack((p.records["a"], p.records["b"]), axis=1) for p in payload.planes]
         self._sizes = [
             np.ascontiguousarray(p.records["streams"], np.int64) if p.coding == HUFFMAN else None
@@ -42,7 +44,7 @@ class Decoder:
         width = self._payload.width
         if width == 1:
             self.plane(0, run, out)
-        elif [plane.coding for plane in self._payload.planes] == [HUFFMAN, RAW]:
+        elif self._is_usual:
             self._usual(run, out)
         else:
             parts = [self._plane(k, run, len(out)) for k in range(width) if k > 1 or not self._is_wide]
@@ -103,21 +105,23 @@ class Decoder:
         if bad >= 0:
             raise damaged(number, chunks.start + bad)
 
-    def _same_table(self, plane: Plane, run: int) -> Iterator[tuple[slice, slice, Lookups]]:
+    def _same_table(self, number: int, run: int) -> Iterator[tuple[slice, slice, Lookups]]:
         """Chunks that share a table (in a run of ours, all), their weights, and its lookups."""
-        first, end = run * CHUNKS, min((run + 1) * CHUNKS, len(plane.records))
-        tables = plane.records["table"][:end]
-        while first < end:
-            other = np.flatnonzero(tables[first:] != tables[first])
-            last = first + int(other[0]) if other.size else end
-            begin, stop = ((chunk - run * CHUNKS) * CHUNK[HUFFMAN] for chunk in (first, last))
-            yield slice(first, last), slice(begin, stop), self._table(int(tables[first]))
-            first = last
+        first = run * CHUNKS
+        tables = self._numbers[number][first : first + CHUNKS]
+        at = 0
+        while at < len(tables):
+            end = at + 1
+            while end < len(tables) and tables[end] == tables[at]:
+                end += 1
+            part = slice(at * CHUNK[HUFFMAN], end * CHUNK[HUFFMAN])
+            yield slice(first + at, first + end), part, self._table(tables[at])
+            at = end
 
     def _huffman(self, number: int, plane: Plane, run: int, out: Bytes) -> None:
         sizes, checks = self._sizes[number], self._checks[number]
         assert sizes is not None
-        for chunks, part, lookups in self._same_table(plane, run):
+        for chunks, part, lookups in self._same_table(number, run):
             bad = kernels.decode_chunks(
                 self._payload.data, plane.places[chunks], sizes[chunks], checks[chunks], *lookups, out[part]
             )
@@ -129,7 +133,7 @@ class Decoder:
         high, low = self._payload.planes
         sizes = self._sizes[0]
         assert sizes is not None
-        for chunks, part, lookups in self._same_table(high, run):
+        for chunks, part, lookups in self._same_table(0, run):
             bad = numba_weights16.decode(
                 self._payload.data, high.places[chunks], sizes[chunks], self._checks[0][chunks], low.places[chunks],
                 self._checks[1][chunks], *lookups, out[part],

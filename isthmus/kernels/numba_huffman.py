@@ -8,7 +8,7 @@ stream can lead out of its array: places are clamped to its end, and every looku
 import numpy as np
 from numba import njit
 
-from isthmus.kernels.numba_huffman_tables import LIMIT, MOST, SYMBOLS
+from isthmus.kernels.numba_huffman_tables import COUNT, LIMIT, MOST, SYMBOLS, USED
 from isthmus.kernels.numba_weight_planes import check
 from isthmus.kernels.unaligned import load64, store64
 
@@ -76,23 +76,27 @@ def stream_bytes(counts, lengths, sizes):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _step(data, bit, end, out, at, multi):  # type: ignore[no-untyped-def]
-    """LOOKUPS lookups: the bit and the place in `out` after them."""
+def _step(data, bit, end, out, at, multi, lookups):  # type: ignore[no-untyped-def]
+    """So many lookups: the bit and the place in `out` after them."""
     byte = min(bit >> U64(3), end)
     bits = load64(data, byte) >> (bit & U64(7))
-    for _ in range(LOOKUPS):
+    for _ in range(lookups):
         entry = multi[TABLE + (bits & MASK)]
-        store64(out, at, entry >> U64(8))
-        at += entry >> U64(4) & U64(15)
-        used = entry & U64(15)
+        store64(out, at, entry)
+        at += entry >> U64(COUNT) & U64(255)
+        used = entry >> U64(USED)
         bits >>= used
         bit += used
     return bit, at
 
 
-@njit(inline="always")
-def _finish(data, bit, end, out, at, stop, singles):  # type: ignore[no-untyped-def]
-    """The symbols at..stop, one by one: the bit after them."""
+@njit(cache=True, nogil=True)
+def _finish(data, bit, end, out, at, stop, singles, multi):  # type: ignore[no-untyped-def]
+    """The symbols at..stop of one stream: the bit after them."""
+    while at + U64(AHEAD) <= stop:
+        bit, at = _step(data, bit, end, out, at, multi, LOOKUPS)
+    while at + U64(ROOM) <= stop:
+        bit, at = _step(data, bit, end, out, at, multi, 1)
     while at < stop:
         byte = min(bit >> U64(3), end)
         one = U64(singles[load64(data, byte) >> (bit & U64(7)) & MASK])
@@ -118,22 +122,14 @@ def decode_chunk(data, first, sizes, singles, multi, out):  # type: ignore[no-un
     b0, b1, b2, b3 = U64(first) << U64(3), e0 << U64(3), e1 << U64(3), e2 << U64(3)
     ahead = U64(AHEAD)
     while a0 + ahead <= s0 and a1 + ahead <= s1 and a2 + ahead <= s2 and a3 + ahead <= n:
-        b0, a0 = _step(data, b0, e0, out, a0, multi)
-        b1, a1 = _step(data, b1, e1, out, a1, multi)
-        b2, a2 = _step(data, b2, e2, out, a2, multi)
-        b3, a3 = _step(data, b3, e3, out, a3, multi)
-    while a0 + ahead <= s0:
-        b0, a0 = _step(data, b0, e0, out, a0, multi)
-    while a1 + ahead <= s1:
-        b1, a1 = _step(data, b1, e1, out, a1, multi)
-    while a2 + ahead <= s2:
-        b2, a2 = _step(data, b2, e2, out, a2, multi)
-    while a3 + ahead <= n:
-        b3, a3 = _step(data, b3, e3, out, a3, multi)
-    b0 = _finish(data, b0, e0, out, a0, s0, singles)
-    b1 = _finish(data, b1, e1, out, a1, s1, singles)
-    b2 = _finish(data, b2, e2, out, a2, s2, singles)
-    b3 = _finish(data, b3, e3, out, a3, n, singles)
+        b0, a0 = _step(data, b0, e0, out, a0, multi, LOOKUPS)
+        b1, a1 = _step(data, b1, e1, out, a1, multi, LOOKUPS)
+        b2, a2 = _step(data, b2, e2, out, a2, multi, LOOKUPS)
+        b3, a3 = _step(data, b3, e3, out, a3, multi, LOOKUPS)
+    b0 = _finish(data, b0, e0, out, a0, s0, singles, multi)
+    b1 = _finish(data, b1, e1, out, a1, s1, singles, multi)
+    b2 = _finish(data, b2, e2, out, a2, s2, singles, multi)
+    b3 = _finish(data, b3, e3, out, a3, n, singles, multi)
     up = U64(7)
     closed = (b0 + up) >> U64(3) == e0 and (b1 + up) >> U64(3) == e1
     return closed and (b2 + up) >> U64(3) == e2 and (b3 + up) >> U64(3) == e3

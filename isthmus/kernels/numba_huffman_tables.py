@@ -10,7 +10,7 @@ from numba import njit
 LIMIT = 12  # bits of a code, at most
 SYMBOLS = 256
 ABSENT = 15  # length of a symbol without a code; 0 is the length of a symbol that is alone
-MOST = 7  # symbols that one lookup gives, at most
+MOST, COUNT, USED = 6, 48, 58  # symbols that one lookup gives, at most; places of their number and length in it
 MOST_TABLES = (1 << 16) - 1
 RECENT = 16  # tables that a run may share
 U8, U16, U32, U64 = np.uint8, np.uint16, np.uint32, np.uint64
@@ -61,17 +61,22 @@ def code_lengths(counts, lengths):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def make_codes(lengths, codes):  # type: ignore[no-untyped-def]
     """Fills codes, uint32 [256]: the canonical code of each symbol, turned so that its first bit is the lowest."""
-    codes[:] = U32(0)
-    code = 0
-    for bits in range(1, LIMIT + 1):
-        for s in range(SYMBOLS):
-            if lengths[s] == bits:
-                turned = 0
-                for k in range(bits):
-                    turned |= (code >> k & 1) << (bits - 1 - k)
-                codes[s] = turned
-                code += 1
-        code <<= 1
+    many = np.zeros(LIMIT + 1, np.int64)
+    for s in range(SYMBOLS):
+        if 0 < lengths[s] <= LIMIT:
+            many[lengths[s]] += 1
+    following = np.zeros(LIMIT + 2, np.int64)  # the next code of each length
+    for length in range(1, LIMIT + 1):
+        following[length + 1] = (following[length] + many[length]) << 1
+    for s in range(SYMBOLS):
+        codes[s] = U32(0)
+        bits = np.int64(lengths[s])
+        if 0 < bits <= LIMIT:
+            code = following[bits]
+            following[bits] += 1
+            for _ in range(bits):
+                codes[s] = codes[s] << U32(1) | U32(code & 1)
+                code >>= 1
 
 
 @njit(cache=True, nogil=True)
@@ -79,8 +84,8 @@ def make_lookups(lengths, singles, multi):  # type: ignore[no-untyped-def]
     """Fills what the decoder looks LIMIT bits up in: one symbol, or all that they hold.
 
     singles: uint16 [2**LIMIT]: length << 8 | symbol. multi: uint64 [2**(LIMIT + 1)], of which the upper half is the
-    table: symbols from bit 8 on, the first lowest; how many from bit 4 on; and in the lowest bits their length. The
-    place 2**b + x holds what is whole in b bits x, so that each entry is a symbol before a shorter entry.
+    table: up to MOST symbols, the first in the lowest byte; how many from bit COUNT on; their length from bit USED on.
+    The place 2**b + x holds what is whole in b bits x, so that an entry is a symbol before an entry of fewer bits.
     """
     codes = np.empty(SYMBOLS, np.uint32)
     make_codes(lengths, codes)
@@ -89,32 +94,47 @@ def make_lookups(lengths, singles, multi):  # type: ignore[no-untyped-def]
         bits = np.int64(lengths[s])
         if bits == 0:
             singles[:] = U16(s)
-            multi[:] = U64(0x0101010101010100) * U64(s) | U64(MOST << 4)
+            multi[:] = U64(0x010101010101) * U64(s) | U64(MOST) << U64(COUNT)
             return
         if bits <= LIMIT:
             shortest = bits if bits < shortest else shortest
             value = U16(bits << 8 | s)
             for place in range(np.int64(codes[s]), 1 << LIMIT, 1 << bits):
-                singles[place] = value
+                singles[U64(place)] = value
     for b in range(LIMIT + 1):
         if LIMIT - shortest < b < LIMIT:
             continue
-        base = U64(1 << b)
-        for i in range(1 << b):
-            x = U64(i)
-            one = U64(singles[x])
-            used = one >> U64(8)
-            if used > U64(b):
-                multi[base + x] = U64(0)
+        level = multi[1 << b : 2 << b]
+        level[:] = U64(0)
+        for s in range(SYMBOLS):
+            bits = np.int64(lengths[s])
+            if bits > b:
                 continue
-            left = U64(b) - used
-            x >>= used
-            rest = multi[(U64(1) << left) + x]
-            while rest & U64(0xF0) == U64(MOST << 4):
-                left -= U64(1)
-                rest = multi[(U64(1) << left) + (x & ((U64(1) << left) - U64(1)))]
-            symbols = (rest & ~U64(0xFF)) << U64(8) | (one & U64(0xFF)) << U64(8)
-            multi[base + U64(i)] = symbols | (rest & U64(0xFF)) + U64(16) + used
+            one = U64(s) | U64(1) << U64(COUNT) | U64(bits) << U64(USED)
+            rests = multi[1 << (b - bits) : 2 << (b - bits)]
+            code, shift = U64(codes[s]), U64(bits)
+            if shortest > 1:  # then no entry holds more than MOST symbols
+                for i in range(len(rests)):
+                    level[U64(i) << shift | code] = _join(one, rests[U64(i)])
+            else:
+                for i in range(len(rests)):
+                    level[U64(i) << shift | code] = _join(one, _at_most(MOST - 1, i, b - bits, multi))
+
+
+@njit(inline="always")
+def _join(one, rest):  # type: ignore[no-untyped-def]
+    """The entry of a symbol before those of another entry."""
+    symbols = U64((1 << 8 * MOST) - 1)
+    return one + ((rest & ~symbols) | (rest << U64(8) & symbols))
+
+
+@njit(cache=True, nogil=True)
+def _at_most(most, x, b, multi):  # type: ignore[no-untyped-def]
+    """The entry of the first of b bits x, of as many as hold at most so many symbols."""
+    while multi[(1 << b) + x] >> U64(COUNT) & U64(7) > U64(most):
+        b -= 1
+        x &= (1 << b) - 1
+    return multi[(1 << b) + x]
 
 
 @njit(cache=True, nogil=True)

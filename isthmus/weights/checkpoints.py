@@ -145,7 +145,7 @@ def _is_made(source: SafetensorsFile, target: Path, options: Options) -> bool:
     except IsthmusError:
         return False
     same = made.source["mode"] == options.mode and made.source["bytes"] == len(source.bytes)
-    same = same and bool(made.source["base"]) == bool(options.base) and made.has_index() == options.index
+    same = same and bool(made.source["base"]) == bool(options.base) and made.source["index"] == options.index
     return bool(same and made.source["sha256"] == sha256_of(source.bytes))
 
 

@@ -74,6 +74,8 @@ class _Compression:
             "format": FORMAT, "mode": self._options.mode, "header_bytes": len(self._source.header_bytes),
             "bytes": len(self._source.bytes), "sha256": sha256,
         }  # fmt: skip
+        if self._options.index:
+            mark["index"] = True
         if delta:
             mark |= {"base": base, "delta": delta}
         return json.dumps(mark, separators=(",", ":"))

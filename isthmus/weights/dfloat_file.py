@@ -28,7 +28,7 @@ class WeightFile:
     """A compressed file, mapped; its headers are checked when it is opened, its tensors when they are read.
 
     original: the tensors of the file that it was made from, by name, in the order of their bytes. source: what the
-    metadata say: mode, bytes, sha256, and for deltas base and delta. base: the checkpoint that a delta needs when its
+    metadata say: mode, index, bytes, sha256, base and delta. base: the checkpoint that a delta needs when its
     tensors are decoded.
 
     Raises UnreadableFileError, CorruptStreamError, and WeightsMismatchError for a base that is not the delta's.
@@ -75,10 +75,6 @@ class WeightFile:
     def is_coded(self, name: str) -> bool:
         """Whether a tensor is stored as a payload; others are as they were."""
         return self._stored_name(name) != name
-
-    def has_index(self) -> bool:
-        """Whether a payload of the file has an index."""
-        return any(self.is_coded(name) and self.payload(name).index is not None for name in self.original)
 
     def stored(self, name: str) -> Bytes:
         """The bytes of a tensor in the file, a payload or the weights themselves: uint8 [n], mapped, read-only."""
@@ -151,16 +147,17 @@ class TensorRuns:
 
 
 def _parse_mark(file: SafetensorsFile) -> dict[str, Any]:
-    """The entry `dfloat` of the metadata, with `base` and `delta` always there."""
+    """The entry `dfloat` of the metadata, with `base`, `delta` and `index` always there."""
     text = file.header.metadata.get(MARK)
     if text is None or HEADER not in file.tensors:
         raise CorruptStreamError(f"{file.path}: no compressed weights; make them with `isthmus weights compress`")
     try:
         mark = json.loads(text)
-        mark = {"base": {}, "delta": {}, **mark}
+        mark = {"base": {}, "delta": {}, "index": False, **mark}
         known = mark["format"] == FORMAT
         whole = (
             mark["mode"] in MODES
+            and isinstance(mark["index"], bool)
             and all(type(mark[key]) is int and mark[key] >= 0 for key in ("header_bytes", "bytes"))
             and all(_SHA256.fullmatch(s) for s in (mark["sha256"], *mark["base"].values()))
             and all(mark["delta"][name] in mark["base"] for name in mark["delta"])
@@ -168,7 +165,7 @@ def _parse_mark(file: SafetensorsFile) -> dict[str, Any]:
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         known = whole = False
-    if not whole:
+    if not (known and whole):
         what = "is damaged" if known else f"is not of format {FORMAT}; a newer isthmus may read it"
         raise CorruptStreamError(f"{file.path}: the metadata entry {MARK!r} {what}")
     return mark

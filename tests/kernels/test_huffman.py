@@ -114,8 +114,8 @@ def test_codes_and_lookups(found: dict[int, int]) -> None:
             symbols.append(by_code[bits[used : ends[0]]])
             used = ends[0]
         entry = int(multi[(1 << tables.LIMIT) + x])
-        assert [entry >> 8 * (k + 1) & 255 for k in range(len(symbols))] == symbols
-        assert (entry >> 4 & 15, entry & 15) == (len(symbols), used)
+        assert [entry >> 8 * k & 255 for k in range(len(symbols))] == symbols
+        assert (entry >> tables.COUNT & 255, entry >> tables.USED) == (len(symbols), used)
         assert int(singles[x]) == len(expected[symbols[0]]) << 8 | symbols[0]
 
 
