@@ -14,8 +14,9 @@ from isthmus.weights.attach_items import Item, PayloadItem, UpstreamItem
 from isthmus.weights.base_checkpoint import MARK
 from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.safetensors_file import SafetensorsFile
-from isthmus.weights.upstream import UpstreamCheckpoint, read_tensor
+from isthmus.weights.upstream import CONFIG_LIMIT, UpstreamCheckpoint, read_tensor
 
+MENTION = b'"dfloat11_config"'
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -105,4 +106,4 @@ def open_source(
 def _is_upstream(folder: Path) -> bool:
     """Whether config.json says that this is a DFloat11 checkpoint; the file may be any text."""
     config = folder / "config.json"
-    return config.is_file() and b'"dfloat11_config"' in config.read_bytes()
+    return config.is_file() and config.stat().st_size <= CONFIG_LIMIT and MENTION in config.read_bytes()

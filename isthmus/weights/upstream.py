@@ -24,6 +24,8 @@ from isthmus.weights.safetensors_file import SafetensorsFile
 from isthmus.weights.upstream_block import BYTES_PER_THREAD, FIELDS, UpstreamBlock
 
 MARK = ".encoded_exponent"
+CONFIG_LIMIT = 1 << 24
+LONGEST_NAME = 256  # of a module that patterns are tried on
 FIELD_DTYPES: dict[str, np.dtype[Any]] = {"U8": np.dtype(np.uint8), "I64": np.dtype("<i8")}
 
 
@@ -57,10 +59,7 @@ class UpstreamConfig:
         for pattern, names in patterns.items():
             listed = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
             expect(listed, f"pattern_dict[{pattern!r}] is {names!r}, expected a list of names")
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise CorruptStreamError(f"{what}: pattern {pattern!r} is no regular expression: {error}") from None
+            expect(_is_harmless(pattern), f"pattern {pattern!r} is no regular expression, or could take for ever")
         return cls(tuple((p, tuple(names)) for p, names in patterns.items()), threads[0], str(config.get("version")))
 
     def to_json(self) -> dict[str, Any]:
@@ -74,9 +73,27 @@ class UpstreamConfig:
     def weights_of(self, module: str) -> tuple[str, ...] | None:
         """Full names of the weights that a compressed module of this name holds; None where no pattern matches."""
         for pattern, names in self.patterns:
-            if re.fullmatch(pattern, module):
+            if len(module) <= LONGEST_NAME and re.fullmatch(pattern, module):
                 return tuple(f"{module}.{name}.weight" for name in names) or (f"{module}.weight",)
         return None
+
+
+def _is_harmless(pattern: str) -> bool:
+    """Whether a regular expression from a file compiles, and matches names of 256 characters in reasonable time.
+
+    Without repeated groups, references and lookarounds, the steps are at most the names' length to the power of the
+    repetitions, times two for each choice.
+    """
+    plain = re.sub(r"\\.|\[[^]]*\]", "x", pattern, flags=re.DOTALL)  # escapes and sets choose nothing
+    if len(pattern) > 300 or len(re.findall("[*+{]", plain)) > 3 or len(re.findall("[|?]", plain)) > 6:
+        return False
+    if re.search(r"\)[*+{]|\(\?(?!:)", plain) or re.search(r"\\[1-9]", pattern):
+        return False
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return True
 
 
 class UpstreamCheckpoint:
@@ -166,9 +183,11 @@ def _read_config(folder: Path) -> Any:
     path = folder / "config.json"
     if not path.is_file():
         raise UnreadableFileError(f"{folder}: no config.json, expected the folder of a DFloat11 checkpoint")
+    if path.stat().st_size > CONFIG_LIMIT:
+        raise CorruptStreamError(f"{path}: longer than {CONFIG_LIMIT} bytes, so no config of a model")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptStreamError(f"{path}: no JSON: {error}") from None
     if not isinstance(config, dict) or "dfloat11_config" not in config:
         raise CorruptStreamError(f"{path}: no dfloat11_config, so this is no DFloat11 checkpoint")

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from isthmus.errors import CorruptStreamError, UnreadableFileError, UnwritableFileError
-from isthmus.weights.upstream import UpstreamCheckpoint
+from isthmus.weights.upstream import UpstreamCheckpoint, UpstreamConfig
 from isthmus.weights.upstream_encode import verify_block
 from isthmus.weights.upstream_write import to_upstream
 
@@ -179,6 +179,12 @@ def test_a_truncated_file(tmp_path: Path) -> None:
         ({"pattern_dict": []}, "pattern_dict is list"),
         ({"pattern_dict": {"a": "b"}}, "pattern_dict.'a'. is 'b'"),
         ({"pattern_dict": {"(": []}}, "no regular expression"),
+        ({"pattern_dict": {"(a+)+b": []}}, "could take for ever"),
+        ({"pattern_dict": {"(?=a)": []}}, "could take for ever"),
+        ({"pattern_dict": {r"(a)\1": []}}, "could take for ever"),
+        ({"pattern_dict": {".*" * 4: []}}, "could take for ever"),
+        ({"pattern_dict": {"(a|a)" * 7: []}}, "could take for ever"),
+        ({"pattern_dict": {"a" * 301: []}}, "could take for ever"),
         ({"pattern_dict": {"x": []}}, "no pattern names"),
         (
             {"pattern_dict": PATTERNS | {r"layers\.\d+": ["up"]}},
@@ -195,10 +201,24 @@ def test_another_config(change: dict[str, object], words: str, tmp_path: Path) -
         list(UpstreamCheckpoint(tmp_path / "a").blocks())
 
 
+def test_patterns_as_they_are_published() -> None:
+    config = json.loads((GOLDEN / "config.json").read_text())["dfloat11_config"]
+    for pattern, module in [
+        (r"model\.layers\.\d+", "model.layers.31"),
+        (r"single_transformer_blocks\.\d+", "single_transformer_blocks.7"),
+        (r"(?:model|language_model)\.layers\.(0|[1-9]\d*)", "language_model.layers.12"),
+        (r"blocks\.[0-9]+\.(attn|mlp)\.?.*", "blocks.3.attn.q"),
+    ]:
+        read = UpstreamConfig.from_json(config | {"pattern_dict": {pattern: ["q", "k"]}}, "test")
+        assert read.weights_of(module) == (f"{module}.q.weight", f"{module}.k.weight")
+        assert read.weights_of("other") is None and read.weights_of(module + "x" * 300) is None
+
+
 def test_folders_that_are_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFileError, match=r"no config\.json"):
         UpstreamCheckpoint(tmp_path)
-    for text, words in (("{", "no JSON"), ("[]", "no dfloat11_config"), ('{"dfloat11_config": 3}', "is int")):
+    for text, words in (("{", "no JSON"), ("[" * 100_000, "no JSON"), ("[]", "no dfloat11_config"),
+                        (" " * (1 << 25), "longer than"), ('{"dfloat11_config": 3}', "is int")):  # fmt: skip
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(CorruptStreamError, match=words):
             UpstreamCheckpoint(tmp_path)
