@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Huffman streams of bytes in the memory of a device, decoded there from any 64 symbols on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import pad
 
 from isthmus.kernels.huffman_index import GROUP, LANES, group_starts, index_warps, single_tables, warp_tables
 
 FRONT = 16  # bytes before the first stream
 CHUNK = 1 << 16  # symbols of one table
+WARPS_A_CHUNK = CHUNK // (GROUP * LANES)
+NOTHING = -1  # the word of a warp that has no symbols
 READ_AHEAD = 128  # bytes behind the last one that a decoder may read and ignore
 
 
@@ -20,7 +24,8 @@ class HuffmanStreams:
     """`count` symbols of bytes. All tensors are contiguous and on one device.
 
     data: uint8, FRONT bytes, the streams, READ_AHEAD bytes. warps: int64 [W] and lengths, uint8 or int16 [32 W]: see
-    `huffman_index.WarpIndex`, bits counted from the begin of `data`. code_lengths: uint8 [K, 256]. tables: int32
+    `huffman_index.WarpIndex`, bits counted from the begin of `data`; or NOTHING, for symbols that are not decoded (and
+    then hold anything). code_lengths: uint8 [K, 256]. tables: int32
     [K, 4096], `warp_tables` of these. chunk_tables: int16 (of uint16), the number of the table of each 65,536 symbols.
     """
 
@@ -117,6 +122,35 @@ class HuffmanStreams:
     def singles(self) -> torch.Tensor:
         """int32 [K, 4096] on the device: length << 8 | symbol of the code that 12 bits begin with."""
         return torch.from_numpy(single_tables(self.code_lengths.cpu().numpy()).astype(np.int32)).to(self.device)
+
+
+def join(parts: Sequence[HuffmanStreams]) -> tuple[HuffmanStreams, list[int]]:
+    """Streams behind each other as one, on the device of them all, and where the symbols of each begin in it.
+
+    Each part begins with a chunk of its own, and the places between are symbols that nothing is decoded to.
+    """
+    starts, counts = [0], [part.count for part in parts]
+    for count in counts[:-1]:
+        starts.append(starts[-1] + -(-count // CHUNK) * CHUNK)
+    wide = any(part.lengths.dtype == torch.int16 for part in parts)
+    warps, lengths, chunk_tables, bits, tables = [], [], [], 0, 0
+    for part in parts:
+        missing = 0 if part is parts[-1] else -(-part.count // CHUNK) * WARPS_A_CHUNK - len(part.warps)
+        warps.append(pad(part.warps + (bits << 16), (0, missing), value=NOTHING))
+        found = part.lengths.short() if wide else part.lengths
+        lengths.append(pad(found, (0, missing * LANES)))
+        chunk_tables.append(part.chunk_tables + tables)
+        bits, tables = bits + 8 * len(part.data), tables + len(part.tables)
+    joined = HuffmanStreams(
+        starts[-1] + counts[-1],
+        torch.cat([part.data for part in parts]),
+        torch.cat(warps),
+        torch.cat(lengths),
+        torch.cat([part.code_lengths for part in parts]),
+        torch.cat([part.tables for part in parts]),
+        torch.cat(chunk_tables),
+    )
+    return joined, starts
 
 
 def check_output(out: torch.Tensor | None, streams: HuffmanStreams, dtype: torch.dtype, what: str) -> torch.Tensor:

@@ -4,13 +4,14 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from isthmus.weights.attach_items import Item, Pieces, move
+from isthmus.weights.attach_items import Item, Pieces
 from isthmus.weights.attach_marks import Marks
+from isthmus.weights.attach_move import settle
 
 ALIGN = 64  # bytes, at which each item begins
 
@@ -77,9 +78,13 @@ class Group:
         self._done: set[int] | None = None  # pieces that are decoded, in use; None for all
         self._home: torch.device | None = None
         self._lock = threading.Lock()
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Settles where each item begins in a buffer, in bytes."""
         self._places = [0]
-        for item in items:
-            size = sum(item.counts) * item.dtype.itemsize
+        for item in self.items:
+            size = item.size * item.dtype.itemsize
             self._places.append(-(-(self._places[-1] + size) // ALIGN) * ALIGN)
 
     @property
@@ -110,23 +115,23 @@ class Group:
         """Brings the compressed bytes to where the parameters are, if these have moved."""
         device = self.device
         if device != self._home:
-            self.items = [move(item, device, offload=offload, threads=threads) for item in self.items]
+            self.items, self.slots = settle(self.items, self.slots, device, offload=offload, threads=threads)
             self._home = device
+            self._lay_out()
 
     def views(self, memory: Tensor) -> list[list[Tensor]]:
         """For each item its tensors, in `memory`, uint8 of at least `nbytes`."""
         found = []
         for item, place in zip(self.items, self._places, strict=False):
-            flat = memory[place : place + sum(item.counts) * item.dtype.itemsize].view(item.dtype)
-            ends = accumulate(item.counts)
-            parts = zip(ends, item.counts, item.shapes, strict=True)
-            found.append([flat[end - count : end].view(shape) for end, count, shape in parts])
+            flat = memory[place : place + item.size * item.dtype.itemsize].view(item.dtype)
+            parts = zip(item.offsets, item.counts, item.shapes, strict=True)
+            found.append([flat[begin : begin + count].view(shape) for begin, count, shape in parts])
         return found
 
     def decode(self, memory: Tensor, threads: int, pieces: Pieces = None) -> None:
         """Writes all weights to `memory`, or some pieces of those of the only item."""
         for item, place in zip(self.items, self._places, strict=False):
-            flat = memory[place : place + sum(item.counts) * item.dtype.itemsize].view(item.dtype)
+            flat = memory[place : place + item.size * item.dtype.itemsize].view(item.dtype)
             item.decode(flat, threads, pieces)
 
     def acquire(

@@ -7,6 +7,7 @@ An item is one or several tensors that are decoded together, one behind the othe
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 from typing import Any
 
@@ -15,16 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_decoder import RUN, Decoder
-from isthmus.codecs.dfloat_payload import HUFFMAN, Payload, read_payload
+from isthmus.codecs.dfloat_payload import Payload
 from isthmus.codecs.tensor_dtypes import UINT
 from isthmus.errors import CorruptStreamError, MissingExtraError
 from isthmus.kernels import threads as pool
 from isthmus.kernels import torch_huffman
 from isthmus.kernels.cuda import huffman, nvrtc
 from isthmus.kernels.huffman_streams import CHUNK, HuffmanStreams
-from isthmus.weights.device_streams import plane_bytes, streams_of
 from isthmus.weights.upstream_block import UpstreamBlock
 
 CHUNKS = RUN // CHUNK
@@ -45,6 +44,16 @@ class Item(ABC):
         return [prod(shape) for shape in self.shapes]
 
     @property
+    def offsets(self) -> list[int]:
+        """Where each tensor begins in what is decoded, in weights."""
+        return [end - count for end, count in zip(accumulate(self.counts), self.counts, strict=True)]
+
+    @property
+    def size(self) -> int:
+        """Weights of what is decoded."""
+        return self.offsets[-1] + self.counts[-1]
+
+    @property
     @abstractmethod
     def nbytes(self) -> int:
         """Bytes that the item holds, wherever they are."""
@@ -52,7 +61,7 @@ class Item(ABC):
     @property
     def pieces(self) -> int:
         """How many pieces can be decoded by themselves."""
-        return -(-sum(self.counts) // RUN)
+        return -(-self.size // RUN)
 
     def pieces_of(self, part: slice) -> range:
         """Numbers of the pieces in which the weights of a part lie, which must not be empty."""
@@ -62,7 +71,7 @@ class Item(ABC):
     def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
         """Writes the weights of some pieces, or all of them, to their places in `out`, and nothing else.
 
-        out: contiguous, of `dtype`, [sum(counts)]. Raises CorruptStreamError for damage.
+        out: contiguous, of `dtype`, [size]. Raises CorruptStreamError for damage.
         """
 
 
@@ -118,11 +127,16 @@ class UpstreamItem(Item):
 class DeviceItem(Item):
     """Streams of plane 0 with their index, and the other planes as they are; for decoding on the device of `out`.
 
-    They may be on the CPU, and are then copied whenever they are decoded on another device.
+    They may be on the CPU, and are then copied whenever they are decoded on another device. begins: `offsets`.
     """
 
     streams: HuffmanStreams
     planes: tuple[Tensor, ...]
+    begins: tuple[int, ...] = (0,)
+
+    @property
+    def offsets(self) -> list[int]:
+        return list(self.begins)
 
     @property
     def nbytes(self) -> int:
@@ -191,35 +205,3 @@ def _merge4(exponents: Tensor, planes: list[Tensor], out: Tensor) -> None:
     by_byte[:, 1] = planes[1]
     by_byte[:, 2] = exponents << 7 | planes[0] & 127
     by_byte[:, 3] = planes[0] & 128 | exponents >> 1
-
-
-def for_device(item: Item, threads: int) -> Item:
-    """The item as devices other than the CPU decode it, still on the CPU; its weights are checked on the way."""
-    if isinstance(item, PayloadItem) and item.base is None and item.payload.planes[0].coding == HUFFMAN:
-        payload = item.payload
-    else:
-        weights = torch.empty(sum(item.counts), dtype=item.dtype)
-        item.decode(weights, threads)
-        bits = weights.view(torch.uint8).numpy().view(UINT[item.dtype.itemsize])
-        payload = read_payload(dfloat_coding.encode(bits, threads=threads))
-        if payload.planes[0].coding != HUFFMAN:
-            return PlainItem(item.names, item.shapes, item.dtype, weights)
-    streams = streams_of(payload, threads=threads)
-    planes = tuple(plane_bytes(payload, k, threads=threads) for k in range(1, payload.width))
-    return DeviceItem(item.names, item.shapes, item.dtype, streams, planes)
-
-
-def move(item: Item, device: torch.device, *, offload: bool, threads: int) -> Item:
-    """The item as `device` decodes it: its bytes there, or with `offload` in page-locked memory of the CPU."""
-    if device.type == "cpu" and isinstance(item, PayloadItem | UpstreamItem):
-        return item
-    item = item if isinstance(item, DeviceItem | PlainItem) else for_device(item, threads)
-    if isinstance(item, PlainItem):
-        weights = item.weights.pin_memory() if offload else item.weights.to(device)
-        return PlainItem(item.names, item.shapes, item.dtype, weights)
-    assert isinstance(item, DeviceItem)
-    if offload:
-        streams, planes = item.streams.pin(), tuple(plane.pin_memory() for plane in item.planes)
-    else:
-        streams, planes = item.streams.to(device), tuple(plane.to(device) for plane in item.planes)
-    return DeviceItem(item.names, item.shapes, item.dtype, streams, planes)

@@ -117,7 +117,7 @@ def load(model: nn.Module, source: Source, devices: Devices, *, strict: bool) ->
             )
     for key, item in list(items.items()):
         shown = all(isinstance(chosen[name].tensor, nn.Parameter) for name in item.names)
-        if sum(item.counts) * item.dtype.itemsize < SMALL or not shown:  # modules compute with buffers at any time
+        if item.size * item.dtype.itemsize < SMALL or not shown:  # modules compute with buffers at any time
             plain |= _decoded(items.pop(key))
     for name, tensor in plain.items():
         _put(chosen[name], tensor.to(devices.of(name, chosen[name].tensor)).clone())
@@ -134,7 +134,7 @@ def load(model: nn.Module, source: Source, devices: Devices, *, strict: bool) ->
 
 def _decoded(item: Item) -> dict[str, Tensor]:
     """An item's tensors by name."""
-    flat, found, end = torch.empty(sum(item.counts), dtype=item.dtype), {}, 0
+    flat, found, end = torch.empty(item.size, dtype=item.dtype), {}, 0
     item.decode(flat, 1)
     for name, count, shape in zip(item.names, item.counts, item.shapes, strict=True):
         found[name], end = flat[end : end + count].view(shape), end + count

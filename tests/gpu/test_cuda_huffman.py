@@ -12,7 +12,7 @@ from isthmus.codecs.dfloat_payload import HUFFMAN, read_payload
 from isthmus.entropy import huffman as tables
 from isthmus.kernels import torch_huffman
 from isthmus.kernels.cuda import huffman
-from isthmus.kernels.huffman_streams import FRONT, HuffmanStreams
+from isthmus.kernels.huffman_streams import FRONT, HuffmanStreams, join
 from isthmus.weights.device_streams import plane_bytes, streams_of
 
 pytestmark = pytest.mark.gpu
@@ -75,6 +75,21 @@ def test_no_symbols(device: torch.device) -> None:
     streams = HuffmanStreams.build(0, np.empty(0, np.uint8), none, none, words, lengths, words).to(device)
     assert huffman.decode_bytes(streams).shape == (0,)
     assert huffman.decode_bf16(streams, torch.empty(0, dtype=torch.uint8, device=device)).shape == (0,)
+
+
+def test_streams_that_are_joined(device: torch.device) -> None:
+    parts = [random_bits(k, n, 1.5) for k, n in enumerate((70_001, 65_536, 100, 2_000_000, 3_000))]
+    made = [coded(bits, device) for bits in parts]
+    joined, starts = join([streams for streams, _ in made])
+    rest = torch.zeros(joined.count, dtype=torch.uint8, device=device)
+    for start, (_, of) in zip(starts, made, strict=True):
+        rest[start : start + len(of)] = of
+    out = torch.full((joined.count,), 7.0, dtype=torch.bfloat16, device=device)
+    found = bits_of(huffman.decode_bf16(joined, rest, out=out))
+    for start, bits in zip(starts, parts, strict=True):
+        assert np.array_equal(found[start : start + len(bits)], bits)
+    between = out[2048 * 35 : starts[1]]  # behind the last warp of the first part
+    assert (between == 7).all() and len(between) > 50_000
 
 
 def test_torch_on_the_gpu(device: torch.device) -> None:

@@ -18,7 +18,7 @@ from isthmus.entropy import huffman
 from isthmus.kernels import huffman_index, torch_huffman
 from isthmus.kernels.cuda import huffman as cuda_huffman
 from isthmus.kernels.huffman_index import group_starts, index_warps, single_tables, warp_tables
-from isthmus.kernels.huffman_streams import FRONT, READ_AHEAD, HuffmanStreams
+from isthmus.kernels.huffman_streams import FRONT, READ_AHEAD, HuffmanStreams, join
 from isthmus.weights.device_streams import plane_bytes, streams_of, with_huffman
 
 SIZES = [63, 64, 65, 129, 300, 2047, 2048, 2049, 4097, 16_384, 16_385, 65_535, 65_536, 65_537, 70_001, 131_073]
@@ -75,14 +75,40 @@ def test_every_pattern_of_bits() -> None:
 
 
 def test_lengths_too_far_apart_for_a_byte() -> None:
-    """Codes of 1 and of 12 bits: groups of 64 and of 700 bits beside each other."""
+    bits = far_apart()
+    streams, rest = coded(bits)
+    assert streams.lengths.dtype == torch.int16
+    assert np.array_equal(warp_huffman.decode(streams, rest.numpy(), 5), bits)
+    assert np.array_equal(torch_huffman.decode_bytes(streams).numpy(), bits >> 7)
+
+
+def far_apart() -> np.ndarray:
+    """Exponents in codes of 1 and of 12 bits, so groups of 64 and of 700 bits beside each other."""
     rng = np.random.default_rng(0)
     rare = rng.integers(60, 120, 40_000).astype(np.uint16)
-    bits = np.concatenate((np.full(900_000, 125, np.uint16), rare)).reshape(-1, 50)[rng.permutation(18_800)]
-    streams, rest = coded(bits.reshape(-1) << 7)
-    assert streams.lengths.dtype == torch.int16
-    assert np.array_equal(warp_huffman.decode(streams, rest.numpy(), 5), bits.reshape(-1) << 7)
-    assert np.array_equal(torch_huffman.decode_bytes(streams).numpy(), bits.reshape(-1))
+    mixed = np.concatenate((np.full(900_000, 125, np.uint16), rare)).reshape(-1, 50)[rng.permutation(18_800)]
+    return mixed.reshape(-1) << 7
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_streams_that_are_joined(wide: bool) -> None:
+    parts = [random_bits(k, n, 1.5) for k, n in enumerate((70_001, 65_536, 100, 200_000, 3_000))]
+    parts += [far_apart()[:90_000]] if wide else []
+    made = [coded(bits) for bits in parts]
+    joined, starts = join([streams for streams, _ in made])
+    assert starts == [0, 131_072, 196_608, 262_144, 524_288, 589_824][: len(parts)]
+    assert joined.count == starts[-1] + len(parts[-1])
+    assert (joined.lengths.dtype == torch.int16) == wide
+    rest = torch.zeros(joined.count, dtype=torch.uint8)
+    for start, (_, of) in zip(starts, made, strict=True):
+        rest[start : start + len(of)] = of
+    emulated = warp_huffman.decode(joined, rest.numpy(), 3)
+    found = torch_huffman.decode_bf16(joined, rest).view(torch.int16).numpy().view(np.uint16)
+    for start, bits in zip(starts, parts, strict=True):
+        assert np.array_equal(emulated[start : start + len(bits)], bits)
+        assert np.array_equal(found[start : start + len(bits)], bits)
+    part = joined.part(range(3, 5))
+    assert np.array_equal(warp_huffman.decode(part, None, 1)[65_536:], parts[3][:65_536] >> 7 & 255)
 
 
 def test_the_rans_mode_is_coded_anew() -> None:

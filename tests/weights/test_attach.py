@@ -17,7 +17,8 @@ from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_payload import read_payload
 from isthmus.errors import CorruptStreamError, UnreadableFileError, WeightsMismatchError
 from isthmus.weights import Attachment, attach, attach_buffers
-from isthmus.weights.attach_items import DeviceItem, Item, PayloadItem, for_device
+from isthmus.weights.attach_items import DeviceItem, Item, PayloadItem
+from isthmus.weights.attach_move import for_device, join_items
 
 IDS = torch.tensor([[3, 200, 0, 7], [5, 6, 7, 210]])
 
@@ -41,11 +42,12 @@ def on_devices(monkeypatch: pytest.MonkeyPatch) -> list[Item]:
     """Items as devices take them, but on the CPU; returns what was made."""
     made: list[Item] = []
 
-    def move(item: Item, *_: object, threads: int, **__: object) -> Item:
-        made.append(for_device(item, threads))
-        return made[-1]
+    def settle(items: list[Item], slots: list[list[object]], *_: object, threads: int, **__: object) -> object:
+        found, theirs = join_items([for_device(item, threads) for item in items], slots)
+        made.extend(found)
+        return found, theirs
 
-    monkeypatch.setattr(attach_buffers, "move", move)
+    monkeypatch.setattr(attach_buffers, "settle", settle)
     return made
 
 
@@ -60,7 +62,7 @@ def test_the_same_outputs(
     attachment = attach(other, save(model, tmp_path / "a.safetensors", mode, index=mode == "huffman"))
     for _ in range(3):
         assert same_bits(other(IDS), model(IDS))
-    assert all(isinstance(item, DeviceItem) for item in made) and len(made) == (7 if as_device else 0)
+    assert all(isinstance(item, DeviceItem) for item in made) and len(made) == (4 if as_device else 0)
     attachment.detach()
     assert same_bits(other(IDS), model(IDS))
     assert other.head.weight is other.embed.weight

@@ -16,8 +16,9 @@ from isthmus.codecs.dfloat_payload import read_payload
 from isthmus.weights import attach, compress
 from isthmus.weights.attach_blocks import find_blocks, looked_up
 from isthmus.weights.attach_buffers import BufferPool, Group
-from isthmus.weights.attach_items import Item, PayloadItem, PlainItem, UpstreamItem, for_device
+from isthmus.weights.attach_items import Item, PayloadItem, PlainItem, UpstreamItem
 from isthmus.weights.attach_load import Devices
+from isthmus.weights.attach_move import for_device
 from isthmus.weights.upstream_encode import encode_block
 
 CPU, META = torch.device("cpu"), torch.device("meta")

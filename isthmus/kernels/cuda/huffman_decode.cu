@@ -13,6 +13,7 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 
 const u32 ALL = 0xffffffffu;
+const u64 NOTHING = ~0ull;
 const u32 GROUP = 64, PER_WARP = 32 * GROUP, WARPS = 8;  // WARPS: of a block, and of a unit
 const u32 UNITS_PER_CHUNK = 65536 / (PER_WARP * WARPS);
 const u32 ENTRIES = 4096;
@@ -93,6 +94,7 @@ __device__ __forceinline__ void decode_warp(Shared& shared, const u32* __restric
     const u64 first = warp * PER_WARP;
     const bool whole = first + PER_WARP <= count;
     const u64 head = __ldg(warps + warp);
+    if (head == NOTHING) return;
     const u64 group = warp * 32 + lane;
     const u32 length = (u32)(head & 0xffff) + (wide ? __ldg((const u16*)lengths + group) : __ldg((const u8*)lengths + group));
     u64 others[8];
@@ -164,6 +166,7 @@ __device__ __forceinline__ void decode_units(const u32* words, u64 word_count, c
     }
 }
 
+// A warp whose word is NOTHING writes nothing.
 // words: the streams, little-endian, word_count of them, and 32 more that may be read; none begins at bit 0 or 1. warps: one for each 2048 weights: the bit at which the first of
 // its groups begins << 16 | what its lengths are less by. lengths: bits from each group to the next, 32 for each warp,
 // u8 or, if `wide`, u16. tables: table_count of 4096 entries; chunk_tables: one for each 65536 weights.
