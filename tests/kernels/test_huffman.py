@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from isthmus.entropy import bits
 from isthmus.kernels import numba_huffman as fast
 from isthmus.kernels import numba_huffman_tables as tables
 from isthmus.kernels import numba_weight_planes as planes
@@ -218,3 +219,24 @@ def test_one_pass_equals_plane_after_plane(count: int) -> None:
     size = usual.encode(weights, lengths, codes, pairs, out, plane1, checks[0], checks[1])
     assert np.array_equal(out[:size], encoded(high, lengths)) and np.array_equal(plane1, low)
     assert tuple(checks[1, 0]) == reference.check(low[: fast.CHUNK].tobytes())
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 8, 1001])
+def test_wide_planes(count: int) -> None:
+    """Six bits of each weight as `bits.1`, the rest as integers; what cannot be is told."""
+    rng = np.random.default_rng(count)
+    high, low = (rng.integers(0, 256, count).astype(np.uint8) for _ in range(2))
+    symbols, packed = np.empty(count, np.int16), np.empty((6 * count + 7) // 8, np.uint8)
+    planes.widen(high, low, symbols, packed)
+    assert symbols.tolist() == [h << 2 | b >> 5 & 3 for h, b in zip(high.tolist(), low.tolist(), strict=True)]
+    assert packed.tobytes() == bits.encode((low >> 2 & 0x20) | low & 0x1F, 6)
+    again = np.empty(count, np.uint8), np.empty(count, np.uint8)
+    assert planes.narrow(symbols.astype(np.int32), packed, *again)
+    assert np.array_equal(again[0], high) and np.array_equal(again[1], low)
+    for bad in (1024, -1) if count else ():
+        wrong = symbols.astype(np.int32)
+        wrong[-1] = bad
+        assert not planes.narrow(wrong, packed, *again)
+    if count % 4:
+        packed[-1] |= 0x80
+        assert not planes.narrow(symbols.astype(np.int32), packed, *again)
