@@ -201,6 +201,11 @@ class Group:
                            for item in self.items])  # fmt: skip
                 pool.give_back(buffer)
 
+    def memory(self) -> list[Tensor]:
+        """What its weights are decoded to at the moment; nothing out of use."""
+        with self._lock:
+            return [] if self._in_use is None else [self._in_use[1].memory]
+
     def show(self, tensors: list[list[Tensor]]) -> None:
         """Makes `tensors`, for each item those of its names, the data of the parameters.
 

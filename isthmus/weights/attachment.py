@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from isthmus.weights.attach_blocks import find_blocks, looked_up
 from isthmus.weights.attach_buffers import BufferPool, Group
 from isthmus.weights.attach_load import Devices, load
+from isthmus.weights.attach_outputs import copied_out
 from isthmus.weights.attach_source import open_source
 
 
@@ -91,10 +92,15 @@ class Attachment:
                 self._acquire(group, parts)
                 acquired.append(group)
 
-        def after(module: nn.Module, *_: Any) -> None:
+        def after(module: nn.Module, args: Any, result: Any) -> Any:
             stack = self._stack()
-            if stack and stack[-1][0] is module:  # else another hook failed before ours
-                for group in stack.pop()[1]:
+            if not stack or stack[-1][0] is not module:
+                return result  # another hook failed before ours
+            acquired = stack.pop()[1]
+            try:
+                return copied_out(result, [memory for group in acquired for memory in group.memory()])
+            finally:
+                for group in acquired:
                     group.release()
 
         self.hooks.append(block.register_forward_pre_hook(before, prepend=True, with_kwargs=True))

@@ -3,6 +3,7 @@
 
 import copy
 import threading
+from collections import OrderedDict, namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,40 @@ def test_weights_read_outside_of_their_block_are_empty(tmp_path: Path) -> None:
     attachment.detach()
     attach(other, path, blocks=[""])
     assert same_bits(other(x), model(x))
+
+
+def test_weights_that_are_given_back_are_copies(tmp_path: Path) -> None:
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.zeros(300, WIDTH))
+
+        def forward(self, kind: str) -> object:
+            rows = self.table[:5]
+            point = namedtuple("Point", ["a", "b"])
+            return {"one": rows, "list": [rows, 3], "named": point(rows.t(), 2), "dict": {"x": (rows,)},
+                    "set": OrderedDict(x=rows), "new": rows + 0}[kind]  # fmt: skip
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = Rows(), Rows()
+
+        def forward(self) -> Tensor:
+            return torch.cat((self.first("one"), self.second("one")))
+
+    model, other = pair(Model())
+    attach(other, save(model, tmp_path / "a.safetensors"))
+    assert same_bits(other(), model())
+    for kind, pick in {"one": lambda v: v, "list": lambda v: v[0], "named": lambda v: v.a, "dict": lambda v: v["x"][0],
+                       "new": lambda v: v}.items():  # fmt: skip
+        found = other.first(kind)
+        other.second("one")
+        assert type(found) is type(model.first(kind)) or kind == "named"
+        assert same_bits(pick(found), pick(model.first(kind)))
+    with pytest.raises(RuntimeError, match="its own weights within a OrderedDict"):
+        other.first("set")
+    assert same_bits(other(), model())
 
 
 def test_after_an_error_and_an_interrupt(tmp_path: Path) -> None:
