@@ -9,7 +9,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from isthmus.weights.attach_items import Item, Pieces
+from isthmus.weights.attach_items import Item, Job, Pieces, do_jobs
 from isthmus.weights.attach_marks import Marks
 from isthmus.weights.attach_move import settle
 
@@ -130,9 +130,10 @@ class Group:
 
     def decode(self, memory: Tensor, threads: int, pieces: Pieces = None) -> None:
         """Writes all weights to `memory`, or some pieces of those of the only item."""
+        jobs: list[Job] = []
         for item, place in zip(self.items, self._places, strict=False):
-            flat = memory[place : place + item.size * item.dtype.itemsize].view(item.dtype)
-            item.decode(flat, threads, pieces)
+            jobs += item.jobs(memory[place : place + item.size * item.dtype.itemsize].view(item.dtype), pieces)
+        do_jobs(jobs, memory.device, threads)
 
     def acquire(
         self,

@@ -5,8 +5,9 @@ An item is one or several tensors that are decoded together, one behind the othe
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from math import prod
 from typing import Any
@@ -24,9 +25,10 @@ from isthmus.kernels import threads as pool
 from isthmus.kernels import torch_huffman
 from isthmus.kernels.cuda import huffman, nvrtc
 from isthmus.kernels.huffman_streams import CHUNK, HuffmanStreams
-from isthmus.weights.upstream_block import UpstreamBlock
+from isthmus.weights.upstream_block import UpstreamBlock, ranges_of
 
 CHUNKS = RUN // CHUNK
+Job = Callable[[], object]
 Pieces = Collection[int] | None  # numbers of pieces; all of them when None
 
 
@@ -68,11 +70,21 @@ class Item(ABC):
         return range(part.start // RUN, -(-part.stop // RUN))
 
     @abstractmethod
-    def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
-        """Writes the weights of some pieces, or all of them, to their places in `out`, and nothing else.
+    def jobs(self, out: Tensor, pieces: Pieces = None) -> list[Job]:
+        """What writes the weights of some pieces, or all of them, to their places in `out`, and nothing else.
 
-        out: contiguous, of `dtype`, [size]. Raises CorruptStreamError for damage.
+        out: contiguous, of `dtype`, [size]. Jobs may run at the same time on threads, but on CUDA devices their work
+        goes to the current stream of the thread. They raise CorruptStreamError for damage.
         """
+
+    def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
+        """Does all jobs."""
+        do_jobs(self.jobs(out, pieces), out.device, threads)
+
+
+def do_jobs(jobs: Sequence[Job], device: torch.device, threads: int) -> None:
+    """Runs jobs of items, on threads if it is the CPU that decodes."""
+    pool.run(lambda job: job(), jobs, threads if device.type == "cpu" else 1)
 
 
 @dataclass(frozen=True)
@@ -86,20 +98,20 @@ class PayloadItem(Item):
     def nbytes(self) -> int:
         return len(self.payload.data)
 
-    def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
+    def jobs(self, out: Tensor, pieces: Pieces = None) -> list[Job]:
         bits = out.view(torch.uint8).numpy().view(UINT[self.payload.width])
         decoder = Decoder(self.payload)
 
         def work(run: int) -> None:
             part = slice(run * RUN, (run + 1) * RUN)
-            decoder.decode(run, bits[part])
+            try:
+                decoder.decode(run, bits[part])
+            except CorruptStreamError as error:
+                raise CorruptStreamError(f"tensor {self.names[0]!r}: {error}") from None
             if self.base is not None:
                 bits[part] ^= self.base[part]
 
-        try:
-            pool.run(work, range(decoder.runs) if pieces is None else list(pieces), threads)
-        except CorruptStreamError as error:
-            raise CorruptStreamError(f"tensor {self.names[0]!r}: {error}") from None
+        return [partial(work, run) for run in (range(decoder.runs) if pieces is None else pieces)]
 
 
 @dataclass(frozen=True)
@@ -119,8 +131,9 @@ class UpstreamItem(Item):
     def pieces_of(self, part: slice) -> range:
         return self.block.chunks_of(part)
 
-    def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
-        self.block.decode(out.view(torch.uint8).numpy().view(np.uint16), threads=threads, chunks=pieces)
+    def jobs(self, out: Tensor, pieces: Pieces = None) -> list[Job]:
+        bits = out.view(torch.uint8).numpy().view(np.uint16)
+        return [partial(self.block.decode_chunks, some, bits) for some in self.block.shares(pieces)]
 
 
 @dataclass(frozen=True)
@@ -142,10 +155,13 @@ class DeviceItem(Item):
     def nbytes(self) -> int:
         return self.streams.nbytes + sum(plane.nbytes for plane in self.planes)
 
-    def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
+    def jobs(self, out: Tensor, pieces: Pieces = None) -> list[Job]:
+        return [partial(self._decode_pieces, out, pieces)]
+
+    def _decode_pieces(self, out: Tensor, pieces: Pieces) -> None:
         streams = self.streams.to(out.device, non_blocking=True)
         planes = [plane.to(out.device, non_blocking=True) for plane in self.planes]
-        for some in [range(self.pieces)] if pieces is None else _ranges(sorted(pieces)):
+        for some in [range(self.pieces)] if pieces is None else ranges_of(pieces):
             chunks = range(some.start * CHUNKS, min(some.stop * CHUNKS, len(streams.chunk_tables)))
             part = slice(chunks.start * CHUNK, chunks.stop * CHUNK)
             self._decode(streams.part(chunks), [plane[part] for plane in planes], out[part])
@@ -170,21 +186,12 @@ class PlainItem(Item):
     def nbytes(self) -> int:
         return self.weights.nbytes
 
-    def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
-        for piece in range(self.pieces) if pieces is None else pieces:
-            part = slice(piece * RUN, (piece + 1) * RUN)
-            out[part].copy_(self.weights[part], non_blocking=True)
+    def jobs(self, out: Tensor, pieces: Pieces = None) -> list[Job]:
+        some = [range(self.pieces)] if pieces is None else ranges_of(pieces)
+        return [partial(self._copy, out, slice(numbers.start * RUN, numbers.stop * RUN)) for numbers in some]
 
-
-def _ranges(numbers: list[int]) -> list[range]:
-    """The runs of numbers that follow each other, of rising ones."""
-    found: list[range] = []
-    for number in numbers:
-        if found and found[-1].stop == number:
-            found[-1] = range(found[-1].start, number + 1)
-        else:
-            found.append(range(number, number + 1))
-    return found
+    def _copy(self, out: Tensor, part: slice) -> None:
+        out[part].copy_(self.weights[part], non_blocking=True)
 
 
 def _has_kernels(device: torch.device) -> bool:

@@ -112,36 +112,37 @@ class UpstreamBlock:
         high = padded[np.minimum((first >> 3) + 1, len(padded) - 1)]
         return (low | high) >> (11 - (first & 7)) & 31
 
-    def decode(
-        self, out: NDArray[np.uint16] | None = None, *, threads: int = 1, chunks: Collection[int] | None = None
-    ) -> NDArray[np.uint16]:
+    def decode(self, out: NDArray[np.uint16] | None = None, *, threads: int = 1) -> NDArray[np.uint16]:
         """All weights as the bits of bf16: uint16 [n], to `out` if it is given.
-
-        chunks: numbers of those that are decoded, all when None; see `chunks_of`.
 
         Raises CorruptStreamError where the bits are no codes, end early or do not meet the next chunk's beginning, and
         ValueError for another `out`.
         """
         out = np.empty(len(self), np.uint16) if out is None else out
+        pool.run(lambda some: self.decode_chunks(some, out), self.shares(), threads)
+        return out
+
+    def shares(self, chunks: Collection[int] | None = None) -> list[range]:
+        """Numbers of chunks, all of them when None, as ranges that a thread decodes at once."""
+        found = [range(self.used_chunks)] if chunks is None else ranges_of(chunks)
+        return [some[at : at + CHUNKS_AT_ONCE] for some in found for at in range(0, len(some), CHUNKS_AT_ONCE)]
+
+    def decode_chunks(self, chunks: range, out: NDArray[np.uint16]) -> None:
+        """As `decode`, of some chunks alone: writes their weights to their places in `out`."""
         if out.dtype != np.uint16 or out.shape != (len(self),) or not out.flags.c_contiguous:
             raise ValueError(f"{self.name}: out is {out.dtype} {out.shape}, expected contiguous uint16 ({len(self)},)")
-        used = self.used_chunks
-        numbers = np.arange(used)
-        starts = np.append(self.chunk_bits * numbers + self.window_gaps(self.threads_per_block * numbers), -1)
-        code, table = (self.code.codes, self.code.lengths, self.code.symbols), self.code.table
+        code = (self.code.codes, self.code.lengths, self.code.symbols)
+        status, chunk = kernels.decode_chunks(
+            self.encoded_exponent, self._starts, self.positions, chunks.start, chunks.stop, code, self.code.table,
+            self.sign_mantissa, out,
+        )  # fmt: skip
+        self._expect(status == kernels.OK, f"chunk {chunk} of {self.used_chunks}: {FAULTS.get(status)}")
 
-        def work(some: range) -> tuple[int, int]:
-            return kernels.decode_chunks(
-                self.encoded_exponent, starts, self.positions, some.start, some.stop,
-                code, table, self.sign_mantissa, out,
-            )  # fmt: skip
-
-        wanted = [range(first, min(first + CHUNKS_AT_ONCE, used)) for first in range(0, used, CHUNKS_AT_ONCE)]
-        if chunks is not None:
-            wanted = [range(chunk, chunk + 1) for chunk in chunks]
-        for status, chunk in pool.run(work, wanted, threads):
-            self._expect(status == kernels.OK, f"chunk {chunk} of {used}: {FAULTS.get(status)}")
-        return out
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        """The bit at which each chunk that holds weights begins, then -1."""
+        numbers = np.arange(self.used_chunks)
+        return np.append(self.chunk_bits * numbers + self.window_gaps(self.threads_per_block * numbers), -1)
 
     @property
     def used_chunks(self) -> int:
@@ -156,3 +157,14 @@ class UpstreamBlock:
     def matrices(self, weights: NDArray[np.uint16]) -> list[NDArray[np.uint16]]:
         """`weights` [n] at split_positions, each part of one dimension: the model knows the shapes."""
         return np.split(weights, self.split_positions)
+
+
+def ranges_of(numbers: Collection[int]) -> list[range]:
+    """The runs of numbers that follow each other."""
+    found: list[range] = []
+    for number in sorted(numbers):
+        if found and found[-1].stop == number:
+            found[-1] = range(found[-1].start, number + 1)
+        else:
+            found.append(range(number, number + 1))
+    return found
