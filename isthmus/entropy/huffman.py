@@ -64,28 +64,11 @@ def unpack(data: bytes | memoryview, count: int) -> Lengths:
     bytes_ = np.frombuffer(data, np.uint8)
     if 2 * count > len(bytes_):
         raise CorruptStreamError(f"Huffman tables: {len(bytes_)} bytes for {count} tables; fetch the file again")
-    tables, at = np.full((count, SYMBOLS), ABSENT, np.uint8), 0
-    for k in range(count):
-        first, last = (int(b) for b in bytes_[at : at + 2]) if at + 2 <= len(bytes_) else (1, 0)
-        size = (last - first) // 2 + 1 if last > first else 0
-        at += 2
-        if last < first or at + size > len(bytes_):
-            raise CorruptStreamError(f"Huffman tables: table {k} of {count} is cut or empty; fetch the file again")
-        if first == last:
-            tables[k, first] = 0
-            continue
-        packed = bytes_[at : at + size]
-        at += size
-        nibbles = np.stack((packed & 15, packed >> 4), axis=1).reshape(-1)
-        row = nibbles[: last - first + 1]
-        whole = row[0] > 0 and row[-1] > 0 and row.max() <= LIMIT and not nibbles[len(row) :].any()
-        if not whole or int((1 << LIMIT >> row[row > 0].astype(np.int64)).sum()) != 1 << LIMIT:
-            raise CorruptStreamError(f"Huffman tables: table {k} of {count} is no complete code; fetch the file again")
-        tables[k, first : last + 1] = np.where(row == 0, ABSENT, row)
-    if at != len(bytes_):
-        raise CorruptStreamError(
-            f"Huffman tables: {len(bytes_) - at} bytes behind {count} tables; fetch the file again"
-        )
+    tables = np.empty((count, SYMBOLS), np.uint8)
+    bad = kernels.unpack_tables(bytes_, tables)
+    if bad >= 0:
+        what = "bytes follow the last" if bad == count else f"table {bad} is cut or no complete code"
+        raise CorruptStreamError(f"Huffman tables: of {count} in {len(bytes_)} bytes, {what}; fetch the file again")
     return tables
 
 

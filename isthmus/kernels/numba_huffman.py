@@ -2,7 +2,8 @@
 """Four Huffman streams a chunk on the CPU; equals `reference_huffman` bit for bit.
 
 Bytes are read and written eight at a time at any place (`unaligned`), so each array has that much room behind it. No
-stream can lead out of its array: places are clamped to its end, and every lookup gives at least one symbol.
+stream can lead out of its array: loops are as long as the rest of each stream allows, then places are clamped to its
+end; and every lookup gives at least one symbol.
 """
 
 import numpy as np
@@ -16,7 +17,6 @@ STREAMS = 4
 CHUNK = 1 << 16  # symbols
 GROUP = 64  # symbols that lie one behind the other in one stream, whatever the length of the chunk
 LOOKUPS = 4  # before more bits are loaded: LIMIT * LOOKUPS + 7 <= 64
-AHEAD = MOST * LOOKUPS + 8  # symbols that may be written between two looks at the end
 ROOM = 8  # bytes behind an array that may be touched
 U8, U16, U32, U64 = np.uint8, np.uint16, np.uint32, np.uint64
 TABLE = U64(1 << LIMIT)
@@ -76,30 +76,35 @@ def stream_bytes(counts, lengths, sizes):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _step(data, bit, end, out, at, multi, lookups):  # type: ignore[no-untyped-def]
-    """So many lookups: the bit and the place in `out` after them."""
-    byte = min(bit >> U64(3), end)
-    bits = load64(data, byte) >> (bit & U64(7))
-    for _ in range(lookups):
-        entry = multi[TABLE + (bits & MASK)]
-        store64(out, at, entry)
-        at += entry >> U64(COUNT) & U64(255)
-        used = entry >> U64(USED)
-        bits >>= used
-        bit += used
-    return bit, at
+def _load(data, bit):  # type: ignore[no-untyped-def]
+    """57 bits or more from a bit on."""
+    return load64(data, bit >> U64(3)) >> (bit & U64(7))
+
+
+@njit(inline="always")
+def _lookup(bits, bit, out, at, multi):  # type: ignore[no-untyped-def]
+    """One lookup: the bits that are left, the bit and the place in `out` after it."""
+    entry = multi[TABLE + (bits & MASK)]
+    store64(out, at, entry)
+    used = entry >> U64(USED)
+    return bits >> used, bit + used, at + (entry >> U64(COUNT) & U64(255))
+
+
+@njit(inline="always")
+def _steps(bit, end, at, stop):  # type: ignore[no-untyped-def]
+    """How many times LOOKUPS lookups can be made without leaving the stream or its symbols; signed."""
+    symbols = (np.int64(stop) - np.int64(at) - ROOM) // (MOST * LOOKUPS)
+    return min(symbols, (np.int64(end) * 8 - np.int64(bit)) // (LIMIT * LOOKUPS))
 
 
 @njit(cache=True, nogil=True)
 def _finish(data, bit, end, out, at, stop, singles, multi):  # type: ignore[no-untyped-def]
-    """The symbols at..stop of one stream: the bit after them."""
-    while at + U64(AHEAD) <= stop:
-        bit, at = _step(data, bit, end, out, at, multi, LOOKUPS)
+    """The symbols at..stop of one stream: the bit after them. Here places are clamped to the stream's end."""
     while at + U64(ROOM) <= stop:
-        bit, at = _step(data, bit, end, out, at, multi, 1)
+        bits = load64(data, min(bit >> U64(3), end)) >> (bit & U64(7))
+        bits, bit, at = _lookup(bits, bit, out, at, multi)
     while at < stop:
-        byte = min(bit >> U64(3), end)
-        one = U64(singles[load64(data, byte) >> (bit & U64(7)) & MASK])
+        one = U64(singles[load64(data, min(bit >> U64(3), end)) >> (bit & U64(7)) & MASK])
         out[at] = U8(one & U64(255))
         bit += one >> U64(8)
         at += U64(1)
@@ -110,7 +115,8 @@ def _finish(data, bit, end, out, at, stop, singles, multi):  # type: ignore[no-u
 def decode_chunk(data, first, sizes, singles, multi, out):  # type: ignore[no-untyped-def]
     """Decodes len(out) symbols from STREAMS streams that begin at data[first]; whether each ended where it should.
 
-    sizes: bytes of each stream; data has ROOM bytes behind the last of them. out: uint8 [n].
+    sizes: bytes of each stream; data has ROOM bytes behind the last of them. out: uint8 [n]. The streams take turns
+    lookup by lookup: each waits for its own table entry, and the processor looks ahead for a few dozen instructions.
     """
     at = streams_of(len(out))
     a0, s0, s1, s2, n = U64(0), U64(at[1]), U64(at[2]), U64(at[3]), U64(at[4])
@@ -120,12 +126,17 @@ def decode_chunk(data, first, sizes, singles, multi, out):  # type: ignore[no-un
     e2 = e1 + U64(sizes[2])
     e3 = e2 + U64(sizes[3])
     b0, b1, b2, b3 = U64(first) << U64(3), e0 << U64(3), e1 << U64(3), e2 << U64(3)
-    ahead = U64(AHEAD)
-    while a0 + ahead <= s0 and a1 + ahead <= s1 and a2 + ahead <= s2 and a3 + ahead <= n:
-        b0, a0 = _step(data, b0, e0, out, a0, multi, LOOKUPS)
-        b1, a1 = _step(data, b1, e1, out, a1, multi, LOOKUPS)
-        b2, a2 = _step(data, b2, e2, out, a2, multi, LOOKUPS)
-        b3, a3 = _step(data, b3, e3, out, a3, multi, LOOKUPS)
+    steps = np.int64(1)
+    while steps > 0:
+        steps = min(_steps(b0, e0, a0, s0), _steps(b1, e1, a1, s1))
+        steps = min(steps, min(_steps(b2, e2, a2, s2), _steps(b3, e3, a3, n)))
+        for _ in range(steps):
+            w0, w1, w2, w3 = _load(data, b0), _load(data, b1), _load(data, b2), _load(data, b3)
+            for _ in range(LOOKUPS):
+                w0, b0, a0 = _lookup(w0, b0, out, a0, multi)
+                w1, b1, a1 = _lookup(w1, b1, out, a1, multi)
+                w2, b2, a2 = _lookup(w2, b2, out, a2, multi)
+                w3, b3, a3 = _lookup(w3, b3, out, a3, multi)
     b0 = _finish(data, b0, e0, out, a0, s0, singles, multi)
     b1 = _finish(data, b1, e1, out, a1, s1, singles, multi)
     b2 = _finish(data, b2, e2, out, a2, s2, singles, multi)

@@ -138,6 +138,40 @@ def _at_most(most, x, b, multi):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def unpack_tables(data, tables):  # type: ignore[no-untyped-def]
+    """Fills tables, uint8 [K, 256], from their bytes; -1, or the number of the first that is cut or no complete code.
+
+    K is that number if bytes are left over.
+    """
+    tables[:] = U8(ABSENT)
+    at = np.int64(0)
+    for k in range(len(tables)):
+        if at + 2 > len(data):
+            return k
+        first, last = np.int64(data[at]), np.int64(data[at + 1])
+        at += 2
+        if first == last:
+            tables[k, first] = U8(0)
+            continue
+        size = (last - first + 2) // 2
+        if last < first or at + size > len(data):
+            return k
+        filled = np.int64(0)
+        for s in range(2 * size):
+            bits = np.int64(data[at + s // 2]) >> 4 * (s % 2) & 15
+            end = s == 0 or first + s == last
+            if bits > LIMIT or (bits == 0 and end) or (bits and first + s > last):
+                return k
+            if bits:
+                tables[k, first + s] = U8(bits)
+                filled += np.int64(1 << LIMIT) >> bits
+        if filled != 1 << LIMIT:
+            return k
+        at = np.int64(at + size)
+    return -1 if at == len(data) else len(tables)
+
+
+@njit(cache=True, nogil=True)
 def _packed_bits(lengths):  # type: ignore[no-untyped-def]
     """Bits of a table in the file."""
     first = last = -1
