@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from isthmus import cli_bench, cli_train
+from isthmus import cli_bench, cli_train, cli_weights
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_train.app, name="train")
 app.add_typer(cli_bench.app, name="bench")
+app.add_typer(cli_weights.app, name="weights")
 
 Quality = Annotated[int, typer.Option("--quality", "-q", min=1, max=100, help="1 to 100, larger is better.")]
 CodecName = Annotated[str, typer.Option("--codec", "-c", help="Name (see `isthmus codecs`) or weights file.")]

@@ -21,7 +21,9 @@ from isthmus.media.image import read_image
 
 GOLDEN = Path(__file__).parent / "golden"
 SUFFIXES = (".ist", ".json", ".png")
-CASES = sorted({p.relative_to(GOLDEN).with_suffix("") for p in GOLDEN.glob("*/*") if p.suffix in SUFFIXES}, key=str)
+CASES = sorted(
+    {p.relative_to(GOLDEN).with_suffix("") for p in GOLDEN.glob("walloc.*/*") if p.suffix in SUFFIXES}, key=str
+)
 
 
 def golden_tool() -> Any:
@@ -42,7 +44,7 @@ def test_every_codec_and_revision_has_whole_cases() -> None:
     labels = golden_tool().QUALITIES
     count = sum(len(qualities) for qualities in labels.values())
     for codec_id in DECODERS:
-        assert any(case.parent.name == codec_id for case in CASES), f"no golden streams of {codec_id}"
+        assert any((GOLDEN / codec_id).glob("*.ist")), f"no golden streams of {codec_id}"
     for entry in pretrained():
         found = [c for c in CASES if c.name.startswith(f"{entry.name}.r{entry.revision}-")]
         assert len(found) == count * len(entry.tables), (

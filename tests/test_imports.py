@@ -20,13 +20,13 @@ TIERS = [  # the lowest first; a module imports from its own folder and from low
     {"media", "codecs"},
     {"__init__", "samples"},
     {"bench", "training", "datasets", "weights"},
-    {"cli", "cli_bench", "cli_train", "__main__"},
+    {"cli", "cli_bench", "cli_train", "cli_weights", "__main__"},
 ]
 # Within a tier folders do not know each other, with these exceptions, each in one direction alone:
 # - codecs take the samples that callers hand over (numpy, torch, PIL) through media's array conversion, so that one
 #   module knows which arrays are images; media knows nothing of codecs;
-# - cli.py hangs the sub-commands of cli_bench and cli_train below its own, and __main__ calls it.
-WITHIN = {("codecs", "media"), ("cli", "cli_bench"), ("cli", "cli_train"), ("__main__", "cli")}
+# - cli.py hangs the sub-commands of cli_bench, cli_train and cli_weights below its own, and __main__ calls it.
+WITHIN = {("codecs", "media"), ("cli", "cli_bench"), ("cli", "cli_train"), ("cli", "cli_weights"), ("__main__", "cli")}
 CODECS_TAKE_FROM_MEDIA = {"isthmus.media.image"}
 SAMPLES_FOR = {"cli", "cli_bench", "cli_train"}  # beside tests
 

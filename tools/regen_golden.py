@@ -13,8 +13,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
+from safetensors.torch import save_file
 
 import isthmus
+from isthmus import weights
 from isthmus.codecs.registry import pretrained
 from isthmus.codecs.walloc import ENTROPY
 from isthmus.media.image import read_image, write_image
@@ -39,7 +42,60 @@ def images() -> dict[str, np.ndarray]:
     }
 
 
+def tensors() -> dict[str, torch.Tensor]:
+    """Tensors that integer arithmetic alone defines: every dtype that is coded, and others, all kinds of bits."""
+    words = np.arange(1, 70_001, dtype=np.uint64)
+    for multiplier in (6364136223846793005, 1442695040888963407):  # wraps round at 2**64
+        words = words * np.uint64(multiplier) ^ words >> np.uint64(29)
+    size = np.uint32(126) - np.minimum((words >> np.uint64(40)) & np.uint64(0xFF), 40).astype(np.uint32) // np.uint32(5)
+    floats = (words & np.uint64(0x807FFFFF)).astype(np.uint32) | size << np.uint32(23)
+    normal = torch.from_numpy(floats.view(np.float32))
+    falling = floats & (floats >> np.uint32(3) | np.uint32(0xFF9FFFFF))  # the first bits of mantissas are mostly 0
+    every = torch.arange(0, 1 << 16, 16).to(torch.int16)
+    return {
+        "bf16": torch.from_numpy((floats >> np.uint32(16)).astype(np.uint16).view(np.int16)).view(torch.bfloat16),
+        "bf16 falling": torch.from_numpy((falling[:9001] >> np.uint32(16)).astype(np.uint16).view(np.int16)).view(
+            torch.bfloat16
+        ),
+        "f32": normal[:3000].reshape(30, 100),
+        "f32 falling": torch.from_numpy(falling[:9001].view(np.float32)),
+        "f32 of bf16": torch.from_numpy((floats[:5000] & np.uint32(0xFFFF0000)).view(np.float32)),
+        "f16 of every kind": every.view(torch.float16).reshape(2, 16, 128),
+        "e4m3": torch.from_numpy((floats[:4000] >> np.uint32(20)).astype(np.uint8)).view(torch.float8_e4m3fn),
+        "e5m2": torch.from_numpy((floats[:4000] >> np.uint32(21)).astype(np.uint8)).view(torch.float8_e5m2),
+        "zeros": torch.zeros(1000, 70, dtype=torch.bfloat16),
+        "scalar": torch.tensor(-0.0, dtype=torch.bfloat16),
+        "empty": torch.empty(3, 0, dtype=torch.float16),
+        "counts": torch.arange(12).reshape(3, 4),
+    }
+
+
+def digest_of(tensor: torch.Tensor) -> str:
+    """SHA-256 of a tensor's bytes."""
+    return hashlib.sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+
+
+def weight_streams(replace: bool) -> None:
+    """Streams and files of `dfloat.1`."""
+    folder, codec = GOLDEN / "dfloat.1", isthmus.load("dfloat")
+    folder.mkdir(parents=True, exist_ok=True)
+    made = tensors()
+    record = {name: {"dtype": str(t.dtype), "shape": list(t.shape), "sha256": digest_of(t)} for name, t in made.items()}
+    for mode in ("huffman", "rans"):
+        path = folder / f"set-{mode}.ist"
+        if path.exists() and not replace:
+            continue
+        path.write_bytes(codec.encode(made, mode=mode))
+        path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+        original = folder / f"file-{mode}.safetensors"
+        save_file(made, original, metadata={"format": "pt"})
+        weights.compress(original, folder / f"file-{mode}.df.safetensors", mode=mode, index=True, threads=1)
+        original.unlink()
+        print(f"{path.relative_to(GOLDEN)}: {path.stat().st_size} bytes, and a file")
+
+
 def main(replace: bool) -> None:
+    weight_streams(replace)
     for entry in pretrained():
         name = f"{entry.name}.r{entry.revision}"
         codec = isthmus.load(name)

@@ -15,14 +15,19 @@ from typing import Any
 
 import torch
 
+from isthmus.codecs import dfloat
 from isthmus.codecs.base import Codec
+from isthmus.codecs.dfloat import DFloatCodec
 from isthmus.codecs.walloc import CONTEXT, FACTORIZED, WallocImageCodec
 from isthmus.codecs.weights_file import load_weights
 from isthmus.errors import UnknownCodecError, WeightsMismatchError
 from isthmus.signals import TrackHeader
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
-DECODERS: dict[str, type[Codec]] = {FACTORIZED: WallocImageCodec, CONTEXT: WallocImageCodec}
+DECODERS: dict[str, type[Codec]] = {
+    FACTORIZED: WallocImageCodec, CONTEXT: WallocImageCodec, dfloat.CODEC_ID: DFloatCodec,
+}  # fmt: skip
+WITHOUT_WEIGHTS: dict[str, type[DFloatCodec]] = {dfloat.NAME: DFloatCodec}  # nothing in them is trained
 PREFIXES = ("compressai:", "hf:")
 
 _loaded: dict[tuple[str, str], Codec] = {}
@@ -58,7 +63,7 @@ def pretrained() -> tuple[Pretrained, ...]:
 
 
 def list_codecs() -> list[str]:
-    """Names that `load` knows."""
+    """Names of trained codecs that `load` knows; it knows those of `WITHOUT_WEIGHTS` too."""
     return list(dict.fromkeys(p.name for p in pretrained()))
 
 
@@ -77,15 +82,16 @@ def load(name: str, device: str = "cpu") -> Codec:
         path = PRETRAINED / found[-1].file
     elif name.startswith(PREFIXES):
         raise UnknownCodecError(f"load: {name!r}: this version has no loader for names that begin so")
-    elif path.suffix != ".safetensors":
+    elif path.suffix != ".safetensors" and name not in WITHOUT_WEIGHTS:
         raise UnknownCodecError(
-            f"load: no codec {name!r}; known: {', '.join(list_codecs())}; or give the path of a .safetensors file"
+            f"load: no codec {name!r}; known: {', '.join([*list_codecs(), *WITHOUT_WEIGHTS])}; or give the path of a "
+            ".safetensors file"
         )
     with _lock:
         if (name, device) in _loaded:
             return _loaded[name, device]
-        codec = load_weights(path, name, device)
-        if found:  # a file may be overwritten by the next training
+        codec = WITHOUT_WEIGHTS[name](device) if name in WITHOUT_WEIGHTS else load_weights(path, name, device)
+        if found or name in WITHOUT_WEIGHTS:  # a file may be overwritten by the next training
             _loaded[name, device] = codec
         return codec
 
@@ -108,7 +114,9 @@ def describe(header: TrackHeader) -> dict[str, Any]:
     made_by = [p for p in pretrained() if p.reads(header) and p.weights_hash == header.weights_hash]
     known = DECODERS.get(header.codec_id)
     options = known.describe_options(header.options) if known else {}
-    return {"codec": f"{made_by[-1].name}.r{made_by[-1].revision}" if made_by else None, **header.describe(), **options}
+    name = f"{made_by[-1].name}.r{made_by[-1].revision}" if made_by else None
+    name = next((n for n, codec in WITHOUT_WEIGHTS.items() if codec.codec_id == header.codec_id), name)
+    return {"codec": name, **header.describe(), **options}
 
 
 def codec_for(header: TrackHeader, device: str = "cpu") -> Codec:
@@ -121,6 +129,9 @@ def codec_for(header: TrackHeader, device: str = "cpu") -> Codec:
             f"decode: the stream is of codec {header.codec_id!r}; this version knows {', '.join(sorted(DECODERS))}: "
             "a newer isthmus may know it"
         )
+    for name, codec in WITHOUT_WEIGHTS.items():
+        if codec.codec_id == header.codec_id:
+            return load(name, device)
     same = [p for p in pretrained() if p.reads(header)]
     exact = [p for p in same if p.weights_hash == header.weights_hash]
     if not same:

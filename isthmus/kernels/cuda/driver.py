@@ -12,7 +12,7 @@ import torch
 from isthmus.kernels.cuda import nvrtc
 
 WARP = 32
-THREADS = 128  # a block: `__launch_bounds__` of the kernels
+THREADS = 128  # a block of `launch_warps`: `__launch_bounds__` of its kernels
 
 Scalar = ctypes.c_int32 | ctypes.c_uint32 | ctypes.c_int64 | ctypes.c_uint64
 Argument = torch.Tensor | Scalar | ctypes.Structure
@@ -58,12 +58,19 @@ def _kernel(file: str, name: str, device: int) -> ctypes.c_void_p:
 
 def _number(device: torch.device) -> int:
     if device.type != "cuda":
-        raise ValueError(f"isthmus.kernels.cuda: the tables are on {device}, expected a CUDA device")
+        raise ValueError(f"isthmus.kernels.cuda: the tensors are on {device}, expected a CUDA device")
     return torch.cuda.current_device() if device.index is None else device.index
 
 
 def launch_warps(file: str, name: str, device: torch.device, warps: int, arguments: Sequence[Argument]) -> None:
-    """Starts kernel `name` of `file` with at least `warps` warps, 4 a block, on the current stream of `device`.
+    """Starts kernel `name` of `file` with at least `warps` warps, 4 a block; otherwise as `launch`."""
+    launch(file, name, device, -(-warps // (THREADS // WARP)), THREADS, arguments)
+
+
+def launch(
+    file: str, name: str, device: torch.device, blocks: int, threads: int, arguments: Sequence[Argument]
+) -> None:
+    """Starts kernel `name` of `file` with so many blocks, of so many threads, on the current stream of `device`.
 
     arguments: those of the kernel in order; a tensor stands for a pointer to its first element, so it must be
     contiguous and on `device`. Does not wait for the kernel. Raises ValueError for a device without CUDA, RuntimeError
@@ -76,8 +83,7 @@ def launch_warps(file: str, name: str, device: torch.device, warps: int, argumen
     # A thread that has not called the CUDA runtime yet has no current context, whatever device torch names.
     _call("cuCtxPushCurrent_v2", _context(number))
     try:
-        blocks = -(-warps // (THREADS // WARP))
         kernel = _kernel(file, name, number)
-        _call("cuLaunchKernel", kernel, blocks, 1, 1, THREADS, 1, 1, 0, stream, pointers, None)
+        _call("cuLaunchKernel", kernel, blocks, 1, 1, threads, 1, 1, 0, stream, pointers, None)
     finally:
         _call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))

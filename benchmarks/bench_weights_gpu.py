@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decoding weights on a GPU: our kernel beside a copy, torch's own operations, and the published DFloat11 kernel.
+
+    python benchmarks/bench_weights_gpu.py [--megabytes 16 256 4096] [--peers DIRECTORY] [--output FILE.json]
+
+Each size is of bf16 weights N(0, 0.02). A figure is the median of `--repeats` timings of at least 20 ms each, taken
+with CUDA events; small sizes go through as many copies as no cache holds. Every result is compared with the weights,
+bit for bit. GB/s are of bf16 output; the copy counts bytes read and written. The roofline is that copy over the bytes
+that the kernel must read and write. The DFloat11 kernel is launched as its own package does, with cupy, from the PTX in
+DIRECTORY.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measurement import RESULTS, facts, write_json
+
+from isthmus.codecs import dfloat_coding
+from isthmus.codecs.dfloat_payload import read_payload
+from isthmus.kernels import torch_huffman
+from isthmus.kernels.cuda import huffman
+from isthmus.weights.device_streams import plane_bytes, streams_of
+from isthmus.weights.upstream_block import UpstreamBlock
+from isthmus.weights.upstream_encode import encode_block
+
+CACHE = 400e6  # bytes that no cache holds
+ROUND = 20.0  # milliseconds of one timing, at least
+GOAL, STRETCH = 0.65, 0.80  # of the roofline
+
+
+def milliseconds(calls: list[Callable[[], object]], repeats: int) -> float:
+    """Of one call, the median over `repeats` rounds through all of them."""
+
+    def time(rounds: int) -> float:
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        for _ in range(rounds):
+            for call in calls:
+                call()
+        end.record()
+        end.synchronize()
+        return float(begin.elapsed_time(end))
+
+    time(1)
+    rounds = max(1, int(ROUND / max(time(1), 1e-3)))
+    return statistics.median(time(rounds) for _ in range(repeats)) / rounds / len(calls)
+
+
+def copy_rate(device: torch.device, repeats: int) -> float:
+    """GB/s of a copy within the device, bytes read plus bytes written."""
+    source = torch.empty(1 << 30, dtype=torch.uint8, device=device).random_(0, 256)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / milliseconds([lambda: target.copy_(source)], repeats) / 1e6
+
+
+def random_weights(count: int, device: torch.device) -> torch.Tensor:
+    parts = [torch.randn(min(1 << 27, count - at), device=device) for at in range(0, count, 1 << 27)]
+    return torch.cat([(part * 0.02).to(torch.bfloat16) for part in parts])
+
+
+def same(found: torch.Tensor, weights: torch.Tensor) -> bool:
+    return torch.equal(found.view(torch.int16), weights.view(torch.int16))
+
+
+def ours(weights: torch.Tensor, bits: np.ndarray, repeats: int, threads: int) -> list[dict[str, Any]]:
+    """Rows of the kernel, and of torch where memory allows."""
+    payload = read_payload(dfloat_coding.encode(bits, threads=threads))
+    streams = streams_of(payload, threads=threads).to(weights.device)
+    rest = plane_bytes(payload, 1, threads=threads).to(weights.device)
+    traffic = streams.data.nbytes + streams.warps.nbytes + streams.lengths.nbytes + rest.nbytes + weights.nbytes
+    count = max(1, round(CACHE / traffic))
+    sets = [(streams.to(weights.device), rest, torch.empty_like(weights))]
+    for _ in range(count - 1):
+        other = streams.to("cpu").to(weights.device)
+        sets.append((other, rest.clone(), torch.empty_like(weights)))
+    rows = []
+    for name, decoder in (("isthmus", huffman), ("torch operations", torch_huffman)):
+        if name != "isthmus" and weights.numel() > 1 << 28:
+            continue
+        calls = [lambda s=s, r=r, o=o, d=decoder: d.decode_bf16(s, r, out=o) for s, r, o in sets]
+        for call in calls:
+            call()
+        exact = all(same(out, weights) for _, _, out in sets)
+        time = milliseconds(calls if name == "isthmus" else calls[:1], repeats)
+        rows.append({"decoder": name, "ms": time, "exact": exact, "traffic": traffic, "tables": len(streams.tables)})
+    return rows
+
+
+def published(weights: torch.Tensor, block: UpstreamBlock, peers: Path, repeats: int) -> dict[str, Any]:
+    """A row of the DFloat11 kernel."""
+    import cupy
+
+    kernel = cupy.RawModule(path=str(peers / "dfloat11" / "decode.ptx")).get_function("decode")
+    fields = ("luts", "encoded_exponent", "sign_mantissa", "output_positions", "gaps")
+    held = [torch.from_numpy(np.array(getattr(block, field))).to(weights.device) for field in fields]
+    out = torch.empty_like(weights)
+    shared = block.threads_per_block * 4 + 4 + 2 * int(np.diff(block.positions).max())
+    arguments = [*(t.data_ptr() for t in (*held, out)), len(block.luts), len(block.encoded_exponent), len(block)]
+
+    def call() -> None:
+        stream = cupy.cuda.ExternalStream(torch.cuda.current_stream(weights.device).cuda_stream)
+        with stream:
+            kernel((block.chunks,), (block.threads_per_block,), arguments, shared_mem=shared)
+
+    call()
+    traffic = sum(tensor.nbytes for tensor in held) + out.nbytes
+    return {"decoder": "dfloat11", "ms": milliseconds([call], repeats), "exact": same(out, weights), "traffic": traffic}
+
+
+def measure(count: int, device: torch.device, copy: float, options: argparse.Namespace) -> list[dict[str, Any]]:
+    weights = random_weights(count, device)
+    bits = weights.view(torch.int16).cpu().numpy().view(np.uint16)
+    rows = ours(weights, bits, options.repeats, options.threads)
+    if options.peers and count < 1 << 31:  # its indices have 32 bits
+        try:
+            block = encode_block("weights", [bits], threads=options.threads)
+            rows.append(published(weights, block, options.peers, options.repeats))
+        except ImportError as error:
+            rows.append({"decoder": "dfloat11", "missing": str(error)})
+    for row in rows:
+        row["megabytes"] = round(weights.nbytes / (1 << 20))
+        if "ms" in row:
+            row["size"] = (row["traffic"] - weights.nbytes) / weights.nbytes
+            row["gb_per_s"] = weights.nbytes / row["ms"] / 1e6
+            row["roofline_gb_per_s"] = copy * weights.nbytes / row["traffic"]
+            row["share"] = row["gb_per_s"] / row["roofline_gb_per_s"]
+    return rows
+
+
+def main() -> None:
+    """Measure, print a table and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[16, 256, 4096])
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=8, help="for encoding")
+    parser.add_argument("--peers", type=Path, help="a directory with the dfloat11 package")
+    parser.add_argument("--output", type=Path, default=RESULTS / "weights_gpu.json")
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("bench_weights_gpu: no CUDA device")
+    device = torch.device("cuda", torch.cuda.current_device())
+    copy = copy_rate(device, options.repeats)
+    name = torch.cuda.get_device_name(device)
+    print(f"{name}: copy {copy:.0f} GB/s, bytes read plus written")
+    rows = []
+    for megabytes in options.megabytes:
+        for row in measure(megabytes << 19, device, copy, options):
+            rows.append(row)
+            if "missing" in row:
+                print(f"{megabytes:5d} MB  {row['decoder']:17s} not measured: {row['missing']}")
+                continue
+            print(
+                f"{megabytes:5d} MB  {row['decoder']:17s} {row['gb_per_s']:8.1f} GB/s  {100 * row['size']:5.2f} %  "
+                f"{100 * row['share']:5.1f} % of the roofline  {'exact' if row['exact'] else 'WRONG'}",
+                flush=True,
+            )
+    best = max((row["share"] for row in rows if row["decoder"] == "isthmus"), default=0.0)
+    print(f"goal {GOAL:.0%} of the roofline: {'met' if best >= GOAL else 'missed'}; stretch {STRETCH:.0%}: "
+          f"{'met' if best >= STRETCH else 'missed'}")  # fmt: skip
+    write_json(options.output, {"gpu": name, "copy_gb_per_s": copy, **facts(), "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

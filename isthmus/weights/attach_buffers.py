@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory that weights are decoded into, used again and again; never by two groups of weights at once."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.weights.attach_items import Item, Job, Pieces, do_jobs
+from isthmus.weights.attach_marks import Marks
+from isthmus.weights.attach_move import settle
+
+ALIGN = 64  # bytes, at which each item begins
+
+Slot = tuple[nn.Module, str]  # a module, and the name of its parameter
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """memory: uint8. written: the ends of decoding to it; used: the ends of uses."""
+
+    memory: Tensor
+    written: Marks
+    used: Marks
+
+
+class BufferPool:
+    """The buffers of one device. largest: bytes that the greatest group needs."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.largest = 0
+        self._free: list[Buffer] = []
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers, in use or not."""
+        return self._taken + sum(len(buffer.memory) for buffer in self._free)
+
+    def take(self, size: int) -> Buffer:
+        """A buffer of at least `size` bytes, to be used on the current stream."""
+        with self._lock:
+            fitting = [place for place, buffer in enumerate(self._free) if len(buffer.memory) >= size]
+            if fitting:
+                buffer = self._free.pop(fitting[0])
+            else:
+                self._free.clear()  # they are too small; new ones are not
+                with torch.inference_mode(False):
+                    memory = torch.empty(max(size, self.largest), dtype=torch.uint8, device=self.device)
+                buffer = Buffer(memory, Marks(self.device), Marks(self.device))
+            self._taken += len(buffer.memory)
+        buffer.used.wait()
+        return buffer
+
+    def give_back(self, buffer: Buffer) -> None:
+        """Takes a buffer back; what streams were told to do with it may still be going on."""
+        with self._lock:
+            self._taken -= len(buffer.memory)
+            self._free.append(buffer)
+
+
+class Group:
+    """Weights that are decoded together, and the parameters that show them while they are in use.
+
+    slots: for each item, for each of its tensors, the parameters that are that tensor (several where weights are tied).
+    Outside of use a parameter is empty, of shape [0], so that nothing can compute with it unseen.
+    """
+
+    def __init__(self, items: list[Item], slots: list[list[list[Slot]]]) -> None:
+        self.items, self.slots = items, slots
+        self._users = 0
+        self._in_use: tuple[BufferPool, Buffer] | None = None
+        self._done: set[int] | None = None  # pieces that are decoded, in use; None for all
+        self._home: torch.device | None = None
+        self._lock = threading.Lock()
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Settles where each item begins in a buffer, in bytes."""
+        self._places = [0]
+        for item in self.items:
+            size = item.size * item.dtype.itemsize
+            self._places.append(-(-(self._places[-1] + size) // ALIGN) * ALIGN)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that its weights take, decoded."""
+        return self._places[-1]
+
+    def parameters(self) -> list[list[list[nn.Parameter]]]:
+        """What `slots` name now: `model.to(device)` may have put other objects there."""
+
+        def find(slot: Slot) -> nn.Parameter:
+            found = slot[0]._parameters[slot[1]]
+            assert found is not None
+            return found
+
+        return [[[find(slot) for slot in slots] for slots in of_item] for of_item in self.slots]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are, so where they are decoded."""
+        return self.parameters()[0][0][0].device
+
+    def held(self) -> int:
+        """Bytes that it holds, compressed."""
+        return sum(item.nbytes for item in self.items)
+
+    def settle(self, *, offload: bool, threads: int) -> None:
+        """Brings the compressed bytes to where the parameters are, if these have moved."""
+        device = self.device
+        if device != self._home:
+            self.items, self.slots = settle(self.items, self.slots, device, offload=offload, threads=threads)
+            self._home = device
+            self._lay_out()
+
+    def views(self, memory: Tensor) -> list[list[Tensor]]:
+        """For each item its tensors, in `memory`, uint8 of at least `nbytes`."""
+        found = []
+        for item, place in zip(self.items, self._places, strict=False):
+            flat = memory[place : place + item.size * item.dtype.itemsize].view(item.dtype)
+            parts = zip(item.offsets, item.counts, item.shapes, strict=True)
+            found.append([flat[begin : begin + count].view(shape) for begin, count, shape in parts])
+        return found
+
+    def decode(self, memory: Tensor, threads: int, pieces: Pieces = None) -> None:
+        """Writes all weights to `memory`, or some pieces of those of the only item."""
+        jobs: list[Job] = []
+        for item, place in zip(self.items, self._places, strict=False):
+            jobs += item.jobs(memory[place : place + item.size * item.dtype.itemsize].view(item.dtype), pieces)
+        do_jobs(jobs, memory.device, threads)
+
+    def acquire(
+        self,
+        pool_of: Callable[["Group"], BufferPool],
+        *,
+        offload: bool,
+        threads: int,
+        parts: Sequence[slice] | None = None,
+    ) -> None:
+        """Shows the weights in the parameters, decoded if nothing else uses them at the moment.
+
+        parts: those that this user needs, of a group of one item; the others then hold anything. What is decoded
+        already is not written again, since others may be reading it.
+        """
+        with self._lock, torch.no_grad():
+            if self._users == 0:
+                self.settle(offload=offload, threads=threads)
+                pool = pool_of(self)
+                buffer = pool.take(self.nbytes)
+                try:
+                    self._done = set()
+                    self._fill(buffer, threads, parts)
+                    self.show(self.views(buffer.memory))
+                except BaseException:
+                    self._end_use(buffer)
+                    pool.give_back(buffer)
+                    raise
+                self._in_use = pool, buffer
+            elif self._in_use is not None:
+                self._fill(self._in_use[1], threads, parts)
+                self._in_use[1].written.wait()
+            self._users += 1
+
+    def _fill(self, buffer: Buffer, threads: int, parts: Sequence[slice] | None) -> None:
+        """Decodes what is needed and not there yet."""
+        if self._done is None:
+            return
+        if parts is None and not self._done:
+            self.decode(buffer.memory, threads)
+            self._done = None
+        else:
+            item = self.items[0]
+            needed = range(item.pieces) if parts is None else chain.from_iterable(map(item.pieces_of, parts))
+            missing = set(needed) - self._done
+            self.decode(buffer.memory, threads, missing)
+            self._done |= missing
+        buffer.written.add()
+
+    @staticmethod
+    def _end_use(buffer: Buffer) -> None:
+        buffer.used.add()
+        if buffer.memory.is_cuda:
+            buffer.memory.record_stream(torch.cuda.current_stream(buffer.memory.device))
+
+    def release(self) -> None:
+        """Empties the parameters when the last user is done."""
+        with self._lock:
+            self._users -= 1
+            if self._in_use is None:
+                return
+            pool, buffer = self._in_use
+            self._end_use(buffer)
+            if self._users == 0:
+                self._in_use = None
+                self.show([[torch.empty(0, dtype=item.dtype, device=pool.device)] * len(item.names)
+                           for item in self.items])  # fmt: skip
+                pool.give_back(buffer)
+
+    def memory(self) -> list[Tensor]:
+        """What its weights are decoded to at the moment; nothing out of use."""
+        with self._lock:
+            return [] if self._in_use is None else [self._in_use[1].memory]
+
+    def show(self, tensors: list[list[Tensor]]) -> None:
+        """Makes `tensors`, for each item those of its names, the data of the parameters.
+
+        Raises ValueError where the model has been converted to another dtype.
+        """
+        pairs = [
+            (parameter, tensor)
+            for of_item, found in zip(tensors, self.parameters(), strict=True)
+            for tensor, parameters in zip(of_item, found, strict=True)
+            for parameter in parameters
+        ]
+        for parameter, tensor in pairs:
+            if parameter.dtype != tensor.dtype:
+                raise ValueError(
+                    f"attached weights are {tensor.dtype}, but the model is {parameter.dtype} now: it cannot be "
+                    "converted while weights are attached"
+                )
+        for parameter, tensor in pairs:
+            parameter.data = tensor

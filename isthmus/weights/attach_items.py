@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compressed tensors as a running model holds them: on the CPU as they lie in the file, on other devices with an index.
+
+An item is one or several tensors that are decoded together, one behind the other.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from isthmus.codecs.dfloat_decoder import RUN, Decoder
+from isthmus.codecs.dfloat_payload import Payload
+from isthmus.codecs.tensor_dtypes import UINT
+from isthmus.errors import CorruptStreamError, MissingExtraError
+from isthmus.kernels import threads as pool
+from isthmus.kernels import torch_huffman
+from isthmus.kernels.cuda import huffman, nvrtc
+from isthmus.kernels.huffman_streams import CHUNK, HuffmanStreams
+from isthmus.weights.upstream_block import UpstreamBlock, ranges_of
+
+CHUNKS = RUN // CHUNK
+Job = Callable[[], object]
+Pieces = Collection[int] | None  # numbers of pieces; all of them when None
+
+
+@dataclass(frozen=True)
+class Item(ABC):
+    """names, shapes: of the tensors, in order; dtype: of all of them."""
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    dtype: torch.dtype
+
+    @property
+    def counts(self) -> list[int]:
+        """Weights of each tensor."""
+        return [prod(shape) for shape in self.shapes]
+
+    @property
+    def offsets(self) -> list[int]:
+        """Where each tensor begins in what is decoded, in weights."""
+        return [end - count for end, count in zip(accumulate(self.counts), self.counts, strict=True)]
+
+    @property
+    def size(self) -> int:
+        """Weights of what is decoded."""
+        return self.offsets[-1] + self.counts[-1]
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes that the item holds, wherever they are."""
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces can be decoded by themselves."""
+        return -(-self.size // RUN)
+
+    def pieces_of(self, part: slice) -> range:
+        """Numbers of the pieces in which the weights of a part lie, which must not be empty."""
+        return range(part.start // RUN, -(-part.stop // RUN))
+
+    @abstractmethod
+    def jobs(self, out: Tensor, pieces: Pieces = None) -> list[Job]:
+        """What writes the weights of some pieces, or all of them, to their places in `out`, and nothing else.
+
+        out: contiguous, of `dtype`, [size]. Jobs may run at the same time on threads, but on CUDA devices their work
+        goes to the current stream of the thread. They raise CorruptStreamError for damage.
+        """
+
+    def decode(self, out: Tensor, threads: int, pieces: Pieces = None) -> None:
+        """Does all jobs."""
+        do_jobs(self.jobs(out, pieces), out.device, threads)
+
+
+def do_jobs(jobs: Sequence[Job], device: torch.device, threads: int) -> None:
+    """Runs jobs of items, on threads if it is the CPU that decodes."""
+    pool.run(lambda job: job(), jobs, threads if device.type == "cpu" else 1)
+
+
+@dataclass(frozen=True)
+class PayloadItem(Item):
+    """A tensor's payload, mapped from its file. base: what its weights are XOR with, in a delta."""
+
+    payload: Payload
+    base: NDArray[Any] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.payload.data)
+
+    def jobs(self, out: Tensor, pieces: Pieces = None) -> list[Job]:
+        bits = out.view(torch.uint8).numpy().view(UINT[self.payload.width])
+        decoder = Decoder(self.payload)
+
+        def work(run: int) -> None:
+            part = slice(run * RUN, (run + 1) * RUN)
+            try:
+                decoder.decode(run, bits[part])
+            except CorruptStreamError as error:
+                raise CorruptStreamError(f"tensor {self.names[0]!r}: {error}") from None
+            if self.base is not None:
+                bits[part] ^= self.base[part]
+
+        return [partial(work, run) for run in (range(decoder.runs) if pieces is None else pieces)]
+
+
+@dataclass(frozen=True)
+class UpstreamItem(Item):
+    """A module of a DFloat11 checkpoint."""
+
+    block: UpstreamBlock
+
+    @property
+    def nbytes(self) -> int:
+        return self.block.nbytes
+
+    @property
+    def pieces(self) -> int:
+        return self.block.used_chunks
+
+    def pieces_of(self, part: slice) -> range:
+        return self.block.chunks_of(part)
+
+    def jobs(self, out: Tensor, pieces: Pieces = None) -> list[Job]:
+        bits = out.view(torch.uint8).numpy().view(np.uint16)
+        return [partial(self.block.decode_chunks, some, bits) for some in self.block.shares(pieces)]
+
+
+@dataclass(frozen=True)
+class DeviceItem(Item):
+    """Streams of plane 0 with their index, and the other planes as they are; for decoding on the device of `out`.
+
+    They may be on the CPU, and are then copied whenever they are decoded on another device. begins: `offsets`.
+    """
+
+    streams: HuffmanStreams
+    planes: tuple[Tensor, ...]
+    begins: tuple[int, ...] = (0,)
+
+    @property
+    def offsets(self) -> list[int]:
+        return list(self.begins)
+
+    @property
+    def nbytes(self) -> int:
+        return self.streams.nbytes + sum(plane.nbytes for plane in self.planes)
+
+    def jobs(self, out: Tensor, pieces: Pieces = None) -> list[Job]:
+        return [partial(self._decode_pieces, out, pieces)]
+
+    def _decode_pieces(self, out: Tensor, pieces: Pieces) -> None:
+        streams = self.streams.to(out.device, non_blocking=True)
+        planes = [plane.to(out.device, non_blocking=True) for plane in self.planes]
+        for some in [range(self.pieces)] if pieces is None else ranges_of(pieces):
+            chunks = range(some.start * CHUNKS, min(some.stop * CHUNKS, len(streams.chunk_tables)))
+            part = slice(chunks.start * CHUNK, chunks.stop * CHUNK)
+            self._decode(streams.part(chunks), [plane[part] for plane in planes], out[part])
+
+    def _decode(self, streams: HuffmanStreams, planes: list[Tensor], out: Tensor) -> None:
+        decoder: Any = huffman if _has_kernels(out.device) else torch_huffman
+        if len(planes) == 1:
+            decoder.decode_bf16(streams, planes[0], out=out.view(torch.bfloat16))
+        elif not planes:
+            decoder.decode_bytes(streams, out=out.view(torch.uint8))
+        else:
+            _merge4(decoder.decode_bytes(streams), planes, out)
+
+
+@dataclass(frozen=True)
+class PlainItem(Item):
+    """Weights that no Huffman code makes smaller, as they are."""
+
+    weights: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        return self.weights.nbytes
+
+    def jobs(self, out: Tensor, pieces: Pieces = None) -> list[Job]:
+        some = [range(self.pieces)] if pieces is None else ranges_of(pieces)
+        return [partial(self._copy, out, slice(numbers.start * RUN, numbers.stop * RUN)) for numbers in some]
+
+    def _copy(self, out: Tensor, part: slice) -> None:
+        out[part].copy_(self.weights[part], non_blocking=True)
+
+
+def _has_kernels(device: torch.device) -> bool:
+    """Whether our CUDA kernels run there; torch's own operations do everywhere."""
+    if device.type != "cuda" or torch.version.cuda is None:
+        return False
+    try:
+        nvrtc.library()
+    except MissingExtraError:
+        return False
+    return True
+
+
+def _merge4(exponents: Tensor, planes: list[Tensor], out: Tensor) -> None:
+    """The bytes of float32 from its four planes."""
+    by_byte = out.view(torch.uint8).view(-1, 4)
+    by_byte[:, 0] = planes[2]
+    by_byte[:, 1] = planes[1]
+    by_byte[:, 2] = exponents << 7 | planes[0] & 127
+    by_byte[:, 3] = planes[0] & 128 | exponents >> 1

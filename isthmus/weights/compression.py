@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One safetensors file to a compressed one, tensor by tensor; memory does not grow with the file."""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus.codecs import dfloat_coding as coding
+from isthmus.codecs.dfloat_encoder import Encoder
+from isthmus.codecs.tensor_dtypes import CODED, ITEM_BYTES, UINT
+from isthmus.errors import CorruptStreamError
+from isthmus.kernels import threads as pool
+from isthmus.media.files import atomic_file
+from isthmus.weights.base_checkpoint import MARK, PIECE, BaseCheckpoint
+from isthmus.weights.dfloat_file import FORMAT, HEADER, SUFFIX
+from isthmus.weights.safetensors_file import Bytes, SafetensorsFile, StoredTensor
+from isthmus.weights.safetensors_writer import SafetensorsWriter
+
+GROUP_BYTES = 1 << 25  # of small tensors, coded at a time; a larger one is written in parts of about this size
+PART = 64  # runs of such a part
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compress. mode: "huffman" or "rans". index: store where a GPU may begin. base: makes deltas from it."""
+
+    mode: coding.Mode = "huffman"
+    threads: int = 1
+    index: bool = False
+    base: BaseCheckpoint | None = None
+
+
+def compress_file(source: SafetensorsFile, target: Path, options: Options, progress: Progress) -> None:
+    """Writes `target`, whole or not at all. progress: told of bytes of the source as they are done.
+
+    Raises CorruptStreamError for a file that is compressed already, UnwritableFileError.
+    """
+    if MARK in source.header.metadata or HEADER in source.tensors:
+        raise CorruptStreamError(f"{source.path}: is compressed already (metadata entry {MARK!r})")
+    with atomic_file(target) as file:
+        _Compression(source, file, options, progress).run()
+
+
+class _Compression:
+    def __init__(self, source: SafetensorsFile, file: Any, options: Options, progress: Progress) -> None:
+        self._source, self._options, self._progress = source, options, progress
+        self._digest, self._hashed = hashlib.sha256(), 0
+        self._delta: dict[str, str] = {}
+        self._raw: list[StoredTensor] = []
+        self._header = zlib.compress(source.header_bytes, 9)
+        self._writer = SafetensorsWriter(file, self._room())
+
+    def _room(self) -> int:
+        """Bytes that the header may need: every tensor coded, and every one a delta."""
+        longest: list[tuple[str, str, tuple[int, ...]]] = [(HEADER, "U8", (len(self._header),))]
+        for t in self._source.header.tensors:
+            longest.append((t.name + SUFFIX, t.dtype + "U8", (*t.shape, 10**16 - 1)))
+        base = self._options.base
+        holders = {t.name: base.holder(t) or "" for t in self._source.header.tensors} if base else {}
+        mark = self._mark(holders, dict.fromkeys(holders.values(), "0" * 64), "0" * 64)
+        return SafetensorsWriter.room_for(longest, {**self._source.header.metadata, MARK: mark})
+
+    def _mark(self, delta: dict[str, str], base: dict[str, str], sha256: str) -> str:
+        mark: dict[str, Any] = {
+            "format": FORMAT, "mode": self._options.mode, "header_bytes": len(self._source.header_bytes),
+            "bytes": len(self._source.bytes), "sha256": sha256,
+        }  # fmt: skip
+        if self._options.index:
+            mark["index"] = True
+        if delta:
+            mark |= {"base": base, "delta": delta}
+        return json.dumps(mark, separators=(",", ":"))
+
+    def run(self) -> None:
+        for group in self._groups():
+            self._write_group(group)
+        for t in sorted(self._raw, key=lambda t: -ITEM_BYTES.get(t.dtype, 8)):  # the widest first: all stay aligned
+            self._writer.write_at(0, self._source.data(t.name))
+            self._writer.add(t.name, t.dtype, t.shape, t.end - t.begin)
+        self._writer.write_at(0, self._header)
+        self._writer.add(HEADER, "U8", (len(self._header),), len(self._header))
+        self._hash(len(self._source.bytes))
+        base = self._options.base
+        hashes = {name: base.sha256(name) for name in sorted(set(self._delta.values()))} if base else {}
+        mark = self._mark(self._delta, hashes, self._digest.hexdigest())
+        self._writer.finish({**self._source.header.metadata, MARK: mark})
+
+    def _groups(self) -> Iterator[list[StoredTensor]]:
+        """Tensors in order, as many as fit GROUP_BYTES, or a larger one by itself."""
+        group: list[StoredTensor] = []
+        for t in self._source.header.tensors:
+            if group and t.end - group[0].begin > GROUP_BYTES:
+                yield group
+                group = []
+            group.append(t)
+        if group:
+            yield group
+
+    def _write_group(self, group: list[StoredTensor]) -> None:
+        large = group[0].end - group[0].begin > GROUP_BYTES
+        threads = self._options.threads
+        end = len(self._source.bytes) - self._source.header.data_bytes + group[-1].end
+        # The digest goes on meanwhile; it must take its bytes in order, so it is one piece of work.
+        work: list[Callable[[], Any]] = [partial(self._hash, end), *(partial(self._code, t, not large) for t in group)]
+        _, *coded = pool.run(lambda job: job(), work, threads)
+        for t, found in zip(group, coded, strict=True):
+            if found is None:
+                self._raw.append(t)
+            else:
+                size = self._write_parts(found) if isinstance(found, Encoder) else self._write_whole(found)
+                self._writer.add(t.name + SUFFIX, "U8", (size,), size)
+            self._progress(t.end - t.begin)
+
+    def _hash(self, end: int) -> None:
+        """Takes the digest of the source up to byte `end`."""
+        for begin in range(self._hashed, end, PIECE):
+            self._digest.update(self._source.bytes[begin : min(end, begin + PIECE)].data)
+        self._hashed = max(self._hashed, end)
+
+    def _code(self, t: StoredTensor, whole: bool) -> Encoder | Bytes | None:
+        """A tensor's payload if `whole`, or its plan; None where it stays as it is."""
+        if t.dtype not in CODED or t.name + SUFFIX in self._source.tensors or t.end == t.begin:
+            return None
+        o = self._options
+        bits = self._source.data(t.name).view(UINT[CODED[t.dtype]])
+        best = coding.plan(bits, mode=o.mode, threads=o.threads, index=o.index)
+        holder = o.base.holder(t) if o.base else None
+        if o.base and holder:
+            base = o.base.data(holder, t.name).view(bits.dtype)
+            delta = coding.plan(bits, mode=o.mode, threads=o.threads, index=o.index, base=base)
+            if delta.length < best.length:
+                best = delta
+                self._delta[t.name] = holder
+        if best.length >= t.end - t.begin:
+            self._delta.pop(t.name, None)
+            return None
+        return coding.write(best, o.threads) if whole else best
+
+    def _write_whole(self, payload: Bytes) -> int:
+        self._writer.write_at(0, payload)
+        return len(payload)
+
+    def _write_parts(self, encoder: Encoder) -> int:
+        """Writes a payload PART runs at a time."""
+        for begin in range(0, encoder.runs, PART):
+            runs = range(begin, min(encoder.runs, begin + PART))
+            spans = encoder.spans(runs)
+            buffers = [np.empty(end - start, np.uint8) for start, end in spans]
+
+            def work(run: int, spans: Any = spans, buffers: Any = buffers) -> None:
+                targets = []
+                for buffer, (start, _), (first, last) in zip(
+                    buffers, spans, encoder.spans(range(run, run + 1)), strict=True
+                ):
+                    targets.append(buffer[first - start : last - start])
+                encoder.write(run, targets)
+
+            pool.run(work, runs, self._options.threads)
+            for buffer, (start, _) in zip(buffers, spans, strict=True):
+                self._writer.write_at(start, buffer)
+        for place, part in encoder.fixed():
+            self._writer.write_at(place, part)
+        return encoder.length

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weight files from outside: whatever they claim, an error that names the tensor, nothing written, little memory."""
+
+import json
+import struct
+import sys
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from isthmus import weights
+from isthmus.codecs import dfloat_coding as coding
+from isthmus.codecs import dfloat_payload as page
+from isthmus.errors import CorruptStreamError, IsthmusError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "weights"))
+from sample_files import entries_of, mixed, normal, pack, write
+
+MANY = 10**18
+
+
+def refused(path: Path, match: str) -> None:
+    """Compressing, restoring and reporting all refuse, and write nothing."""
+    for work in (weights.compress, weights.decompress):
+        with pytest.raises(CorruptStreamError, match=match):
+            work(path, path.with_name("out"))
+        assert not path.with_name("out").exists()
+    with pytest.raises(CorruptStreamError, match=match):
+        weights.inspect(path)
+
+
+def entry(begin: Any, end: Any, dtype: Any = "BF16", shape: Any = (4,)) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape) if isinstance(shape, tuple) else shape, "data_offsets": [begin, end]}
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "0 bytes"),
+        (b"\0" * 7, "7 bytes"),
+        (struct.pack("<Q", 1 << 62), "is announced"),
+        (struct.pack("<Q", 100) + b"{}", "is announced"),
+        (struct.pack("<Q", (1 << 64) - 1) + b"{}", "is announced"),
+        (pack("{", b""), "not JSON"),
+        (pack("[" * 100_000, b""), "not JSON"),
+        (pack("[]", b""), "expected an object"),
+        (pack("\udcff".encode("utf-8", "surrogatepass").decode("latin-1"), b""), "not JSON"),
+        (pack('{"a":1,"a":2}', b""), "twice"),
+        (pack({"__metadata__": {"a": 1}}, b""), "strings"),
+        (pack({"__metadata__": []}, b""), "strings"),
+    ],
+    ids=range(12),
+)
+def test_no_header(tmp_path: Path, content: bytes, match: str) -> None:
+    (tmp_path / "bad").write_bytes(content)
+    refused(tmp_path / "bad", match)
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        ({"one": entry(0, 8), "two": entry(4, 12)}, "'two'.*overlaps"),
+        ({"one": entry(0, 8), "two": entry(0, 8)}, "overlaps"),
+        ({"one": entry(0, 8), "two": entry(10, 18)}, "'two'.*gap"),
+        ({"one": entry(8, 16)}, "'one'.*gap"),
+        ({"one": entry(0, 6)}, "'one'.*not its size"),
+        ({"one": entry(8, 0)}, "'one'.*not its size"),
+        ({"one": entry(0, MANY, shape=(MANY // 2,))}, "last is 'one'"),
+        ({"one": entry(0, 8, shape=(1 << 61, 8))}, "'one'.*not its size"),
+        ({"one": entry(0, 1 << 63, shape=(1 << 62,))}, "'one' has the entry"),
+        ({"one": entry(0, 8, shape=(-4,))}, "'one' has the entry"),
+        ({"one": entry(0, 8, shape=(4.0,))}, "'one' has the entry"),
+        ({"one": entry(0, 8, shape=(True, 4))}, "'one' has the entry"),
+        ({"one": entry(0, 8, shape="4")}, "'one' has the entry"),
+        ({"one": entry("0", 8)}, "'one' has the entry"),
+        ({"one": entry(0, 8, dtype=3)}, "'one' has the entry"),
+        ({"one": entry(0, 8, dtype="bf16")}, "'one' has the entry"),
+        ({"one": entry(0, 8) | {"more": 1}}, "'one' has the entry"),
+        ({"one": {"dtype": "BF16"}}, "'one' has the entry"),
+        ({"one": 3}, "'one' has the entry"),
+        ({"one": None}, "'one' has the entry"),
+        ({"one": entry(0, 8)}, "take 8 bytes, 16"),
+        ({"one": entry(0, 32, shape=(16,))}, "take 32 bytes, 16"),
+        ({}, "take 0 bytes, 16"),
+    ],
+    ids=range(23),
+)
+def test_headers_that_lie(tmp_path: Path, table: Any, match: str) -> None:
+    (tmp_path / "bad").write_bytes(pack(table, bytes(16)))
+    refused(tmp_path / "bad", match)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    write(tmp_path / "model.safetensors", mixed())
+    weights.compress(tmp_path / "model.safetensors", tmp_path / "packed.safetensors", index=True)
+    return tmp_path / "packed.safetensors"
+
+
+Rewrite = Callable[..., Path]
+
+
+@pytest.fixture
+def rewritten(packed: Path) -> Rewrite:
+    """Writes the compressed file again with other tensors (bytes; None: left out) and other marks in its metadata."""
+    file = weights.WeightFile(packed).file
+
+    def write_again(changes: dict[str, Any] | None = None, mark: Any = None, **marks: Any) -> Path:
+        table: dict[str, Any] = {}
+        data, at = b"", 0
+        for name, tensor in file.tensors.items():
+            body = (changes or {}).get(name, file.data(name).tobytes())
+            if body is not None:
+                shape = list(tensor.shape) if len(body) == tensor.end - tensor.begin else [len(body)]
+                table[name] = {"dtype": tensor.dtype, "shape": shape, "data_offsets": [at, at + len(body)]}
+                data, at = data + body, at + len(body)
+        told = json.dumps(json.loads(file.header.metadata["dfloat"]) | marks) if mark is None else mark
+        table["__metadata__"] = {"dfloat": told}
+        path = packed.with_name("changed.safetensors")
+        path.write_bytes(pack(table, data))
+        return path
+
+    assert weights.verify(write_again())
+    return write_again
+
+
+def unrestorable(path: Path, match: str = "") -> None:
+    target = path.with_name("out")
+    with pytest.raises(IsthmusError, match=match):
+        weights.decompress(path, target)
+    assert not target.exists() and not list(path.parent.glob(".*"))
+    with pytest.raises(IsthmusError, match=match):
+        weights.verify(path)
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"mark": "{"},
+        {"mark": "3"},
+        {"mark": "[" * 100_000},
+        {"mark": "{}"},
+        {"format": "dfloat.2"},
+        {"mode": "zip"},
+        {"mode": ["huffman"]},
+        {"index": 1},
+        {"bytes": -1},
+        {"bytes": "1"},
+        {"bytes": 10**15},
+        {"header_bytes": 10**9},
+        {"header_bytes": 3},
+        {"sha256": "00"},
+        {"sha256": 3},
+        {"base": 3},
+        {"base": {"a": "00"}},
+        {"delta": {"large": "a"}},
+        {"delta": {"positions": "a"}, "base": {"a": "0" * 64}},
+        {"delta": {"absent": "a"}, "base": {"a": "0" * 64}},
+    ],
+    ids=str,
+)
+def test_marks(rewritten: Rewrite, marks: dict[str, Any]) -> None:
+    unrestorable(rewritten(**marks), "changed.safetensors: ")
+
+
+def test_another_sha256(rewritten: Rewrite) -> None:
+    unrestorable(rewritten(sha256="0" * 64), "SHA-256 of the result")
+
+
+def test_original_headers(rewritten: Rewrite) -> None:
+    """The deflated header may be damaged, larger than told, or describe other tensors."""
+    table, _ = entries_of(mixed())
+    unrestorable(rewritten({"dfloat.header": None}), "no compressed weights")
+    unrestorable(rewritten({"dfloat.header": b"x"}), "'dfloat.header'")
+    unrestorable(rewritten({"dfloat.header": zlib.compress(bytes(1 << 20))}), "'dfloat.header'")
+    for change, match in (
+        ({"extra": entry(0, 0, shape=(0,))}, "'extra' is not there"),
+        ({"positions": table["positions"] | {"dtype": "F64"}}, "'positions' is not what"),
+        ({"layer.weight": table["layer.weight"] | {"dtype": "I16"}}, "'layer.weight' is not there"),
+        ({"layer.weight": table["layer.weight"] | {"dtype": "F32", "shape": [150, 256]}}, "'layer.weight'"),
+        ({"half": table["half"] | {"shape": [40, 51]}}, "'half'"),
+    ):
+        header = json.dumps(table | change).encode()
+        whole = sum(t.nbytes for t in mixed().values())
+        path = rewritten(
+            {"dfloat.header": zlib.compress(header)}, header_bytes=len(header), bytes=8 + len(header) + whole
+        )
+        unrestorable(path, match)
+
+
+def test_tensors_left_out_or_changed(rewritten: Rewrite) -> None:
+    unrestorable(rewritten({"large.dfloat": None}), "'large' is not there")
+    unrestorable(rewritten({"positions": None}), "'positions' is not there")
+    unrestorable(rewritten({"positions": bytes(800)}), "SHA-256")
+    unrestorable(rewritten({"large.dfloat": b""}), "'large'.*DFL1")
+    other = coding.encode(np.zeros(350_001, np.uint16)).tobytes()
+    unrestorable(rewritten({"large.dfloat": other}), "'large'.*shape")
+    unrestorable(rewritten({"large.dfloat": coding.encode(np.zeros(700_000, np.uint8)).tobytes()}), "'large'.*shape")
+
+
+def test_a_truncated_shard(packed: Path) -> None:
+    whole = packed.read_bytes()
+    for length in (len(whole) - 1, len(whole) // 2, 100):
+        packed.write_bytes(whole[:length])
+        unrestorable(packed, "cut")
+        with pytest.raises(CorruptStreamError, match="cut"):
+            weights.total_bytes(packed)
+
+
+def payload_with(data: np.ndarray, **changes: Any) -> np.ndarray:
+    """A payload whose head is changed and then given the right checksum."""
+    parsed = page.read_payload(data)
+    head = data.copy()
+    for name, value in changes.items():
+        head[: page.HEAD.itemsize].view(page.HEAD)[name] = value
+    tables = int(data[: page.HEAD.itemsize].view(page.HEAD)["table_bytes"][0])
+    end = page.HEAD.itemsize + tables + sum(plane.records.nbytes for plane in parsed.planes)
+    head[end : end + 4] = np.frombuffer(zlib.crc32(head[:end].tobytes()).to_bytes(4, "little"), np.uint8)
+    return head
+
+
+def test_heads_that_lie_with_a_right_checksum() -> None:
+    data = coding.encode(np.asarray(normal(70_000).view(torch.int16)).view(np.uint16), index=True)
+    assert page.read_payload(payload_with(data)).count == 70_000
+    for changes in (
+        {"width": 3}, {"width": 0}, {"width": 4}, {"width": 1}, {"flags": 2}, {"flags": 0}, {"tables": 0},
+        {"tables": 2},
+        {"tables": 65535}, {"count": 0}, {"count": 69_999}, {"count": 1 << 40}, {"count": (1 << 64) - 1},
+        {"codings": [1, 1, 0, 0]}, {"codings": [2, 0, 0, 0]}, {"codings": [3, 3, 0, 0]}, {"codings": [3, 0, 0, 0]},
+        {"codings": [9, 0, 0, 0]}, {"codings": [1, 0, 1, 0]}, {"table_bytes": 0}, {"table_bytes": (1 << 32) - 1},
+        {"length": 0}, {"length": len(data) + 16}, {"magic": b"DFL2"},
+    ):  # fmt: skip
+        with pytest.raises(CorruptStreamError):
+            coding.decode(page.read_payload(payload_with(data, **changes)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_streams_that_lie_with_right_checks(data: st.DataObject) -> None:
+    """Records, tables and streams changed at will, every checksum made right: an error or weights, never more."""
+    count, mode = data.draw(st.sampled_from([300, 70_000])), data.draw(st.sampled_from(coding.MODES))
+    payload = coding.encode(np.asarray(normal(count).view(torch.int16)).view(np.uint16), mode=mode).copy()
+    plane = page.read_payload(payload).planes[0]
+    tables = int(payload[: page.HEAD.itemsize].view(page.HEAD)["table_bytes"][0])
+    body = range(int(plane.places[0]), int(plane.places[-1]))
+    front = range(page.HEAD.itemsize, page.HEAD.itemsize + tables + plane.records.nbytes)
+    for _ in range(data.draw(st.integers(1, 4))):
+        span = data.draw(st.sampled_from([body, front]))
+        payload[data.draw(st.integers(span.start, span.stop - 1))] = data.draw(st.integers(0, 255))
+    begin = page.HEAD.itemsize + tables
+    records = payload[begin : begin + plane.records.nbytes].view(plane.records.dtype)
+    for record, (first, last) in zip(records, zip(plane.places, plane.places[1:], strict=False), strict=True):
+        record["a"], record["b"] = page.check(payload[first:last])
+    try:
+        parsed = page.read_payload(payload_with_checksum(payload, begin + plane.records.nbytes, count))
+        assert len(coding.decode(parsed)) == count
+    except CorruptStreamError as error:
+        assert str(error)
+
+
+def payload_with_checksum(payload: np.ndarray, begin: int, count: int) -> np.ndarray:
+    """The checksum behind the records of plane 1, which begin at `begin`."""
+    codings = payload[16:20]
+    end = begin + page.chunks_of(count, int(codings[1])) * page.RECORD[int(codings[1])].itemsize
+    payload[end : end + 4] = np.frombuffer(zlib.crc32(payload[:end].tobytes()).to_bytes(4, "little"), np.uint8)
+    return payload
+
+
+def test_claims_take_no_memory() -> None:
+    """Counts that the bytes cannot hold are refused before anything is made for them."""
+    data = coding.encode(np.zeros(1000, np.uint16))
+    tracemalloc.start()
+    for changes in ({"count": 1 << 40}, {"table_bytes": 1 << 31}, {"tables": 65_535}):
+        with pytest.raises(CorruptStreamError):
+            page.read_payload(payload_with(data, **changes))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damage_anywhere(packed: Path, data: st.DataObject) -> None:
+    """A changed byte is found, or is one that nothing reads; the result is whole or there is none."""
+    content = bytearray(packed.read_bytes())
+    begin = 8 + int.from_bytes(content[:8], "little")
+    for _ in range(data.draw(st.integers(1, 2))):
+        place = data.draw(st.one_of(st.integers(0, begin), st.integers(begin, len(content) - 1)))
+        content[place] ^= 1 << data.draw(st.integers(0, 7))
+    damaged, target = packed.with_name("damaged"), packed.with_name("out")
+    damaged.write_bytes(content)
+    target.unlink(missing_ok=True)
+    try:
+        weights.decompress(damaged, target, threads=1)
+    except IsthmusError as error:
+        assert str(error) and not target.exists()
+    else:
+        assert target.read_bytes() == packed.with_name("model.safetensors").read_bytes()

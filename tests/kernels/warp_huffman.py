@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What huffman_decode.cu does, in numpy: arrays of 32 are one value for each lane of a warp."""
+
+import numpy as np
+
+from isthmus.kernels.huffman_streams import NOTHING, READ_AHEAD, HuffmanStreams
+
+LANE = np.arange(32)
+U32 = (1 << 32) - 1
+PITCH, GROUP, PER_WARP = 18, 64, 2048
+
+
+def shuffle_up(values: np.ndarray, step: int) -> np.ndarray:
+    return np.concatenate((values[:step], values[:-step]))
+
+
+def shift_right(high: np.ndarray, low: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """The low 32 bits of (high:low) >> by: both funnel shifts, and the 64-bit one, for by from 0 to 63."""
+    return ((high.astype(np.uint64) << np.uint64(32) | low.astype(np.uint64)) >> by.astype(np.uint64)).astype(
+        np.int64
+    ) & U32
+
+
+def decode_group(
+    table: np.ndarray, words: np.ndarray, at: np.ndarray, place: np.ndarray, active: np.ndarray
+) -> np.ndarray:
+    """The rows of all lanes, int64 [32, 18] words; the lanes that are done wait for the others."""
+    rows = np.zeros((32, PITCH), np.int64)
+    low, high, following = words[at], words[at + 1], words[at + 2]
+    first, at, filled = at, at + 3, np.zeros(32, np.int64)
+    older, newer, room = np.zeros(32, np.int64), np.zeros(32, np.int64), np.full(32, 64)
+    running = active.copy()
+    while running.any():
+        assert (place[running] < 32).all()
+        for _ in range(2):
+            assert (place[running] + 14 <= 64).all()
+            entry = np.where(running, table[(shift_right(high, low, place) & 0x3FFC) >> 2], 0)
+            bits = entry >> 21 & 24
+            place = np.where(running, place + (entry >> 28), place)
+            older, newer = shift_right(newer, older, bits), shift_right(entry, newer, bits)
+            room = np.where(running, room - bits, room)
+            full = running & (room <= 32)
+            assert (filled[full] < PITCH).all() and (room[running] >= 8).all()
+            rows[LANE[full], filled[full]] = shift_right(newer, older, room)[full]
+            filled = np.where(full, filled + 1, filled)
+            room = np.where(full, room + 32, room)
+        used = running & (place >= 32)
+        low, high = np.where(used, high, low), np.where(used, following, high)
+        following = np.where(used, words[np.minimum(at, len(words) - 1)], following)
+        assert (at[used] < len(words)).all() and (at[used] - first[used] < READ_AHEAD // 4).all()
+        at = np.where(used, at + 1, at)
+        place = np.where(used, place - 32, place)
+        running &= filled < GROUP // 4
+    return rows
+
+
+def decode(streams: HuffmanStreams, rest: np.ndarray | None, blocks: int) -> np.ndarray:
+    """uint8 [count], or uint16 with `rest`: every warp of every block."""
+    words = streams.data.numpy().view("<u4").astype(np.int64)
+    warps, lengths = streams.warps.numpy(), streams.lengths.numpy().astype(np.int64)
+    tables = streams.tables.numpy().view(np.uint32).astype(np.int64)
+    count, last = streams.count, streams.words - 1
+    out = np.full(count, 0xEE, np.uint8 if rest is None else np.uint16)
+    written = np.zeros(count, np.int64)
+    units = -(-count // (8 * PER_WARP))
+    each, more = divmod(units, blocks)
+    for block in range(blocks):
+        start = each * block + min(block, more)
+        for unit in range(start, start + each + (block < more)):
+            table = tables[min(int(streams.chunk_tables[unit // 4]) & 0xFFFF, len(tables) - 1)]
+            for warp in range(unit * 8, min(unit * 8 + 8, -(-count // PER_WARP))):
+                head, first = int(warps[warp]), warp * PER_WARP
+                if head == NOTHING:
+                    continue
+                length = (head & 0xFFFF) + lengths[warp * 32 : warp * 32 + 32]
+                total = length
+                for step in (1, 2, 4, 8, 16):
+                    total = np.where(step <= LANE, total + shuffle_up(total, step), total)
+                bit = (head >> 16) + total - length - 2
+                at = np.where((bit < 0) | (bit >> 5 > last), last, bit >> 5)  # as unsigned integers compare
+                active = first + LANE * GROUP < count
+                found = decode_group(table, words, at, bit & 31, active)[:, : GROUP // 4]
+                symbols = found.astype("<u4").tobytes()
+                part = slice(first, min(first + PER_WARP, count))
+                exponents = np.frombuffer(symbols, np.uint8)[: part.stop - first]
+                out[part] = exponents if rest is None else merge(exponents, rest[part])
+                written[part] += 1
+    expected = np.repeat(warps != NOTHING, PER_WARP)[:count]
+    assert np.array_equal(written, expected)
+    return out
+
+
+def merge(exponents: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Pairs by byte permutation, as the kernel merges them: high >> 1 | (both & 0x807f807f)."""
+    padded = np.zeros((2, -(-len(exponents) // 2), 2), np.uint32)
+    padded[0].reshape(-1)[: len(exponents)] = exponents
+    padded[1].reshape(-1)[: len(rest)] = rest
+    high = padded[0, :, 0] << 8 | padded[0, :, 1] << 24
+    both = padded[1, :, 0] * 0x101 | padded[1, :, 1] * np.uint32(0x1010000)
+    words = high >> 1 | (both & np.uint32(0x807F807F))
+    return words.astype("<u4").view(np.uint16)[: len(exponents)]

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where weights go: maps of devices, and memory that several groups use."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from small_models import Tied, same_bits, save
+from torch import Tensor, nn
+
+from isthmus.codecs import dfloat_coding
+from isthmus.codecs.dfloat_decoder import Decoder
+from isthmus.codecs.dfloat_payload import read_payload
+from isthmus.weights import attach, compress
+from isthmus.weights.attach_blocks import find_blocks, looked_up
+from isthmus.weights.attach_buffers import BufferPool, Group
+from isthmus.weights.attach_items import Item, PayloadItem, PlainItem, UpstreamItem
+from isthmus.weights.attach_load import Devices
+from isthmus.weights.attach_move import for_device
+from isthmus.weights.upstream_encode import encode_block
+
+CPU, META = torch.device("cpu"), torch.device("meta")
+
+
+def test_the_longest_name_counts() -> None:
+    here, there = torch.zeros(1), torch.zeros(1, device="meta")
+    assert [Devices(None).of("a.b", tensor) for tensor in (here, there)] == [CPU, CPU]
+    assert [Devices("meta").of("a.b", tensor) for tensor in (here, there)] == [META, META]
+    devices = Devices({"": "meta", "model.layers.1": "cpu", "model.layers.1.mlp": "meta", "head": 1})
+    for name, where in {
+        "model.layers.1.up.weight": CPU,
+        "model.layers.1.mlp.up.weight": META,
+        "model.layers.10.up.weight": META,
+        "head.weight": torch.device("cuda", 1),
+        "x": META,
+    }.items():
+        assert devices.of(name, here) == where
+    assert Devices({"a": "meta"}).of("b.weight", here) == CPU
+
+
+def test_inputs_move_with_the_layers() -> None:
+    seen: list[str] = []
+
+    class See(nn.Module):
+        def forward(self, x, pair=None, **more):  # type: ignore[no-untyped-def]
+            seen.extend(tensor.device.type for tensor in (x, pair[0], more["mask"]["a"]))
+            seen.append(type(more["other"]).__name__)
+            return x
+
+    model = nn.Sequential(See(), nn.Identity())
+    assert Devices({"0": "meta"}).hook(model) == [] == Devices("cpu").hook(model)
+    hooks = Devices({"0": "meta", "1": "cpu"}).hook(model)
+    x = torch.zeros(2)
+    model[0](x, pair=(x, 3), mask={"a": x}, other={1})
+    assert seen == ["meta", "meta", "meta", "set"]
+    assert len(hooks) == 2
+    for hook in hooks:
+        hook.remove()
+    model[0](x, pair=(x, 3), mask={"a": x}, other=None)
+    assert seen[4:] == ["cpu", "cpu", "cpu", "NoneType"]
+
+
+def test_a_map_of_one_device(tmp_path: Path) -> None:
+    model = Tied().bfloat16().eval()
+    path = save(model, tmp_path / "a.safetensors")
+    with torch.device("meta"):
+        other = Tied().bfloat16().eval()
+    other.steps = torch.arange(5)
+    attach(other, path, device={"embed": "cpu", "layers": "cpu", "head": "cpu", "scale": "cpu"})
+    ids = torch.tensor([[1, 2, 3]])
+    with torch.no_grad():
+        assert same_bits(other(ids), model(ids))
+
+
+def test_buffers_are_used_again_but_never_shared() -> None:
+    pool = BufferPool(CPU)
+    pool.largest = 100
+    first = pool.take(50)
+    second = pool.take(20)
+    assert first.memory.data_ptr() != second.memory.data_ptr()
+    assert [len(b.memory) for b in (first, second)] == [100, 100] and pool.nbytes == 200
+    pool.give_back(first)
+    assert pool.take(70) is first
+    pool.give_back(first)
+    large = pool.take(300)  # the free one is too small and is let go
+    assert len(large.memory) == 300 and pool.nbytes == 400
+    pool.give_back(large)
+    pool.give_back(second)
+    assert pool.nbytes == 400
+    assert pool.take(200) is large
+    with torch.inference_mode():
+        assert not BufferPool(CPU).take(8).memory.is_inference()
+
+
+def bf16(n: int) -> Tensor:
+    return (torch.randn(n, generator=torch.Generator().manual_seed(n)) * 0.02).bfloat16()
+
+
+def items_of(weights: Tensor) -> dict[str, Item]:
+    """An item of each kind that holds these weights, and one that is a delta."""
+    bits = weights.view(torch.int16).numpy().view(np.uint16)
+    head = (("x",), (tuple(weights.shape),), weights.dtype)
+    base = np.roll(bits, 1)
+    whole = read_payload(dfloat_coding.encode(bits))
+    delta = read_payload(dfloat_coding.encode(bits ^ base))
+    payload = PayloadItem(*head, whole)
+    return {
+        "payload": payload,
+        "delta": PayloadItem(*head, delta, base),
+        "device": for_device(payload, 1),
+        "plain": PlainItem(*head, weights),
+        "upstream": UpstreamItem(*head, encode_block("x", [bits])),
+    }
+
+
+@pytest.mark.parametrize("kind", ["payload", "delta", "device", "plain", "upstream"])
+def test_parts_of_an_item(kind: str) -> None:
+    weights = bf16(1_000_001)
+    item = items_of(weights)[kind]
+    for parts in ([slice(5, 9)], [slice(65_530, 65_541), slice(131_072, 262_150), slice(999_999, 1_000_001)],
+                  [slice(131_072, 196_608), slice(0, 1)], []):  # fmt: skip
+        out = torch.full_like(weights, torch.nan)
+        item.decode(out, 2, {n for part in parts for n in item.pieces_of(part)})
+        assert all(same_bits(out[part], weights[part]) for part in parts)
+        assert out.isnan().sum() >= 100_000  # not everything was decoded
+        assert same_bits(out[~out.isnan()], weights[~out.isnan()])
+    out = torch.full_like(weights, torch.nan)
+    item.decode(out, 2)
+    assert same_bits(out, weights)
+
+
+def test_a_part_in_use_becomes_the_whole() -> None:
+    model = nn.Embedding(5000, 200).bfloat16().requires_grad_(False)
+    weights = bf16(1_000_000)
+    group = Group([items_of(weights.view(5000, 200).reshape(-1))["payload"]], [[[(model, "weight")]]])
+    model.weight.data = torch.empty(0, dtype=torch.bfloat16)
+    pool, settings = BufferPool(CPU), {"offload": False, "threads": 1}
+    pool.take(2_000_000).memory.fill_(255)
+    buffer = pool.take(2_000_000)
+    buffer.memory.fill_(255)
+    pool.give_back(buffer)
+    group.acquire(lambda _: pool, parts=[slice(0, 10)], **settings)
+    assert same_bits(model.weight[:10], weights[:10]) and model.weight[-10:].isnan().all()
+    group.acquire(lambda _: pool, parts=[slice(999_990, 1_000_000)], **settings)
+    assert same_bits(model.weight[-10:], weights[-10:]) and model.weight[400_000:400_010].isnan().all()
+    group.acquire(lambda _: pool, **settings)
+    assert same_bits(model.weight, weights)
+    for _ in range(2):
+        group.release()
+        assert same_bits(model.weight, weights)
+    group.release()
+    assert model.weight.shape == (0,)
+
+
+def test_an_embedding_decodes_the_rows_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(6000, 192), nn.Linear(192, 6000, bias=False)
+            self.head.weight = self.embed.weight
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.head(self.embed(ids))
+
+    model = Model().bfloat16().eval()
+    model.embed.weight.data = bf16(6000 * 192).view(6000, 192)
+    save_file({"embed.weight": model.embed.weight.detach()}, tmp_path / "plain.safetensors")
+    compress(tmp_path / "plain.safetensors", tmp_path / "a.safetensors")
+    other = Model().bfloat16().eval()
+    attach(other, tmp_path / "a.safetensors", threads=1)
+    runs: list[int] = []
+    decode = Decoder.decode
+    monkeypatch.setattr(Decoder, "decode", lambda self, run, out: (runs.append(run), decode(self, run, out))[1])
+    ids = torch.tensor([[0, 5999], [7, 0]])
+    with torch.no_grad():
+        assert same_bits(other.embed(ids), model.embed(ids))
+        assert runs == [0, 4]
+        assert same_bits(other(ids), model(ids))
+        assert runs == [0, 4, 0, 4, 0, 1, 2, 3, 4]
+        assert same_bits(other.embed(input=ids), model.embed(ids))  # by keyword: what it reads is not known
+        for wrong in (torch.tensor([6000]), torch.tensor([-1])):
+            with pytest.raises(IndexError):
+                other.embed(wrong)
+        assert same_bits(other(ids), model(ids))
+
+
+def test_which_rows_are_read() -> None:
+    ids = torch.tensor([[3, 1], [3, 9]])
+    assert looked_up(nn.Embedding(10, 4), (ids,)) == [slice(4, 8), slice(12, 16), slice(36, 40)]
+    assert looked_up(nn.Embedding(9, 4), (torch.tensor([9, -1]),)) == []
+    assert looked_up(nn.Embedding(10, 4, max_norm=1.0), (ids,)) is None
+    assert looked_up(nn.Embedding(10, 4), ()) is None and looked_up(nn.Linear(2, 2), (ids,)) is None
+
+    class Scaled(nn.Embedding):
+        def forward(self, ids: Tensor) -> Tensor:
+            return super().forward(ids) * self.weight.mean()
+
+    assert looked_up(Scaled(10, 4), (ids,)) is None
+
+
+def test_blocks_by_themselves() -> None:
+    model = Tied()
+    owners = ["embed", "head", "layers.0.up", "layers.2.norm"]
+    assert find_blocks(model, owners, None) == {
+        "embed": "embed", "head": "head", "layers.0.up": "layers.0", "layers.2.norm": "layers.2",
+    }  # fmt: skip
+    assert find_blocks(model, owners, []) == {owner: owner for owner in owners}
+    assert find_blocks(model, owners, ["layers.2"])["layers.2.norm"] == "layers.2"
+    assert find_blocks(model, owners, ["layers"])["layers.0.up"] == ""  # a list is never called, what holds it is
+    assert find_blocks(model, [""], None) == {"": ""}
+    with pytest.raises(ValueError, match="blocks name 'x'"):
+        find_blocks(model, owners, ["x"])

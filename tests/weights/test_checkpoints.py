@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files and folders of weights: the same bytes come back, and nothing is left half done."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from sample_files import mixed, normal, same, write
+
+from isthmus import weights
+from isthmus.errors import CorruptStreamError, UnreadableFileError, UnwritableFileError, WeightsMismatchError
+from isthmus.weights import compression, decompression
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    write(tmp_path / "model.safetensors", mixed(), {"format": "pt", "note": "é"})
+    return tmp_path / "model.safetensors"
+
+
+def restored(path: Path, **options: object) -> bytes:
+    target = path.with_name("again.bin")
+    weights.decompress(path, target, **options)  # type: ignore[arg-type]
+    return target.read_bytes()
+
+
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize("mode", ["huffman", "rans"])
+def test_same_bytes_come_back(source: Path, mode: str, index: bool) -> None:
+    target = source.with_name("model.df.safetensors")
+    done = weights.compress(source, target, mode=mode, index=index, threads=2)  # type: ignore[arg-type]
+    assert [(d.source, d.target, d.skipped) for d in done] == [(source, target, False)]
+    assert done[0].source_bytes == source.stat().st_size > done[0].target_bytes == target.stat().st_size
+    assert restored(target) == source.read_bytes() == restored(target, threads=1)
+    assert weights.verify(target) == [target]
+
+
+def test_bytes_do_not_depend_on_threads_or_parts(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for threads, group, part in ((1, 1 << 25, 64), (3, 1 << 25, 64), (2, 1000, 64), (2, 1, 1)):
+        monkeypatch.setattr(compression, "GROUP_BYTES", group)
+        monkeypatch.setattr(compression, "PART", part)
+        monkeypatch.setattr(decompression, "PART_BYTES", group)
+        target = source.with_name(f"{threads}-{group}-{part}.safetensors")
+        weights.compress(source, target, threads=threads)
+        assert restored(target, threads=threads) == source.read_bytes()
+        made.append(target.read_bytes())
+    assert len(set(made)) == 1
+
+
+def test_it_is_a_safetensors_file(source: Path) -> None:
+    target = source.with_name("df.safetensors")
+    weights.compress(source, target)
+    with safe_open(target, "pt") as file:
+        assert file.metadata()["format"] == "pt" and file.metadata()["note"] == "é"
+        assert json.loads(file.metadata()["dfloat"])["format"] == "dfloat.1"
+        names = set(file.keys())
+    raw = load_file(target)
+    assert {"layer.weight.dfloat", "half.dfloat", "eight.dfloat", "positions", "flag", "double"} <= names
+    assert same(raw["positions"], mixed()["positions"])
+    content = target.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    assert int.from_bytes(content[:8], "little") % 64 == 56
+    assert all(e["data_offsets"][0] % 16 == 0 for name, e in header.items() if name.endswith(".dfloat"))
+
+
+def test_single_tensors(source: Path) -> None:
+    target = source.with_name("df.safetensors")
+    weights.compress(source, target)
+    file = weights.WeightFile(target)
+    assert list(file.original) == list(mixed())
+    for name, tensor in mixed().items():
+        assert same(file.tensor(name, threads=2), tensor), name
+    assert file.is_coded("large") and not file.is_coded("positions") and not file.is_coded("scalar")
+    assert file.payload("large").count == 350_000
+    with pytest.raises(KeyError):
+        file.tensor("absent")
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {},
+        {"x": torch.empty(0, dtype=torch.bfloat16)},
+        {"x": normal(64, 64), "x.dfloat": torch.arange(5)},
+        {"x": normal(64, 64), "x.dfloat": normal(64, 64), "x.dfloat.dfloat": normal(7)},
+        {"": normal(64, 64), "é\n\"'": normal(64, 64)},
+        {f"layer.{k}": normal(40, 30, seed=k) for k in range(300)},
+    ],
+    ids=["none", "empty", "taken name", "taken names", "odd names", "many"],
+)
+def test_odd_files(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    content = write(source, tensors, None, padding=17)
+    weights.compress(source, target)
+    assert restored(target) == content
+    file = weights.WeightFile(target)
+    assert all(same(file.tensor(name), tensor) for name, tensor in tensors.items())
+
+
+def test_a_dtype_that_is_not_known_stays(tmp_path: Path) -> None:
+    header = (
+        '{"x":{"dtype":"F4_NEW","shape":[3],"data_offsets":[0,2]},"y":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}}'
+    )
+    content = len(header).to_bytes(8, "little") + header.encode() + b"\1\2\3"
+    (tmp_path / "a.safetensors").write_bytes(content)
+    weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert restored(tmp_path / "b.safetensors") == content
+    rows = {row.name: row for row in weights.inspect(tmp_path / "b.safetensors")}
+    assert rows["x"].codings == () and rows["x"].entropy_bits is None
+    with pytest.raises(CorruptStreamError, match="F4_NEW"):
+        weights.WeightFile(tmp_path / "b.safetensors").tensor("x")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model in three shards, with its index and other files."""
+    root = tmp_path / "model"
+    (root / "nested").mkdir(parents=True)
+    (root / ".git").mkdir()
+    names = {}
+    for k in range(3):
+        shard = f"model-0000{k + 1}-of-00003.safetensors"
+        save_file({f"w{k}": normal(200, 100, seed=k), f"b{k}": normal(8, seed=k)}, root / shard)
+        names |= {f"w{k}": shard, f"b{k}": shard}
+    (root / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    (root / "config.json").write_text("{}")
+    (root / "nested" / "vocab.txt").write_text("a b")
+    (root / ".git" / "HEAD").write_text("hidden")
+    return root
+
+
+def content_of(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def test_folders(folder: Path) -> None:
+    packed, back = folder.with_name("packed"), folder.with_name("back")
+    told: list[int] = []
+    done = weights.compress(folder, packed, progress=told.append)
+    assert len(done) == 3 and sum(told) == weights.total_bytes(folder) == 3 * (40_000 + 16)
+    assert content_of(packed)["nested/vocab.txt"] == b"a b" and ".git/HEAD" not in content_of(packed)
+    weights.decompress(packed, back)
+    assert content_of(back) == {name: data for name, data in content_of(folder).items() if ".git" not in name}
+    assert len(weights.verify(packed)) == 3
+    assert {row.file for row in weights.inspect(packed)} == {d.source.name for d in done}
+
+
+def test_stopped_and_taken_up_again(folder: Path) -> None:
+    packed = folder.with_name("packed")
+    told: list[int] = []
+
+    def stop(count: int) -> None:
+        told.append(count)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        weights.compress(folder, packed, progress=stop)
+    shards = sorted(p.name for p in packed.glob("*.safetensors"))
+    assert shards == ["model-00001-of-00003.safetensors"]
+    assert not list(packed.rglob("*.part")) and not list(packed.rglob(".*"))
+    first = packed / shards[0]
+    before = first.stat().st_mtime_ns
+    assert [d.skipped for d in weights.compress(folder, packed)] == [True, False, False]
+    assert first.stat().st_mtime_ns == before
+    assert [d.skipped for d in weights.compress(folder, packed)] == [True] * 3
+    assert [d.skipped for d in weights.compress(folder, packed, mode="rans")] == [False] * 3
+    assert [d.skipped for d in weights.compress(folder, packed, mode="rans", index=True)] == [False] * 3
+    save_file({"w0": normal(200, 100, seed=9), "b0": normal(8)}, folder / shards[0])
+    assert [d.skipped for d in weights.compress(folder, packed, mode="rans", index=True)] == [False, True, True]
+    weights.verify(packed)
+
+
+def test_folders_that_cannot_be(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnwritableFileError, match="in the source folder"):
+        weights.compress(folder, folder / "packed")
+    with pytest.raises(UnwritableFileError, match="in the source folder"):
+        weights.compress(folder, folder)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UnreadableFileError, match="no .safetensors"):
+        weights.compress(tmp_path / "none", tmp_path / "x")
+    (folder / "model-00002-of-00003.safetensors").unlink()
+    with pytest.raises(CorruptStreamError, match="model-00002"):
+        weights.compress(folder, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_files_that_cannot_be(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "df.safetensors"
+    with pytest.raises(UnreadableFileError):
+        weights.compress(tmp_path / "absent.safetensors", target)
+    with pytest.raises(UnwritableFileError, match="source itself"):
+        weights.compress(source, source)
+    with pytest.raises(UnwritableFileError, match="does not exist"):
+        weights.compress(source, tmp_path / "absent" / "x.safetensors")
+    with pytest.raises(CorruptStreamError, match="no compressed weights"):
+        weights.decompress(source, target)
+    weights.compress(source, target)
+    with pytest.raises(CorruptStreamError, match="compressed already"):
+        weights.compress(target, tmp_path / "twice.safetensors")
+    assert not (tmp_path / "twice.safetensors").exists()
+    for options in ({"mode": "zip"}, {"threads": 0}):
+        with pytest.raises(ValueError):
+            weights.compress(source, target, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """A base and a fine-tune of it: some weights moved a little, one tensor the same, one new, one of another shape."""
+    base = {
+        "same": normal(100, 100),
+        "moved": normal(300, 300, seed=1),
+        "grown": normal(10, 10),
+        "count": torch.arange(9),
+    }
+    moved = base["moved"].clone()
+    moved[::9] *= 1.01
+    tuned = {**base, "moved": moved, "grown": normal(11, 10), "new": normal(50, 50, seed=2)}
+    write(tmp_path / "base.safetensors", base)
+    write(tmp_path / "tuned.safetensors", tuned)
+    return tmp_path / "base.safetensors", tmp_path / "tuned.safetensors"
+
+
+@pytest.mark.parametrize("mode", ["huffman", "rans"])
+def test_deltas(pair: tuple[Path, Path], tmp_path: Path, mode: str) -> None:
+    base, tuned = pair
+    alone, delta = tmp_path / "alone.safetensors", tmp_path / "delta.safetensors"
+    weights.compress(tuned, alone, mode=mode)  # type: ignore[arg-type]
+    weights.compress(tuned, delta, mode=mode, base=base)  # type: ignore[arg-type]
+    assert delta.stat().st_size < 0.4 * alone.stat().st_size
+    assert restored(delta, base=base) == tuned.read_bytes()
+    file = weights.WeightFile(delta, base=base)
+    assert set(file.source["delta"]) == {"same", "moved"} and list(file.source["base"]) == ["base.safetensors"]
+    assert same(file.tensor("moved"), weights.WeightFile(alone).tensor("moved"))
+    assert [d.skipped for d in weights.compress(tuned, delta, mode=mode, base=base)] == [True]  # type: ignore[arg-type]
+    assert len(weights.inspect(delta)) == 5
+
+
+def test_bases(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    base, tuned = pair
+    delta = tmp_path / "delta.safetensors"
+    weights.compress(tuned, delta, base=base)
+    (tmp_path / "folder").mkdir()
+    renamed = shutil.copy(base, tmp_path / "folder" / "renamed.safetensors")
+    assert restored(delta, base=renamed) == restored(delta, base=tmp_path / "folder") == tuned.read_bytes()
+    with pytest.raises(WeightsMismatchError, match="give the base"):
+        weights.verify(delta)
+    with pytest.raises(WeightsMismatchError, match="SHA-256"):
+        weights.verify(delta, base=tuned)
+    with pytest.raises(CorruptStreamError, match="decompress it first"):
+        weights.compress(tuned, tmp_path / "x.safetensors", base=delta)
+    with pytest.raises(UnreadableFileError):
+        weights.compress(tuned, tmp_path / "x.safetensors", base=tmp_path / "absent")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UnreadableFileError, match="base folder"):
+        weights.compress(tuned, tmp_path / "x.safetensors", base=tmp_path / "none")
+
+
+def test_reports(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "df.safetensors"
+    weights.compress(source, target)
+    before, after = ({row.name: row for row in weights.inspect(path)} for path in (source, target))
+    assert list(before) == list(after) == list(mixed())
+    for name, row in after.items():
+        assert row.bytes == before[name].bytes == before[name].stored_bytes
+        assert row.entropy_bits == pytest.approx(before[name].entropy_bits) or row.entropy_bits is None
+    assert after["large"].codings == ("huffman", "raw") and after["large"].weights == 350_000
+    assert 10.4 < (after["large"].entropy_bits or 0) < after["large"].stored_bits < 10.7
+    assert after["zeros"].entropy_bits == 0 and after["positions"].entropy_bits is None
+    assert after["nothing"].stored_bits == 0
