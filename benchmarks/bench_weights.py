@@ -11,7 +11,7 @@ memory to memory, median of the repeats of the process's CPU time, but of wall t
 take turns, so that a busy moment falls on all alike. Beside each speed is its ratio to zipnn's.
 
 DFloat11's encoder gets a slice: it makes one step in Python for each weight. Its decoder needs a GPU. A peer that is
-missing has a row that says why. Last, a synthetic model goes from file to file: wall time on two threads, and memory.
+missing has a row that says why. First, a synthetic model goes from file to file: wall time on two threads, and memory.
 """
 
 import argparse
@@ -185,11 +185,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "weights.json")
     options = parser.parse_args()
     sys.path.extend(map(str, options.peers))
+    file = bench_file(options.file_gb, options.folder) if options.file_gb else None  # first: memory is still clean
     found = []
     for path in options.models:
         print(path.name)
         found.append(bench(path, options.repeats, options.peers[0] if options.peers else None))
-    file = bench_file(options.file_gb, options.folder) if options.file_gb else None
     write_json(
         options.output,
         {

@@ -142,3 +142,6 @@ def _tell(done: list[Any]) -> None:
         share = 100 * one.target_bytes / one.source_bytes
         note = ", was there already" if one.skipped else ""
         typer.echo(f"{one.target}: {one.source_bytes} to {one.target_bytes} bytes, {share:.2f} %{note}")
+        if one.kept:
+            dtypes = ", ".join(f"{dtype} ({count})" for dtype, count in sorted(one.kept.items()))
+            typer.echo(f"  tensors of these dtypes are kept as they are: {dtypes}")

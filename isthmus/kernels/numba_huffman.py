@@ -21,6 +21,7 @@ ROOM = 8  # bytes behind an array that may be touched
 U8, U16, U32, U64 = np.uint8, np.uint16, np.uint32, np.uint64
 TABLE = U64(1 << LIMIT)
 MASK = U64((1 << LIMIT) - 1)
+PAIR, CODE = U64(0xFFFF), U64(0xFFFFFF)  # of `make_pairs`: two symbols, and their code
 
 
 @njit(cache=True, nogil=True)
@@ -178,20 +179,25 @@ def make_pairs(lengths, codes, pairs):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
+def _flush(bits, used, out, byte):  # type: ignore[no-untyped-def]
+    """Writes whole bytes of at most 63 bits: what is left, how much, and the place of its byte."""
+    store64(out, byte, bits)
+    return bits >> (used & U64(56)), used & U64(7), byte + (used >> U64(3))
+
+
+@njit(inline="always")
 def _put(symbols, at, pairs, bits, used, out, byte):  # type: ignore[no-untyped-def]
     """Eight symbols: the bits that are left over, their number, and the place of their byte."""
     eight = load64(symbols, at)
-    for _ in range(2):
-        for _ in range(2):
-            pair = U64(pairs[eight & U64(0xFFFF)])
-            bits |= (pair & U64(0xFFFFFF)) << used
-            used += pair >> U64(24)
-            eight >>= U64(16)
-        store64(out, byte, bits)
-        byte += used >> U64(3)
-        bits >>= used & ~U64(7)
-        used &= U64(7)
-    return bits, used, byte
+    p0, p1 = U64(pairs[eight & PAIR]), U64(pairs[eight >> U64(16) & PAIR])
+    p2, p3 = U64(pairs[eight >> U64(32) & PAIR]), U64(pairs[eight >> U64(48)])
+    n0, n1, n2, n3 = p0 >> U64(24), p1 >> U64(24), p2 >> U64(24), p3 >> U64(24)
+    low, low_bits = p0 & CODE | (p1 & CODE) << n0, n0 + n1
+    high, high_bits = p2 & CODE | (p3 & CODE) << n2, n2 + n3
+    if low_bits + high_bits > U64(56):  # rare: seven more may be left over
+        bits, used, byte = _flush(bits | low << used, used + low_bits, out, byte)
+        return _flush(bits | high << used, used + high_bits, out, byte)
+    return _flush(bits | (low | high << low_bits) << used, used + low_bits + high_bits, out, byte)
 
 
 @njit(cache=True, nogil=True)
@@ -205,10 +211,7 @@ def encode_stream(symbols, lengths, codes, pairs, out, byte):  # type: ignore[no
         s = U64(symbols[i])
         bits |= U64(codes[s]) << used
         used += U64(lengths[s])
-        store64(out, byte, bits)
-        byte += used >> U64(3)
-        bits >>= used & ~U64(7)
-        used &= U64(7)
+        bits, used, byte = _flush(bits, used, out, byte)
     store64(out, byte, bits)
     return byte + U64(used > U64(0))
 

@@ -18,7 +18,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, at: Any) -
 
 
 def _load64(typing_context: Any, array: Any, at: Any) -> Any:
-    """uint64 of array[at : at + 8], uint8, lowest byte first."""
+    """uint64 of the eight bytes from array[at] on, lowest first; array: uint8, or of other integers."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load(_pointer(context, builder, signature.args[0], *arguments), align=1)

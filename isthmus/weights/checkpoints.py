@@ -4,11 +4,13 @@
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from isthmus.codecs.dfloat_coding import MODES, Mode
+from isthmus.codecs.tensor_dtypes import CODED
 from isthmus.errors import CorruptStreamError, IsthmusError, UnreadableFileError, UnwritableFileError
 from isthmus.media.files import atomic_file, make_folder
 from isthmus.weights.base_checkpoint import MARK, BaseCheckpoint, sha256_of
@@ -23,13 +25,18 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Done:
-    """A file that was made, or (`skipped`) was there already; source_bytes and target_bytes are its sizes."""
+    """A file that was made, or (`skipped`) was there already; source_bytes and target_bytes are its sizes.
+
+    kept: dtypes that are never coded, such as those of integers or one that this version does not know, and how many
+    tensors of each were kept as they are; when compressing.
+    """
 
     source: Path
     target: Path
     source_bytes: int
     target_bytes: int
     skipped: bool = False
+    kept: dict[str, int] = field(default_factory=dict)
 
 
 def compress(
@@ -64,7 +71,8 @@ def compress(
             report(file.header.data_bytes)
         else:
             compress_file(file, target, options, report)
-        return Done(source, target, len(file.bytes), target.stat().st_size, skipped)
+        kept = Counter(t.dtype for t in file.header.tensors if t.dtype not in CODED)
+        return Done(source, target, len(file.bytes), target.stat().st_size, skipped, dict(kept))
 
     return _each(Path(src), Path(dst), one)
 

@@ -108,7 +108,8 @@ def test_a_dtype_that_is_not_known_stays(tmp_path: Path) -> None:
     )
     content = len(header).to_bytes(8, "little") + header.encode() + b"\1\2\3"
     (tmp_path / "a.safetensors").write_bytes(content)
-    weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    done = weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert done[0].kept == {"F4_NEW": 1, "U8": 1}
     assert restored(tmp_path / "b.safetensors") == content
     rows = {row.name: row for row in weights.inspect(tmp_path / "b.safetensors")}
     assert rows["x"].codings == () and rows["x"].entropy_bits is None

@@ -42,6 +42,7 @@ def test_there_and_back(run: Run, source: Path, tmp_path: Path) -> None:
     packed, back = tmp_path / "model.df.safetensors", tmp_path / "back.safetensors"
     status, out, err = run("compress", source, packed, "--mode", "rans", "--threads", 2)
     assert (status, err) == (0, "") and f"{source.stat().st_size} to {packed.stat().st_size} bytes" in out
+    assert "kept as they are: BOOL (1), F64 (1), I64 (1)" in out
     assert "was there already" in run("compress", source, packed, "--mode", "rans")[1]
     assert run("verify", packed)[1].startswith(f"{packed}: whole")
     assert run("decompress", packed, back)[0] == 0
