@@ -27,7 +27,7 @@ TIERS = [  # the lowest first; a module imports from its own folder and from low
 #   module knows which arrays are images; media knows nothing of codecs;
 # - cli.py hangs the sub-commands of cli_bench, cli_train and cli_weights below its own, and __main__ calls it.
 WITHIN = {("codecs", "media"), ("cli", "cli_bench"), ("cli", "cli_train"), ("cli", "cli_weights"), ("__main__", "cli")}
-CODECS_TAKE_FROM_MEDIA = {"isthmus.media.image"}
+CODECS_TAKE_FROM_MEDIA = {"isthmus.media.arrays"}
 SAMPLES_FOR = {"cli", "cli_bench", "cli_train"}  # beside tests
 
 

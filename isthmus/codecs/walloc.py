@@ -7,7 +7,7 @@ Byte format: docs/format.md.
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,19 +17,17 @@ from torch import Tensor
 
 from isthmus.bitstream import pack_single, unpack_single
 from isthmus.codecs.base import Codec, Latent, LatentBatch, LatentSpec
+from isthmus.codecs.tiles import synthesize_in_tiles
 from isthmus.entropy.context import ContextModel
 from isthmus.entropy.factorized import FactorizedModel
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.kernels import image_transform as transform
-from isthmus.media.image import from_array, to_array
+from isthmus.media.arrays import from_array, mean_of_channels, to_array
 from isthmus.models.walloc import ROUNDING_OFFSET, ResidualNetwork, Walloc, lerp_levels, quality_to_level
 from isthmus.signals import ImageSignal, TrackHeader
 
 FACTORIZED, CONTEXT = "walloc.1", "walloc.2"
 ENTROPY = {"factorized": FACTORIZED, "context": CONTEXT}
-MAX_TILE = 1 << 17  # latent positions that the network sees at once: bounds its memory to about 0.75 GB
-TILE_ROWS, TILE_COLUMNS = 96, 256  # latent positions of a tile without its halo: 0.3 GB, and 1.6 times the work
-GREY_ROWS = 64  # rows of a grey image made at once
 SMALL_IMAGE = 1 << 16  # pixels below which threads cost more than they save
 
 
@@ -222,33 +220,12 @@ class WallocImageCodec(Codec):
             step = self._scale(self.model.log_step, quality)
             image = transform.synthesize_linear(y, weight, bias, step, *size, levels, threads=threads)
         else:
-            image = self._synthesize_network(latent, size, levels, threads)
+            source = partial(self._bands, quality=quality)
+            reach = ResidualNetwork.reach(self.model.config)
+            image = synthesize_in_tiles(latent.planes["y"], source, size, levels, threads, reach)
         if signal.layout == "grey":
-            image = _mean_of_channels(image)
+            image = mean_of_channels(image)
         return from_array(image, output)
-
-    def _synthesize_network(
-        self, latent: Latent, size: tuple[int, int], levels: int, threads: int
-    ) -> NDArray[np.uint8]:
-        y = latent.planes["y"]
-        rows, columns = y.shape[1:]
-        quality = latent.spec.header.options[0]
-        if rows * columns <= MAX_TILE:
-            return transform.synthesize_image(self._bands(y, quality), *size, levels, threads=threads)
-        reach = ResidualNetwork.reach(self.model.config)
-
-        def strip(first: int, last: int) -> NDArray[np.float32]:
-            """Bands of latent rows first..last; tiles are fixed, so the result does not depend on threads."""
-            top = max(0, first - reach)
-            bands = np.empty((self.model.config.bands, last - first, columns), np.float32)
-            for left in range(0, columns, TILE_COLUMNS):
-                right = min(columns, left + TILE_COLUMNS)
-                begin = max(0, left - reach)
-                tile = self._bands(y[:, top : last + reach, begin : right + reach], quality)
-                bands[:, :, left:right] = tile[:, first - top : last - top, left - begin : right - begin]
-            return bands
-
-        return transform.synthesize_image(strip, *size, levels, threads=1, strip_rows=TILE_ROWS)
 
     def _bands(self, y: Tensor, quality: int) -> NDArray[np.float32]:
         """Network synthesis of latents [c, h, w], integers, to bands [n, h, w]; floats live for a tile only."""
@@ -257,12 +234,3 @@ class WallocImageCodec(Codec):
         with torch.inference_mode(), self._lock:
             x = (y.to(self.device).float() * step)[None].contiguous(memory_format=torch.channels_last)
             return self.model.synthesize(x, level)[0].cpu().contiguous().numpy()
-
-
-def _mean_of_channels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [3, H, W] to the rounded mean [1, H, W], some rows at a time: the sums take four times the memory."""
-    grey = np.empty((1, *image.shape[1:]), np.uint8)
-    for top in range(0, image.shape[1], GREY_ROWS):
-        total = image[:, top : top + GREY_ROWS].sum(axis=0, dtype=np.uint16)
-        grey[0, top : top + GREY_ROWS] = (total * np.uint16(2) + np.uint16(3)) // np.uint16(6)
-    return grey

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.entropy import measured, rans
+from isthmus.entropy import measured, rans, rans_decoder
 from isthmus.entropy.arguments import flat_symbols
 from isthmus.entropy.tables import TableFamily
 from isthmus.errors import CorruptStreamError
@@ -83,7 +83,7 @@ def decode(data: bytes | memoryview, count: int) -> NDArray[np.int32]:
         return np.empty(0, np.int32)
     precision, low, size, at = measured.unpack_alphabet(view, "adaptive")
     weights = np.ones(size + 1, np.int64)
-    decoder = rans.RansDecoder(view[at:], measured.table_of(weights, low, precision))
+    decoder = rans_decoder.RansDecoder(view[at:], measured.table_of(weights, low, precision))
     parts = []
     for i, block in enumerate(_blocks(count)):
         if i:

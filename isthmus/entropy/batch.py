@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.entropy.arguments import as_integers, flat_indices, flat_symbols, read_only
+from isthmus.entropy.fixed_log2 import COST_ONE
 from isthmus.entropy.rans import BYTES_PER_LANE
-from isthmus.entropy.tables import COST_ONE, TableFamily
+from isthmus.entropy.tables import TableFamily
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_rans, numba_rans_batch
 from isthmus.kernels import threads as pool

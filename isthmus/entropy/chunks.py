@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.entropy import rans
+from isthmus.entropy import rans, rans_decoder
 from isthmus.entropy.arguments import as_integers
-from isthmus.entropy.tables import COST_ONE, TableFamily
+from isthmus.entropy.fixed_log2 import COST_ONE
+from isthmus.entropy.tables import TableFamily
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.varint import pack_varint, unpack_varint
@@ -75,7 +76,7 @@ def decode(
     # Indices that the caller holds one by one already take about as much memory as their symbols will.
     if array.size < n or 0 in array.strides:
         least = tables.least_cost * n
-        if least > 2 * rans.BITS_PER_WORD * COST_ONE * (len(view) // 2):
+        if least > 2 * rans_decoder.BITS_PER_WORD * COST_ONE * (len(view) // 2):
             raise CorruptStreamError(
                 f"chunks: {len(view)} bytes cannot hold {n} symbols; the header or the payload is damaged, fetch "
                 "it again"
@@ -85,7 +86,7 @@ def decode(
 
     def work(item: tuple[slice, memoryview]) -> None:
         part, payload = item
-        decoder = rans.RansDecoder(payload, tables)
+        decoder = rans_decoder.RansDecoder(payload, tables)
         if indices.ndim:
             decoder.decode(indices[part], out=out[part])
         else:

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.entropy.context_predictor import ContextPredictor, TileContexts, TileLayout, tiles
-from isthmus.entropy.rans import RansDecoder, encode_segments
-from isthmus.entropy.tables import COST_ONE, TableFamily
+from isthmus.entropy.fixed_log2 import COST_ONE
+from isthmus.entropy.rans import encode_segments
+from isthmus.entropy.rans_decoder import RansDecoder
+from isthmus.entropy.tables import TableFamily
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_context as kernels
 

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.entropy import batch
-from isthmus.entropy.rans import LANES, RansDecoder, encode_segments
-from isthmus.entropy.tables import COST_ONE, TableFamily
+from isthmus.entropy.fixed_log2 import COST_ONE
+from isthmus.entropy.rans import encode_segments
+from isthmus.entropy.rans_decoder import LANES, RansDecoder
+from isthmus.entropy.tables import TableFamily
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_rans_factorized as kernels
 from isthmus.kernels import threads as pool

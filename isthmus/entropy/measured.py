@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus.entropy import rans
+from isthmus.entropy.fixed_log2 import COST_ONE
 from isthmus.entropy.quantize_pmf import quantize_pmf
-from isthmus.entropy.tables import COST_ONE, MAX_LOW, MAX_PRECISION, MIN_PRECISION, TableFamily
+from isthmus.entropy.tables import MAX_LOW, MAX_PRECISION, MIN_PRECISION, TableFamily
 from isthmus.errors import CorruptStreamError
 from isthmus.varint import pack_varint, unpack_varint
 

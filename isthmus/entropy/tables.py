@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus.entropy.alphabet import check_inside
+from isthmus.entropy.fixed_log2 import COST_ONE, fixed_log2
 from isthmus.entropy.quantize_pmf import quantize_pmf, quantize_rows, with_escape
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_rans
@@ -19,28 +21,9 @@ MIN_PRECISION, MAX_PRECISION = 12, 15
 MAX_TABLES = 1024
 MAX_SLOTS = 1 << 22  # tables times 2**precision: the decoder's lookup takes at most 16 MB
 MAX_LOW = 1 << 24
-COST_ONE = 1 << 16  # one bit in the fixed-point costs
 
 Int32 = NDArray[np.int32]
 Lookups: TypeAlias = tuple[int, Int32, Int32, NDArray[np.int64], NDArray[Any], NDArray[np.uint64]]
-
-
-def fixed_log2(values: ArrayLike) -> NDArray[np.int64]:
-    """log2(v) * 65536 rounded down (14917 and 29834: one less), 1 <= v < 2**15; the same on every machine."""
-    v = np.asarray(values, np.uint64)
-    exponent = np.zeros(v.shape, np.int64)
-    for shift in (16, 8, 4, 2, 1):
-        large = v >> np.uint64(shift) > 0
-        exponent += np.where(large, shift, 0)
-        v = np.where(large, v >> np.uint64(shift), v)
-    mantissa = np.asarray(values, np.uint64) << (31 - exponent).astype(np.uint64)  # in [2**31, 2**32)
-    fraction = np.zeros(v.shape, np.int64)
-    for _ in range(16):  # squaring doubles the logarithm: its next bit is whether that reaches 2
-        mantissa = (mantissa * mantissa) >> np.uint64(31)
-        bit = mantissa >> np.uint64(32)
-        fraction = fraction * 2 + bit.astype(np.int64)
-        mantissa >>= bit
-    return exponent * COST_ONE + fraction
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
@@ -181,20 +164,7 @@ class TableFamily:
 
         symbols, table_indices: integers as `encode` takes them. Where escapes would be a mistake, call it first.
         """
-        values, k = (a.reshape(-1) for a in np.broadcast_arrays(np.asarray(symbols), np.asarray(table_indices)))
-        if values.size == 0:
-            return
-        if k.min() < 0 or k.max() >= len(self):
-            bad = k[(k < 0) | (k >= len(self))][0]
-            raise ValueError(f"entropy tables: table index {bad}, but the family has {len(self)} tables")
-        low = self.low[k].astype(np.int64)
-        outside = np.flatnonzero((values < low) | (values >= low + self.size[k]))
-        if outside.size:
-            i = outside[0]
-            raise ValueError(
-                f"entropy tables: symbol {values[i]} at flat index {i} is outside table {k[i]}, which codes "
-                f"{low[i]}..{low[i] + self.size[k[i]] - 1} without an escape"
-            )
+        check_inside(symbols, table_indices, self.low, self.size)
 
     def __len__(self) -> int:
         return len(self.low)
@@ -239,13 +209,14 @@ class TableFamily:
 
     @cached_property
     def slots(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """Decoder's lookup, flat: which of its table's entries each slot belongs to, 2**precision slots a table.
-
-        In bytes where that is enough: many tables then stay in a core's second cache.
-        """
+        """Decoder's lookup, flat: which of its table's entries each slot belongs to, 2**precision slots a table."""
+        # In bytes where that is enough: many tables then stay in a core's second cache.
         kind = np.uint8 if self.size.max() < 1 << 8 else np.uint16
-        place = np.arange(len(self.frequencies)) - np.repeat(self.starts, self.size + 1)
-        return _frozen(np.repeat(place.astype(kind), self.frequencies))
+        return _frozen(np.repeat(self._places().astype(kind), self.frequencies))
+
+    def _places(self) -> NDArray[np.int64]:
+        """Which of its table's entries each entry is."""
+        return np.arange(len(self.frequencies)) - np.repeat(self.starts, self.size + 1)
 
     @cached_property
     def lookups(self) -> Lookups:
@@ -255,7 +226,8 @@ class TableFamily:
     @cached_property
     def no_entries(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
         """An empty array of the smallest dtype that holds the number of an entry."""
-        return _frozen(np.empty(0, np.uint16 if len(self.frequencies) <= 1 << 16 else np.uint32))
+        kind = np.uint16 if len(self.frequencies) <= 1 << 16 else np.uint32
+        return _frozen(np.empty(0, kind))
 
     @cached_property
     def encoder_rows(self) -> NDArray[np.uint32]:
@@ -265,7 +237,7 @@ class TableFamily:
     @cached_property
     def decoder_entries(self) -> NDArray[np.uint64]:
         """What the kernel needs to decode each entry; the value of an escape is the first beyond the alphabet."""
-        place = np.arange(len(self.frequencies)) - np.repeat(self.starts, self.size + 1)
+        place = self._places()
         values = (place + np.repeat(self.low, self.size + 1)).astype(np.int32)
         escapes = place == np.repeat(self.size, self.size + 1)
         return _frozen(numba_rans.decoder_entries(self.frequencies, self.cumulative, values, escapes))

@@ -8,7 +8,8 @@ wrong with an item: OK, or the place in `isthmus.entropy.batch.FAULTS`.
 import numpy as np
 from numba import njit
 
-from isthmus.kernels.numba_rans import ESCAPE_BYTES, WORD_PADDING, decode, encode, find_entries, measure, write_escapes
+from isthmus.kernels.numba_rans import ESCAPE_BYTES, WORD_PADDING, decode, encode
+from isthmus.kernels.numba_rans_symbols import find_entries, measure, write_escapes
 
 MOST_LANES_LOG2 = 5
 MOST_LANES = 1 << MOST_LANES_LOG2

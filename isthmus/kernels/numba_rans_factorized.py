@@ -7,7 +7,7 @@
 import numpy as np
 from numba import njit
 
-from isthmus.kernels.numba_rans import ESCAPE_BYTES, WORD_PADDING, decode, encode, find_entries, measure, write_escapes
+from isthmus.kernels.numba_rans import ESCAPE_BYTES, WORD_PADDING, decode, encode
 from isthmus.kernels.numba_rans_batch import (
     BAD_CHOICE,
     BAD_ESCAPES,
@@ -22,6 +22,7 @@ from isthmus.kernels.numba_rans_batch import (
     open_payload,
     write_payload,
 )
+from isthmus.kernels.numba_rans_symbols import find_entries, measure, write_escapes
 
 MOST_OFFSET = 1 << 15
 

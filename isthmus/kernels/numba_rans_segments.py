@@ -8,7 +8,7 @@ call a segment, not one a block: threads that meet between calls wait for Python
 import numpy as np
 from numba import njit
 
-from isthmus.kernels import numba_rans, numba_rans_unrolled
+from isthmus.kernels import numba_rans, numba_rans_symbols, numba_rans_unrolled
 
 BLOCK = 1 << 13  # symbols
 
@@ -17,9 +17,9 @@ LANES = numba_rans_unrolled.LANES
 ESCAPE_BYTES = numba_rans.ESCAPE_BYTES
 encode_any = numba_rans.encode
 encode_unrolled = numba_rans_unrolled.encode
-find_entries = numba_rans.find_entries
-measure = numba_rans.measure
-write_escapes = numba_rans.write_escapes
+find_entries = numba_rans_symbols.find_entries
+measure = numba_rans_symbols.measure
+write_escapes = numba_rans_symbols.write_escapes
 
 
 @njit(cache=True, nogil=True)

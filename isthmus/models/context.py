@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isthmus.kernels.numba_context_sums import PASSES, available
+from isthmus.models.walloc import lerp_levels
 
 LEAST = 0.02  # of a weighted sum of normalised residuals, before the logarithm
 LEAST_MEAN, LEAST_SHARE = 0.12, 0.03  # of an earlier channel that is kept
@@ -18,7 +19,7 @@ LOWEST, HIGHEST = -4.5, 5.0  # log scale
 
 
 class LinearContext(nn.Module):
-    """For C channels at `knots` qualities; latents and residuals are seen over `typical` [C], their mean magnitude.
+    """For C channels at `knots` qualities and between them; `typical` [C], mean magnitudes, normalises what is seen.
 
     mean = typical (bias + own q + earlier q), log scale = offset + slope log(bias + own |e| + earlier |e|) +
     log typical, e = q - round(mean).
@@ -50,31 +51,32 @@ class LinearContext(nn.Module):
         self.get_buffer("mean_mask").mul_((mean >= LEAST_MEAN)[..., None, None])
         self.get_buffer("scale_mask").mul_((share >= LEAST_SHARE)[..., None, None])
 
-    def _sums(self, x: Tensor, name: str, knot: int) -> Tensor:
+    def _sums(self, x: Tensor, name: str, level: Tensor) -> Tensor:
         """Weighted sums of x [B, C, h, w], h and w even: [B, C, h, w]."""
         own = getattr(self, f"{name}_own") * self.own_mask
         earlier = getattr(self, f"{name}_earlier") * getattr(self, f"{name}_mask")
-        bias = getattr(self, f"{name}_bias")[knot]
+        bias = lerp_levels(getattr(self, f"{name}_bias"), level)[..., None, None]  # [B, 4, C, 1, 1]
         wide = F.pad(x, (2, 2, 2, 2))
         out = torch.empty_like(x)
         for s, (row, column) in enumerate(PASSES):
             own_sums = F.conv2d(wide[:, :, row:, column:], own[s], stride=2, groups=x.shape[1])
-            sums = F.conv2d(wide[:, :, row + 1 :, column + 1 :], earlier[s], bias[s], stride=2)
+            sums = F.conv2d(wide[:, :, row + 1 :, column + 1 :], earlier[s], stride=2)
             h, w = x[:, :, row::2, column::2].shape[2:]
-            out[:, :, row::2, column::2] = own_sums[..., :h, :w] + sums[..., :h, :w]
+            out[:, :, row::2, column::2] = own_sums[..., :h, :w] + sums[..., :h, :w] + bias[:, s]
         return out
 
-    def forward(self, q: Tensor, knot: int) -> tuple[Tensor, Tensor]:
-        """Latents [B, C, h, w], integers, h and w even, at one quality knot: mean and scale, same shape."""
+    def forward(self, q: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents [B, C, h, w], integers, h and w even, at levels [B], 0..knots - 1: mean and scale, same shape."""
         n = self.typical[:, None, None]  # type: ignore[index]
-        mean = self._sums(q / n, "mean", knot) * n
+        mean = self._sums(q / n, "mean", level) * n
         residual = (q - mean.detach().round()).abs()
-        a = self._sums(residual / n, "scale", knot)
+        a = self._sums(residual / n, "scale", level)
         least = a.clamp_min(LEAST)
         a = least + LEAK * ((a - least) - (a - least).detach())
+        offsets = lerp_levels(self.offset, level)[..., None, None]
         offset = torch.empty_like(q)
         for s, (row, column) in enumerate(PASSES):
-            offset[:, :, row::2, column::2] = self.offset[knot, s][:, None, None]
+            offset[:, :, row::2, column::2] = offsets[:, s]
         log_scale = offset + self.slope * a.log() + n.log()
         return mean, log_scale.clamp(LOWEST, HIGHEST).exp()
 

@@ -69,7 +69,7 @@ def fit_linear(latents: list[list[NDArray[np.int16]]], device: torch.device, ste
             context.prune()
         knot = step % len(KNOTS)
         q = _crops([image[knot] for image in on_device], generator)
-        mean, scale = context(q, knot)
+        mean, scale = context(q, torch.full((BATCH,), float(knot), device=device))
         bits = mixture(q, mean, scale).mean()
         loss = bits / (0.05 + bits.detach())
         optimizer.zero_grad(set_to_none=True)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import isthmus
 from isthmus.bitstream import unpack_single
-from isthmus.codecs import walloc
+from isthmus.codecs import tiles, walloc
 from isthmus.codecs.base import Latent, LatentSpec
 from isthmus.codecs.walloc import WallocImageCodec
 from isthmus.codecs.weights_file import save_weights
@@ -115,10 +115,10 @@ def test_tiles_of_the_network_equal_the_whole(
 ) -> None:
     data = tiny.encode(astronaut[:200, :330], quality=70)
     whole = tiny.decode(data).int()
-    monkeypatch.setattr(walloc, "MAX_TILE", 1)
+    monkeypatch.setattr(tiles, "MAX_TILE", 1)
     for rows, columns in ((4, 5), (7, 100), (100, 3)):
-        monkeypatch.setattr(walloc, "TILE_ROWS", rows)
-        monkeypatch.setattr(walloc, "TILE_COLUMNS", columns)
+        monkeypatch.setattr(tiles, "TILE_ROWS", rows)
+        monkeypatch.setattr(tiles, "TILE_COLUMNS", columns)
         assert (tiny.decode(data).int() - whole).abs().max() <= 1
 
 

@@ -18,7 +18,7 @@ from isthmus.entropy import RansDecoder, TableFamily, encode
 from isthmus.entropy.batch import decode_batch, encode_batch
 from isthmus.entropy.factorized import FactorizedModel
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_rans
+from isthmus.kernels import numba_rans_symbols
 
 EXAMPLES = int(sys.argv[1]) if __name__ == "__main__" else 1  # pytest imports this in search of doctests
 SCALES = (0.2, 2.0, 40.0)
@@ -103,7 +103,7 @@ def long_run() -> None:
 def guard() -> None:
     """An access outside an array does raise IndexError here."""
     try:
-        numba_rans.measure(np.array([9], np.uint16), np.zeros(3, np.int32), 1)
+        numba_rans_symbols.measure(np.array([9], np.uint16), np.zeros(3, np.int32), 1)
     except IndexError:
         return
     raise AssertionError("bounds are not checked")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from isthmus.media.image import PrecisionWarning, to_array
+from isthmus.media.arrays import to_array
+from isthmus.media.pixels import PrecisionWarning
 
 RNG = np.random.default_rng(3)
 

@@ -43,7 +43,7 @@ def test_integers_say_what_floats_say(fitted: tuple[LinearContext, ContextModel]
     q = textured(77, 40)
     for knot, quality in enumerate(KNOTS):
         with torch.inference_mode():
-            mean, scale = (t[0].numpy() for t in linear(torch.from_numpy(q)[None].float(), knot))
+            mean, scale = (t[0].numpy() for t in linear(torch.from_numpy(q)[None].float(), torch.tensor([float(knot)])))
         place = np.log2(scale / SMALLEST) / np.log2(LARGEST / SMALLEST) * kernels.SCALES
         (tile,) = model.predictor.contexts(q, quality)
         at = 0
@@ -87,7 +87,7 @@ def test_training_lowers_the_cost() -> None:
         mixture = ScaleMixture()
         q = torch.from_numpy(textured(50, 64))[None].float()
         with torch.inference_mode():
-            bits = mixture(q, *linear(q, 2))
+            bits = mixture(q, *linear(q, torch.tensor([2.0])))
         assert (bits >= -1e-4).all()
         costs.append(bits.mean().item())
     assert costs[1] < 0.97 * costs[0]
@@ -102,7 +102,7 @@ def test_no_training_looks_ahead() -> None:
     order = {place: number for number, place in enumerate(PASSES)}
     q = torch.randn(1, 3, 8, 8, requires_grad=True)
     for c, y, x in ((0, 2, 2), (1, 3, 3), (2, 4, 5), (2, 3, 2)):
-        mean, scale = context(q, 1)
+        mean, scale = context(q, torch.tensor([1.0]))
         (gradient,) = torch.autograd.grad(mean[0, c, y, x] + scale[0, c, y, x], q)
         for k, v, u in gradient[0].nonzero().tolist():
             assert k < c or (k == c and order[v % 2, u % 2] < order[y % 2, x % 2])
