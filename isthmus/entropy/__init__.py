@@ -4,9 +4,18 @@
 No float past `quantize_pmf`, and no network that is not exact in integers.
 """
 
+from isthmus.entropy.integer_network import IntegerNetwork
 from isthmus.entropy.quantize_pmf import quantize_pmf
 from isthmus.entropy.rans import decode, encode, encode_segments
 from isthmus.entropy.rans_decoder import RansDecoder
 from isthmus.entropy.tables import TableFamily
 
-__all__ = ["RansDecoder", "TableFamily", "decode", "encode", "encode_segments", "quantize_pmf"]
+__all__ = [
+    "IntegerNetwork",
+    "RansDecoder",
+    "TableFamily",
+    "decode",
+    "encode",
+    "encode_segments",
+    "quantize_pmf",
+]
