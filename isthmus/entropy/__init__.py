@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The entropy engine: integers to bytes and back through integer tables (docs/entropy.md).
+"""The entropy engine: integers to bytes and back through integer tables (docs/format-entropy.md).
 
 No float past `quantize_pmf`, and no network that is not exact in integers.
 """

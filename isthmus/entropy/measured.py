@@ -55,17 +55,19 @@ def alphabet_of(symbols: NDArray[np.int32]) -> tuple[int, Int64]:
     It has at most n (or 64) and 8,192 integers about the median, without rare ones (below 1 in 65,536) at its ends.
     """
     widest = min(WIDEST, max(NARROWEST, len(symbols)))
-    lowest, highest = int(symbols.min()), int(symbols.max())
+    lowest, highest = smallest, largest = int(symbols.min()), int(symbols.max())
     if highest - lowest >= widest:
         middle = int(np.partition(symbols, len(symbols) // 2)[len(symbols) // 2])
         lowest = max(lowest, middle - widest // 2)
         highest = min(highest, lowest + widest - 1)
     lowest = min(max(lowest, -MAX_LOW), MAX_LOW)
     highest = max(lowest, min(highest, MAX_LOW))
-    places = symbols.astype(np.int64) - lowest
     size = highest - lowest + 1
-    inside = (places >= 0) & (places < size)
-    counts = np.bincount(places[inside], minlength=size)
+    if lowest <= smallest and largest <= highest:
+        counts = np.bincount(symbols - lowest, minlength=size)
+    else:
+        places = symbols.astype(np.int64) - lowest
+        counts = np.bincount(places[(places >= 0) & (places < size)], minlength=size)
     kept = np.flatnonzero(counts * (1 << 16) >= len(symbols))
     begin, end = (int(kept[0]), int(kept[-1]) + 1) if kept.size else (0, 1)
     counts = counts[begin:end]
