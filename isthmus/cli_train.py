@@ -23,6 +23,9 @@ def codec(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     minutes: Annotated[float, typer.Option(help="Stop after this time; the same command goes on later.")] = math.inf,
     save_minutes: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 3.0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Setting of the recipe to change, as width=128; may be repeated.")
+    ] = None,
     validate_every: Annotated[int, typer.Option(help="Steps between validations.", min=1)] = 4000,
 ) -> None:
     """Train a WaLLoC image codec. Killed or stopped, the same command takes up the last checkpoint.
@@ -34,7 +37,7 @@ def codec(
     from isthmus.training.codec import make_trainer
     from isthmus.training.crops import list_images
     from isthmus.training.export import export
-    from isthmus.training.recipes import RECIPES
+    from isthmus.training.recipes import RECIPES, change
 
     if name not in RECIPES:
         raise ValueError(f"train codec: no recipe {name!r}; known: {', '.join(RECIPES)}")
@@ -42,6 +45,7 @@ def codec(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     recipe = RECIPES[name]
     recipe = replace(recipe, seed=seed, steps=steps or recipe.steps, batch=batch or recipe.batch)
+    recipe = change(recipe, settings or [])
     trainer = make_trainer(recipe, images, validation, device, compiled=device.startswith("cuda"))
     done = trainer.run(out, save_minutes=save_minutes, validate_every=validate_every, minutes=minutes)
     state = trainer.state

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from isthmus.entropy.fixed_log2 import COST_ONE
 from isthmus.entropy.integer_layer import EXACT, LIMIT, MAX_SHIFT, IntegerLayer, exact_conv2d
 from isthmus.entropy.integer_network import IntegerNetwork
-from isthmus.entropy.fixed_log2 import COST_ONE
 from isthmus.entropy.tables import TableFamily
 
 UNIT = 16  # activations and indices to a one in the floats that are trained; biases learn at the pace of weights

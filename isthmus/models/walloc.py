@@ -26,8 +26,8 @@ class WallocConfig:
     latent_channels: int = 48
     signal_channels: int = 3
     levels: int = 3  # packet transform levels: 2**levels pixels a latent position and axis
-    width: int = 176
-    blocks: int = 8
+    width: int = 192
+    blocks: int = 12
     kernel: int = 5
     expansion: int = 2
     gain_levels: int = 8  # trained points on the quality scale; between two of them log gains are interpolated
@@ -68,9 +68,14 @@ class Block(nn.Module):
         self.shift = nn.Parameter(torch.zeros(config.gain_levels, d))
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        h = self.spatial(x)  # [B, d, h, w]
-        h = h * lerp_levels(self.scale, level)[..., None, None] + lerp_levels(self.shift, level)[..., None, None]
-        return x + self.project(F.gelu(self.expand(h), approximate="tanh"))  # [B, 2d, h, w] inside
+        scale, shift = lerp_levels(self.scale, level), lerp_levels(self.shift, level)  # [B, d]
+        if len(level) == 1:  # a pass over the activations less where all items share a level
+            weight = self.spatial.weight * scale[0][:, None, None, None]
+            bias = self.spatial.bias * scale[0] + shift[0]  # type: ignore[operator]
+            h = F.conv2d(x, weight, bias, padding=self.spatial.padding, groups=len(weight))  # type: ignore[arg-type]
+        else:
+            h = self.spatial(x) * scale[..., None, None] + shift[..., None, None]  # [B, d, h, w]
+        return x + self.project(F.hardswish(self.expand(h)))  # [B, 2d, h, w] inside
 
 
 class ResidualNetwork(nn.Module):
@@ -93,6 +98,10 @@ class ResidualNetwork(nn.Module):
         for block in self.blocks:
             x = block(x, level)
         return self.output(x)
+
+    def matrices(self) -> list[list[nn.Parameter]]:
+        """The weights of the pointwise layers inside the blocks, those of one shape together."""
+        return [[getattr(b, name).weight for b in self.blocks] for name in ("expand", "project")] if self.blocks else []
 
     @staticmethod
     def reach(config: WallocConfig) -> int:

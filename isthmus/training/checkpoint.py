@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from isthmus.training.muon import MuonAdamW
+
 POINTER = "checkpoint.json"
 
 
@@ -20,7 +22,7 @@ class TrainingState:
 
     modules: nn.ModuleDict
     average: dict[str, Tensor]  # moving average of every floating-point parameter and buffer of `modules`
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | MuonAdamW
     step: int = 0
     seconds: float = 0.0  # spent training, over all runs
     devices: list[str] = field(default_factory=list)  # that trained it, in order of first use

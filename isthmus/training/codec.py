@@ -20,6 +20,7 @@ from isthmus.models.wavelet_packet import analyze_by_matrix, packet_matrix, synt
 from isthmus.training.checkpoint import TrainingState
 from isthmus.training.crops import ImageBank, list_images, load_rgb
 from isthmus.training.klt import initialize
+from isthmus.training.muon import Muon, MuonAdamW
 from isthmus.training.validation import append_csv, plot_csv, rate_distortion
 
 VALIDATION_LEVELS = 6  # points of each validation curve
@@ -33,12 +34,12 @@ class TrainingConfig:
     steps: int = 20_000
     batch: int = 48
     crop: int = 256  # pixels a side
-    border: int = 3  # latent positions at each side of a crop that enter neither rate nor distortion
     seed: int = 0
     lambda_low: float = 0.0015  # loss = bits per pixel + lambda * MSE (0..255); lowest and highest quality
     lambda_high: float = 0.15
     noise_fraction: float = 0.25  # of the steps with uniform noise for rounding; hard rounding after it
-    network_rate: float = 1.2e-3  # learning rates at the top of the cosine
+    matrix_rate: float = 4e-3  # learning rates at the top of the cosine: the network's large matrices (Muon),
+    network_rate: float = 1.2e-3  # what else it has (AdamW, as the following),
     linear_rate: float = 2e-4
     gain_rate: float = 2e-3
     warmup: int = 300
@@ -75,12 +76,16 @@ class CodecTrainer:
         c = config
         linear = [*self.model.analysis.parameters(), *self.model.synthesis.parameters()]
         gains = [self.model.log_gain, self.model.log_step, *self.rate.parameters()]
+        matrices = self.model.network.matrices()
+        inside = {id(p) for group in matrices for p in group}
+        others = [p for p in self.model.network.parameters() if id(p) not in inside]
         groups = [
-            {"params": list(self.model.network.parameters()), "lr": c.network_rate, "weight_decay": 1e-4},
+            {"params": others, "lr": c.network_rate, "weight_decay": 1e-4},
             {"params": linear, "lr": c.linear_rate, "weight_decay": 0.0},
             {"params": gains, "lr": c.gain_rate, "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=self.device.type == "cuda")
+        adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=self.device.type == "cuda")
+        optimizer = MuonAdamW(Muon(matrices, c.matrix_rate), adam) if inside else adam
         for group in optimizer.param_groups:
             group["top"] = group["lr"]
         average = {k: v.detach().clone() for k, v in modules.state_dict().items()}
@@ -97,20 +102,16 @@ class CodecTrainer:
 
     def _loss(self, x: Tensor, level: Tensor, noisy: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, bits per pixel [B] and MSE [B] of crops [B, 3, N, N] at gain levels [B]."""
-        levels, b = self.config.model.levels, self.config.border
+        levels = self.config.model.levels
         y = self.model.analyze(analyze_by_matrix(x, self.matrix, levels), level)
         q = y + torch.rand_like(y) - 0.5 if noisy else quantize(y)
-        inner = slice(b, q.shape[-1] - b)
-        bits = self.rate(q[..., inner, inner], level).sum((1, 2, 3))
-        edge = b << levels
-        pixels = slice(edge, x.shape[-1] - edge)
-        bits_per_pixel = bits / (pixels.stop - pixels.start) ** 2
+        bits_per_pixel = self.rate(q, level).sum((1, 2, 3)) / x[0, 0].numel()
         y_hat = self.model.dequantize(q, level)
         t = y_hat / self.model.deviation[:, None, None]  # type: ignore[index]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             residual = self.model.network(t.contiguous(memory_format=torch.channels_last), level)
         decoded = synthesize_by_matrix(self.model.synthesize_linear(y_hat) + residual.float(), self.inverse, levels)
-        mse = (decoded - x)[..., pixels, pixels].square().mean((1, 2, 3)) * 127.5**2
+        mse = (decoded - x).square().mean((1, 2, 3)) * 127.5**2
         lam = self.config.lambdas(level)
         return ((bits_per_pixel + lam * mse) / lam.sqrt()).mean(), bits_per_pixel.detach(), mse.detach()
 

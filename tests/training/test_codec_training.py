@@ -22,7 +22,7 @@ from isthmus.training.export import export
 
 TINY = TrainingConfig(
     model=WallocConfig(latent_channels=5, width=8, blocks=1, gain_levels=4),
-    steps=6, batch=4, crop=64, border=2, warmup=2, noise_fraction=0.5, context_steps=6,
+    steps=6, batch=4, crop=64, warmup=2, noise_fraction=0.5, context_steps=6,
 )  # fmt: skip
 
 
