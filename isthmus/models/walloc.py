@@ -75,7 +75,13 @@ class Block(nn.Module):
             h = F.conv2d(x, weight, bias, padding=self.spatial.padding, groups=len(weight))  # type: ignore[arg-type]
         else:
             h = self.spatial(x) * scale[..., None, None] + shift[..., None, None]  # [B, d, h, w]
-        return x + self.project(F.hardswish(self.expand(h)))  # [B, 2d, h, w] inside
+        # As matrix products over channels: on a CPU a third faster than 1x1 convolutions.
+        h = h.permute(0, 2, 3, 1)  # [B, h, w, d]
+        h = F.linear(h, self.expand.weight[..., 0, 0], self.expand.bias)  # [B, h, w, 2d]
+        alone = not torch.is_grad_enabled()  # nobody else looks at h again
+        h = F.hardswish(h, inplace=alone)
+        h = F.linear(h, self.project.weight[..., 0, 0], self.project.bias).permute(0, 3, 1, 2)
+        return h.add_(x) if alone else x + h
 
 
 class ResidualNetwork(nn.Module):
