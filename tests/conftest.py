@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What several tests share: the photograph that ships, and a codec so small that making it takes a moment."""
 
+import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import torch
 
 import isthmus
+from isthmus import cli
 from isthmus.codecs.walloc import WallocImageCodec
 from isthmus.codecs.weights_file import load_weights, save_weights
 from isthmus.media.image import read_image, write_image
@@ -53,3 +57,20 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray
 @pytest.fixture(scope="session")
 def tiny(tiny_weights: Path) -> WallocImageCodec:
     return load_weights(tiny_weights, str(tiny_weights), "cpu")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command in this process: status, standard output, standard error."""
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # main() sets its own
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["isthmus", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return call

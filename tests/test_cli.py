@@ -4,7 +4,6 @@
 import json
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,23 +18,6 @@ from isthmus.samples import ASTRONAUT
 
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = ("encode", "decode", "inspect", "codecs", "compare", "train", "bench")
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command in this process: status, standard output, standard error."""
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # main() sets its own
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["isthmus", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ def synthesize_in_tiles(
     levels: int,
     threads: int,
     reach: int,
+    count: int,
 ) -> NDArray[np.uint8]:
-    """uint8 [C, H, W] of `size` from latents y [c, h, w]; network: latents to bands [n, h, w], float32.
+    """uint8 [C, H, W] of `size` from latents y [c, h, w]; network: latents to bands [count, h, w], float32.
 
     reach: latent positions that an output of the network depends on to each side. Tiles carry so many around them, and
     are fixed, so the result depends neither on them nor on threads.
@@ -33,12 +34,12 @@ def synthesize_in_tiles(
     def strip(first: int, last: int) -> NDArray[np.float32]:
         """Bands of latent rows first..last."""
         top = max(0, first - reach)
-        parts = []
+        bands = np.empty((count, last - first, columns), np.float32)
         for left in range(0, columns, TILE_COLUMNS):
             right = min(columns, left + TILE_COLUMNS)
             begin = max(0, left - reach)
             tile = network(y[:, top : last + reach, begin : right + reach])
-            parts.append(tile[:, first - top : last - top, left - begin : right - begin])
-        return np.concatenate(parts, axis=2)
+            bands[:, :, left:right] = tile[:, first - top : last - top, left - begin : right - begin]
+        return bands
 
     return transform.synthesize_image(strip, *size, levels, threads=1, strip_rows=TILE_ROWS)

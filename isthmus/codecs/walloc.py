@@ -221,8 +221,8 @@ class WallocImageCodec(Codec):
             image = transform.synthesize_linear(y, weight, bias, step, *size, levels, threads=threads)
         else:
             source = partial(self._bands, quality=quality)
-            reach = ResidualNetwork.reach(self.model.config)
-            image = synthesize_in_tiles(latent.planes["y"], source, size, levels, threads, reach)
+            reach, count = ResidualNetwork.reach(self.model.config), self.model.config.bands
+            image = synthesize_in_tiles(latent.planes["y"], source, size, levels, threads, reach, count)
         if signal.layout == "grey":
             image = mean_of_channels(image)
         return from_array(image, output)

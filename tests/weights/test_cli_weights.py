@@ -2,34 +2,21 @@
 """`isthmus weights`: what it prints, its status, and one clear line for bad input."""
 
 import json
-import sys
-import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from sample_files import mixed, write
 
-from isthmus import cli
-
 Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command in this process: status, standard output, standard error."""
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # main() sets its own
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["isthmus", "weights", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return call
+def weights_run(run: Run) -> Run:
+    """Runs `isthmus weights ...`."""
+    return partial(run, "weights")
 
 
 @pytest.fixture
@@ -38,39 +25,39 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "model.safetensors"
 
 
-def test_there_and_back(run: Run, source: Path, tmp_path: Path) -> None:
+def test_there_and_back(weights_run: Run, source: Path, tmp_path: Path) -> None:
     packed, back = tmp_path / "model.df.safetensors", tmp_path / "back.safetensors"
-    status, out, err = run("compress", source, packed, "--mode", "rans", "--threads", 2)
+    status, out, err = weights_run("compress", source, packed, "--mode", "rans", "--threads", 2)
     assert (status, err) == (0, "") and f"{source.stat().st_size} to {packed.stat().st_size} bytes" in out
     assert "kept as they are: BOOL (1), F64 (1), I64 (1)" in out
-    assert "was there already" in run("compress", source, packed, "--mode", "rans")[1]
-    assert run("verify", packed)[1].startswith(f"{packed}: whole")
-    assert run("decompress", packed, back)[0] == 0
+    assert "was there already" in weights_run("compress", source, packed, "--mode", "rans")[1]
+    assert weights_run("verify", packed)[1].startswith(f"{packed}: whole")
+    assert weights_run("decompress", packed, back)[0] == 0
     assert back.read_bytes() == source.read_bytes()
 
 
-def test_deltas(run: Run, source: Path, tmp_path: Path) -> None:
+def test_deltas(weights_run: Run, source: Path, tmp_path: Path) -> None:
     delta = tmp_path / "delta.safetensors"
-    assert run("compress", source, delta, "--base", source)[0] == 0
-    status, _, err = run("verify", delta)
+    assert weights_run("compress", source, delta, "--base", source)[0] == 0
+    status, _, err = weights_run("verify", delta)
     assert status == 2 and "--base" in err and err.count("\n") == 1
-    assert run("verify", delta, "--base", source)[0] == 0
+    assert weights_run("verify", delta, "--base", source)[0] == 0
 
 
-def test_inspect(run: Run, source: Path, tmp_path: Path) -> None:
-    status, out, _ = run("inspect", source)
+def test_inspect(weights_run: Run, source: Path, tmp_path: Path) -> None:
+    status, out, _ = weights_run("inspect", source)
     assert status == 0 and "layer.weight [300, 256]" in out and out.splitlines()[-1].startswith("11 tensors")
     picture = tmp_path / "bits.png"
-    told = json.loads(run("inspect", source, "--json")[1])
+    told = json.loads(weights_run("inspect", source, "--json")[1])
     assert told["total"]["tensors"] == 11 and told["tensors"][1]["name"] == "layer.weight"
-    assert run("inspect", source, "--plot", picture)[0] == 0
+    assert weights_run("inspect", source, "--plot", picture)[0] == 0
     with Image.open(picture) as image:
         assert image.format == "PNG" and image.width > 500
-    status, _, err = run("inspect", source, "--plot", tmp_path / "bits.jpg")
+    status, _, err = weights_run("inspect", source, "--plot", tmp_path / "bits.jpg")
     assert status == 2 and ".png" in err
 
 
-def test_bad_input(run: Run, source: Path, tmp_path: Path) -> None:
+def test_bad_input(weights_run: Run, source: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(source.read_bytes()[:-1])
     for arguments in (
         ("compress", tmp_path / "absent.safetensors", tmp_path / "x"),
@@ -80,12 +67,12 @@ def test_bad_input(run: Run, source: Path, tmp_path: Path) -> None:
         ("verify", source),
         ("inspect", tmp_path / "broken.safetensors"),
     ):
-        status, out, err = run(*arguments)
+        status, out, err = weights_run(*arguments)
         assert (status, out) == (2, "") and err.startswith("isthmus: ") and err.count("\n") == 1, arguments
         assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize("command", ["compress", "decompress", "verify", "inspect"])
-def test_help_shows_an_example(run: Run, command: str) -> None:
-    status, out, _ = run(command, "--help")
+def test_help_shows_an_example(weights_run: Run, command: str) -> None:
+    status, out, _ = weights_run(command, "--help")
     assert status == 0 and f"isthmus weights {command} " in out
