@@ -6,7 +6,9 @@
 Real bytes of whole streams with contexts and with factorized tables, and of Pillow's lossless WebP of the planes tiled
 into one RGB picture, latent plus 128, on the last files of FOLDER: with its default effort, and with all of it
 (quality 100, method 6). Latents beyond -128..127 are clipped for WebP alone, to its favour; how many is told. Times:
-`pack` plus `unpack`, WebP's encode plus decode, one thread each, in turn; medians over repeats, summed over the files.
+`pack` plus `unpack`, WebP's encode plus decode, one thread each, in turn; each is called once more before it is timed,
+since pictures are packed one after another; medians over repeats, summed over the files. The goal of the speed is for
+all qualities together.
 """
 
 import argparse
@@ -55,10 +57,11 @@ def webp(picture: NDArray[np.uint8], effort: dict[str, int]) -> bytes:
 
 
 def medians(functions: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Median seconds of each, called in turn."""
+    """Median seconds of each, called in turn, and once before it is timed."""
     seconds: list[list[float]] = [[] for _ in functions]
     for _ in range(repeats):
         for found, function in zip(seconds, functions, strict=True):
+            function()
             start = time.perf_counter()
             function()
             found.append(time.perf_counter() - start)
@@ -87,7 +90,8 @@ def row(short: str, quality: int, images: list[NDArray[np.uint8]], repeats: int)
             lambda effort=effort, data=data: (webp(picture, effort), Image.open(io.BytesIO(data)).load())  # type: ignore[misc]  # noqa: B023
             for effort, data in zip(EFFORTS, others, strict=True)
         ]
-        seconds += medians(functions, repeats)
+        seconds[:-1] += medians(functions[:-1], repeats)
+        seconds[-1:] += medians(functions[-1:], 1)  # takes a hundred times as long as the others
     names = ("context", "factorized", "webp", "webp_best")
     found: dict[str, Any] = {"codec": short, "quality": quality, "clipped_percent": round(100 * clipped / count, 4)}
     for name, size, time_taken in zip(names, total, seconds, strict=True):
@@ -124,7 +128,8 @@ def main() -> None:
     for short in CODECS:
         of = [found for found in rows if found["codec"] == short]
         mean = statistics.mean(found["fewer_than_factorized_percent"] for found in of)
-        for what, value in {"% fewer bytes": mean, "times faster than WebP": min(r["times_webp"] for r in of)}.items():
+        ours, theirs = (sum(1 / found[f"mpix_per_s_{name}"] for found in of) for name in ("context", "webp"))
+        for what, value in {"% fewer bytes": mean, "times faster than WebP": theirs / ours}.items():
             goal = GOALS[f"{short}, {what}"]
             checks[f"{short}, {what}"] = {"goal": goal, "found": round(value, 2), "met": bool(value >= goal)}
     for what, check in checks.items():

@@ -63,6 +63,7 @@ def context(
     weights: Annotated[str, typer.Option(help="Codec to fit it to: a name, or a weights file.")],
     out: Annotated[Path, typer.Option(help="Weights file to write, context model included.")],
     steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 3600,
+    pairs: Annotated[int, typer.Option(help="Earlier channels a channel looks at; more are slower.", min=0)] = 5,
     seed: Annotated[int, typer.Option(help="Seed of crops.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
 ) -> None:
@@ -84,7 +85,7 @@ def context(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     model = fit_context(
-        trained.model, list_images(images), device=torch.device(device), steps=steps, seed=seed,
+        trained.model, list_images(images), device=torch.device(device), steps=steps, pairs=pairs, seed=seed,
         threads=torch.get_num_threads(),
     )  # fmt: skip
     save_weights(out, trained.model, trained.entropy, model)

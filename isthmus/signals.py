@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import gcd
 from operator import index
 from typing import Any
@@ -229,12 +230,7 @@ class TrackHeader:
     @classmethod
     def unpack(cls, payload: BytesLike) -> "TrackHeader":
         """The header in the payload of an `H` chunk. Raises `CorruptStreamError`."""
-        length = _take(payload, 0, 1, "codec id length")[0]
-        name = _take(payload, 1, length, "codec id")
-        hashes = _take(payload, 1 + length, 8, "hashes").hex()
-        signal, offset = unpack_signal(payload, 9 + length)
-        with _from_stream():
-            return cls(name.decode("latin-1"), hashes[:8], hashes[8:], signal, bytes(payload[offset:]))
+        return _unpack_header(bytes(payload[: HEADER_LIMIT + 1]))
 
     def describe(self) -> dict[str, Any]:
         """The header as a dict of JSON values; a hash of zeros becomes `None`, options become hexadecimal."""
@@ -245,3 +241,13 @@ class TrackHeader:
             "signal": self.signal.describe(),
             "options": self.options.hex(),
         }
+
+
+@lru_cache(maxsize=256)  # the streams of a data set have few headers, and reading one takes longer than a small image
+def _unpack_header(payload: bytes) -> TrackHeader:
+    length = _take(payload, 0, 1, "codec id length")[0]
+    name = _take(payload, 1, length, "codec id")
+    hashes = _take(payload, 1 + length, 8, "hashes").hex()
+    signal, offset = unpack_signal(payload, 9 + length)
+    with _from_stream():
+        return TrackHeader(name.decode("latin-1"), hashes[:8], hashes[8:], signal, payload[offset:])

@@ -64,9 +64,10 @@ def {name}(  # type: ignore[no-untyped-def]
     precision, low, size, starts, slots, entries = tables
 {setup}
     begin, last = min(-first & {mask}, len(out)), np.int64(len(words) - WORD_PADDING)
-    at, escape_at = decode_any(indices, {step}, first, tables, states, words, escapes, at, escape_at, out[:begin])
-    if at < 0 or escape_at < 0:
-        return at, escape_at
+    if begin > 0:
+        at, escape_at = decode_any(indices, {step}, first, tables, states, words, escapes, at, escape_at, out[:begin])
+        if at < 0 or escape_at < 0:
+            return at, escape_at
 {load}
     place, end = U64(at), U64(last)
     while begin + {lanes} <= len(out) and place <= end and escape_at >= 0:
@@ -78,7 +79,7 @@ def {name}(  # type: ignore[no-untyped-def]
         begin += {lanes}
 {store}
     at = np.int64(place) if place <= end else np.int64(-1)
-    if at < 0 or escape_at < 0:
+    if begin == len(out) or at < 0 or escape_at < 0:
         return at, escape_at
     return decode_any({rest}, {step}, first + begin, tables, states, words, escapes, at, escape_at, out[begin:])
 '''

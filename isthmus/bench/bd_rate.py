@@ -56,7 +56,7 @@ def _slopes(width: np.ndarray, rise: np.ndarray) -> np.ndarray:
         return np.repeat(secant, 2)
     before, after = width[1:] + 2 * width[:-1], 2 * width[1:] + width[:-1]
     same_sign = secant[:-1] * secant[1:] > 0
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         harmonic = (before + after) / (after / secant[:-1] + before / secant[1:])
     inner = np.where(same_sign, harmonic, 0.0)
     first = _end_slope(width[0], width[1], secant[0], secant[1])

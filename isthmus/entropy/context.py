@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 from isthmus.entropy.context_predictor import ContextPredictor, TileContexts, TileLayout, tiles
 from isthmus.entropy.fixed_log2 import COST_ONE
-from isthmus.entropy.rans import encode_segments
+from isthmus.entropy.rans import Part, encode_parts, lanes_for
 from isthmus.entropy.rans_decoder import RansDecoder
 from isthmus.entropy.tables import TableFamily
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_context as kernels
+from isthmus.kernels import numba_context_choice as choice
 
 TABLES = kernels.SCALES * kernels.PHASES
 ESCAPE_COST = 8 * COST_ONE
-JUDGED = 512  # positions of a plane on which its image offset is chosen, about
+JUDGED = 1024  # positions of a plane on which its image offset is chosen, at most
 
 Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
@@ -73,25 +74,27 @@ class ContextModel:
         if planes.ndim != 3 or planes.shape[0] != self.predictor.channels:
             raise ValueError(f"context: planes {planes.shape}, expected [{self.predictor.channels}, h, w]")
         found = list(self.predictor.contexts(planes, quality))
-        offsets = self.choose(found) if choices is None else np.array(choices.offsets)
-        segments: list[tuple[object, object]] = [(offsets.astype(np.int32), TABLES)]
+        if choices is None:
+            choices = self.choose(found)
+        offsets = np.array(choices.offsets, np.int32)
+        parts: list[Part] = [(offsets, np.array([TABLES], np.uint16), 0)]
         for tile in found:
             tables = np.empty(len(tile.symbols), np.uint16)
-            for offset, k, part in zip(offsets, *_rows(len(planes), tile.contexts, tables), strict=True):
-                kernels.tables_of(k, offset, part)
-            segments.append((tile.symbols, tables))
-        return encode_segments(segments, self.family, lanes=choices.lanes if choices else None)
+            contexts, out = _rows(len(planes), tile.contexts, tables)
+            choice.tables_of(contexts, offsets, out)
+            parts.append((tile.symbols, tables, 1))
+        return encode_parts(parts, self.family, choices.lanes)
 
-    def choose(self, found: Sequence[TileContexts]) -> NDArray[np.int64]:
-        """The cheapest image offset of each channel, judged on about JUDGED positions of it."""
+    def choose(self, found: Sequence[TileContexts]) -> ContextChoices:
+        """The cheapest image offset of each channel, judged on up to JUDGED positions of it, and lanes for that."""
         channels = self.predictor.channels
-        costs = np.zeros((channels, 2 * kernels.OFFSET_REACH + 1), np.int64)
-        step = max(1, sum(len(tile.symbols) for tile in found) // (channels * JUDGED))
+        costs, offsets = np.zeros((channels, choice.OFFSETS), np.int64), np.empty(channels, np.int32)
+        step = max(1, -(-sum(len(tile.symbols) for tile in found) // (channels * JUDGED)))
         for tile in found:
-            for d, k, row in zip(*_rows(channels, tile.symbols, tile.contexts), costs, strict=True):
-                kernels.offset_costs(d, k, step, self._costs, row)
-        offsets: NDArray[np.int64] = np.argmin(costs * step + self._offset_costs, axis=1) - kernels.OFFSET_REACH
-        return offsets
+            symbols, contexts = _rows(channels, tile.symbols, tile.contexts)
+            choice.judge_offsets(symbols, contexts, step, self._costs, costs)
+        total = choice.pick_offsets(costs, step, self._offset_costs, offsets)
+        return ContextChoices(lanes_for(total), tuple(offsets.tolist()))
 
     def _costs_of(self, tables: NDArray[np.int64], reach: int) -> Int32:
         """What each symbol -reach..reach costs with each of the tables, in 1/65536 bits: [tables, 2 reach + 1]."""
@@ -104,11 +107,11 @@ class ContextModel:
 
     @cached_property
     def _costs(self) -> Int32:
-        return self._costs_of(np.arange(TABLES), kernels.JUDGED_REACH)
+        return choice.arrange_costs(self._costs_of(np.arange(TABLES), choice.JUDGED_REACH))
 
     @cached_property
     def _offset_costs(self) -> Int32:
-        return self._costs_of(np.array([TABLES]), kernels.OFFSET_REACH)[0]
+        return self._costs_of(np.array([TABLES]), choice.OFFSET_REACH)[0]
 
     def decode(
         self, payload: bytes | memoryview, shape: tuple[int, int, int], quality: int
@@ -120,7 +123,7 @@ class ContextModel:
         channels, height, width = shape
         decoder = RansDecoder(payload, self.family)
         offsets = decoder.decode(TABLES, channels)
-        if (offsets < -kernels.OFFSET_REACH).any() or (offsets > kernels.OFFSET_REACH).any():
+        if (offsets < -choice.OFFSET_REACH).any() or (offsets > choice.OFFSET_REACH).any():
             raise CorruptStreamError("latent payload: an image offset is outside -6..6; fetch the stream again")
         least = int(self.family.least_costs[:TABLES].min()) * channels * height * width
         if least > 17 * COST_ONE * len(payload):  # 34 bits a word at most: see RansDecoder
@@ -136,12 +139,14 @@ class ContextModel:
 
     def _decode_tile(self, decoder: RansDecoder, tile: Int16, quality: int, offsets: Int32) -> None:
         layout = TileLayout.of(*tile.shape[1:])
+        values = np.empty(tile.shape, np.int16)
         fits = decoder.apply(
             kernels.decode_tile, self.predictor.weights, self.predictor.biases(quality), layout.starts, offsets,
-            layout.empty(len(tile)), layout.rows, layout.stride, tile,
+            layout.planes(len(tile)), layout.rows, layout.stride, values,
         )  # fmt: skip
         if not fits:
             raise CorruptStreamError("latent payload: a value does not fit 16 bits; fetch the stream again")
+        tile[:] = values
 
 
 def _rows(channels: int, *arrays: NDArray[Any]) -> list[NDArray[Any]]:

@@ -5,9 +5,10 @@ The nearest ancestors are the context models of lossless image coders: a weighte
 the coder's table (Wu and Memon, "Context-based, adaptive, lossless image coding", IEEE Trans. Communications 1997).
 """
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_context as kernels
-from isthmus.kernels.numba_context_sums import EARLIER, LEVELS, OWN, OWN_MOST, available, neighbours
+from isthmus.kernels.numba_context_rows import MEAN_LIMIT, SCALE_LIMIT
+from isthmus.kernels.numba_context_sums import EARLIER, LEVELS, OWN, OWN_MOST, available, neighbours, plane_size
 
 QUALITIES = 100
 TILE = 128  # latent positions a side; no context crosses a tile
@@ -97,7 +99,7 @@ class ContextPredictor:
             array = getattr(self, name).astype(np.int64)
             if np.abs(array).max() > MAX_LEVEL:
                 raise CorruptStreamError(f"weights file: context {name} goes beyond +-{MAX_LEVEL}")
-        for name, limit in (("mean", kernels.MEAN_LIMIT), ("scale", kernels.SCALE_LIMIT)):
+        for name, limit in (("mean", MEAN_LIMIT), ("scale", SCALE_LIMIT)):
             largest = int(self.reach(name, limit).max())
             if largest >= EXACT:
                 raise CorruptStreamError(
@@ -154,12 +156,12 @@ class ContextPredictor:
         """Symbols and contexts of all tiles of int16 planes [C, h, w], in the order of the stream."""
         biases = self.biases(quality)
         for top, left, height, width in tiles(*planes.shape[1:]):
-            tile = planes[:, top : top + height, left : left + width]
+            tile = np.ascontiguousarray(planes[:, top : top + height, left : left + width])
             n = tile.size
             found = TileContexts(np.empty(n, np.int32), np.empty(n, np.int16))
             layout = TileLayout.of(height, width)
             kernels.encode_tile(
-                self.weights, biases, layout.starts, tile, layout.empty(self.channels), layout.rows, layout.stride,
+                self.weights, biases, layout.starts, tile, layout.planes(self.channels), layout.rows, layout.stride,
                 found.symbols, found.contexts,
             )  # fmt: skip
             yield found
@@ -169,21 +171,34 @@ class ContextPredictor:
 class TileLayout:
     """Where the four phases of a tile's plane lie, and the neighbours within the plane."""
 
+    height: int
+    width: int
     rows: int  # of a phase, margins included
     stride: int
     starts: NDArray[np.int64]  # [4, OWN_MOST]: where each decoded neighbour of a pass begins
 
     @classmethod
+    @lru_cache(maxsize=16)
     def of(cls, height: int, width: int) -> "TileLayout":
         rows, stride = (height + 1) // 2 + 2, (width + 1) // 2 + 2
         starts = np.zeros((4, OWN_MOST), np.int64)
         for packed, seen, places in zip(starts, available(), neighbours(rows, stride), strict=True):
             packed[: seen.sum()] = places[seen]
-        return cls(rows, stride, starts)
+        return cls(height, width, rows, stride, starts)
 
-    def empty(self, channels: int) -> NDArray[np.float32]:
-        """Planes of zeros for the neighbours of means and of scales."""
-        return np.zeros((2, channels, 4 * self.rows * self.stride), np.float32)
+    def planes(self, channels: int) -> NDArray[np.float32]:
+        """Room for the neighbours of means and of scales, its margins zeros.
+
+        A thread gets the same again for tiles of the same size: what is left from the last is never read.
+        """
+        if getattr(_kept, "use", None) != (self.height, self.width, channels):
+            _kept.planes = np.zeros((2, channels, plane_size(self.rows, self.stride)), np.float32)
+            _kept.use = self.height, self.width, channels
+        planes: NDArray[np.float32] = _kept.planes
+        return planes
+
+
+_kept = threading.local()
 
 
 def tiles(height: int, width: int) -> Iterator[tuple[int, int, int, int]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,14 @@ from numpy.typing import NDArray
 from isthmus.entropy import batch
 from isthmus.entropy.fixed_log2 import COST_ONE
 from isthmus.entropy.rans import encode_segments
-from isthmus.entropy.rans_decoder import LANES, RansDecoder
+from isthmus.entropy.rans_decoder import LANES
 from isthmus.entropy.tables import TableFamily
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_rans_factorized as kernels
 from isthmus.kernels import threads as pool
 
 QUALITIES = 100
+SMALL_PLANE = 1 << 14  # positions, up to which a call for each plane would take most of the time
 MAX_REACH = 1 << 12  # latent tables lie within +-4096: a lying weights file cannot make `choose` take all memory
 
 Int16 = NDArray[np.int16]
@@ -100,6 +102,8 @@ class FactorizedModel:
 
     def encode(self, planes: Int16, quality: int, choices: Choices | None = None) -> bytes:
         """int16 planes [c, h, w] to a payload; the choices are made here unless given."""
+        if 0 < planes[0].size <= SMALL_PLANE:
+            return self.encode_batch(planes[None], quality, [choices] if choices else None)[0]
         tables, offsets = (choices.tables, choices.offsets) if choices else self.choose(planes)
         usual = self.expected[quality - 1].astype(np.int32)
         segments: list[tuple[object, object]] = [
@@ -115,26 +119,13 @@ class FactorizedModel:
 
         Raises CorruptStreamError for a payload that does not hold such planes, before memory is taken for them.
         """
-        channels, height, width = shape
-        decoder = RansDecoder(payload, self.family)
-        tables = decoder.decode(self.scales, channels) + self.expected[quality - 1].astype(np.int64)
-        offsets = decoder.decode(self.scales + 1, channels)
-        if (tables < 0).any() or (tables >= self.scales).any() or (np.abs(offsets.astype(np.int64)) > 1 << 15).any():
-            raise CorruptStreamError("latent payload: a channel names a table or offset that does not exist")
-        least = int(self.family.least_costs[tables].sum(dtype=np.int64)) * height * width
-        if least > 16 * COST_ONE * len(payload):  # twice its bits: see RansDecoder
+        if int(self.family.least_costs.min()) * prod(shape) > 17 * COST_ONE * len(payload):  # see check_capacity
             raise CorruptStreamError(
-                f"latent payload: {len(payload)} bytes cannot hold {channels} x {height} x {width} latents; the header "
+                f"latent payload: {len(payload)} bytes cannot hold {' x '.join(map(str, shape))} latents; the header "
                 "or the payload is damaged, fetch the stream again"
             )
-        planes = np.empty(shape, np.int16)
-        for plane, table, offset in zip(planes, tables, offsets, strict=True):
-            values = decoder.decode(int(table), height * width) + np.int64(offset)
-            if values.size and (values.min() < -(1 << 15) or values.max() >= 1 << 15):
-                raise CorruptStreamError("latent payload: a value does not fit 16 bits; fetch the stream again")
-            plane[:] = values.reshape(height, width)
-        decoder.finish()
-        return planes, Choices(decoder.lanes, tuple(tables.tolist()), tuple(offsets.tolist()))
+        planes, choices = self.decode_batch([payload], shape, quality)
+        return planes[0], choices[0]
 
     def encode_batch(
         self,

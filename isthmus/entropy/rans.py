@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """rANS payloads: integers and table indices to bytes and back (payload `rans.1` of docs/format-entropy.md)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,15 +27,19 @@ def encode_segments(segments: Iterable[Segment], tables: TableFamily, *, lanes: 
 
     A single table index makes a run of one table. Errors are those of `encode`; no symbols give an empty payload.
     """
-    t = tables
-    parts = [_part(symbols, indices, t) for symbols, indices in segments]
+    parts = [_part(symbols, indices, tables) for symbols, indices in segments]
     parts = [part for part in parts if len(part[0])]
     if not parts:
         return b""
-    lanes = _lanes(parts, t) if lanes is None else lanes
+    lanes = _lanes(parts, tables) if lanes is None else lanes
     if lanes not in LANES:
         raise ValueError(f"rans.encode: {lanes} lanes, expected 1, 2, 4, 8, 16 or 32")
+    return encode_parts(parts, tables, lanes)
 
+
+def encode_parts(parts: Sequence[Part], tables: TableFamily, lanes: int) -> bytes:
+    """`encode_segments` of segments that are checked: not empty, and every table index within the family."""
+    t = tables
     family = (t.low, t.size, t.starts)
     states = np.full(lanes, LOWER, np.uint32)
     at = first = sum(len(symbols) for symbols, _, _ in parts)
@@ -44,20 +48,9 @@ def encode_segments(segments: Iterable[Segment], tables: TableFamily, *, lanes: 
     for symbols, index, step in reversed(parts):
         first -= len(symbols)
         at, used = kernels.encode_segment(
-            symbols,
-            index,
-            step,
-            first,
-            family,
-            t.encoder_rows,
-            t.precision,
-            t.no_entries,
-            states,
-            words,
-            at,
-            varints,
-            used,
-        )
+            symbols, index, step, first, family, t.encoder_rows, t.precision, t.no_entries, states, words, at,
+            varints, used,
+        )  # fmt: skip
     head = bytes([lanes.bit_length() - 1]) + pack_varint(len(varints) - used)
     body: tuple[Any, ...] = (states.astype("<u4", copy=False), words[at:].astype("<u2", copy=False), varints[used:])
     return b"".join((head, *body))
@@ -72,15 +65,20 @@ def _part(symbols: Any, indices: Any, tables: TableFamily) -> Part:
 
 
 def _lanes(parts: list[Part], tables: TableFamily) -> int:
-    """The power of two that leaves each lane at least BYTES_PER_LANE of the symbols' cost, escape bytes not counted."""
+    """`lanes_for` the symbols' cost, escape bytes not counted."""
     t = tables
     enough = LANES[-1] * BYTES_PER_LANE * 8 * COST_ONE
     cost = 0
     for symbols, index, step in parts:
         cost += kernels.measure_segment(symbols, index, step, (t.low, t.size, t.starts), t.costs, enough - cost)
         if cost >= enough:
-            return LANES[-1]
-    return 1 << max(0, (cost // (BYTES_PER_LANE * 8 * COST_ONE)).bit_length() - 1)
+            break
+    return lanes_for(cost)
+
+
+def lanes_for(cost: int) -> int:
+    """The power of two up to 32 that leaves each lane at least BYTES_PER_LANE of a cost in 1/65536 bits."""
+    return min(LANES[-1], 1 << max(0, (cost // (BYTES_PER_LANE * 8 * COST_ONE)).bit_length() - 1))
 
 
 def encode(symbols: Any, table_indices: Any, tables: TableFamily, *, lanes: int | None = None) -> bytes:

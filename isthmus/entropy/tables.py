@@ -23,7 +23,7 @@ MAX_SLOTS = 1 << 22  # tables times 2**precision: the decoder's lookup takes at 
 MAX_LOW = 1 << 24
 
 Int32 = NDArray[np.int32]
-Lookups: TypeAlias = tuple[int, Int32, Int32, NDArray[np.int64], NDArray[Any], NDArray[np.uint64]]
+Lookups: TypeAlias = tuple[int, Int32, Int32, Int32, NDArray[Any], NDArray[np.uint64]]
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
@@ -93,11 +93,17 @@ class TableFamily:
 
     @classmethod
     def from_counts(
-        cls, counts: Sequence[ArrayLike], low: Sequence[int], *, precision: int = MIN_PRECISION
+        cls,
+        counts: Sequence[ArrayLike],
+        low: Sequence[int],
+        *,
+        precision: int = MIN_PRECISION,
+        longest: int | None = None,
     ) -> "TableFamily":
         """Tables from symbol counts: counts[k][i] of the integer low[k] + i.
 
-        Ends of an alphabet that deserve less than half a slot are left to the escape.
+        Ends of an alphabet that deserve less than half a slot are left to the escape, and the rarest ends where it has
+        more than `longest` symbols. Families whose tables all have less than 256 are decoded from half the memory.
         Raises ValueError for negative, infinite or all-zero counts, and for more symbols than 2**precision slots.
         """
         lows, sizes, frequencies = [], [], []
@@ -109,6 +115,8 @@ class TableFamily:
             begin, end = (int(kept[0]), int(kept[-1]) + 1) if kept.size else (0, len(w))
             if end - begin >= 1 << precision:
                 raise ValueError(f"TableFamily.from_counts: {end - begin} symbols, 2**{precision} slots are too few")
+            while longest is not None and end - begin > longest:
+                begin, end = (begin + 1, end) if w[begin] < w[end - 1] else (begin, end - 1)
             rest = w[:begin].sum() + w[end:].sum()
             lows.append(first + begin)
             sizes.append(end - begin)
@@ -170,9 +178,9 @@ class TableFamily:
         return len(self.low)
 
     @cached_property
-    def starts(self) -> NDArray[np.int64]:
-        """First entry of each table."""
-        return _frozen(np.cumsum(self.size.astype(np.int64) + 1) - self.size - 1)
+    def starts(self) -> Int32:
+        """First entry of each table; of 32 bits, which `find_entries` makes vectors of."""
+        return _frozen((np.cumsum(self.size.astype(np.int64) + 1) - self.size - 1).astype(np.int32))
 
     @cached_property
     def hash(self) -> str:

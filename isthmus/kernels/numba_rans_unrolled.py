@@ -87,9 +87,10 @@ def decode_each(  # type: ignore[no-untyped-def]
     precision, low, size, starts, slots, entries = tables
     shift, mask = U32(precision), U32((1 << precision) - 1)
     begin, last = min(-first & 31, len(out)), np.int64(len(words) - WORD_PADDING)
-    at, escape_at = decode_any(indices, 1, first, tables, states, words, escapes, at, escape_at, out[:begin])
-    if at < 0 or escape_at < 0:
-        return at, escape_at
+    if begin > 0:
+        at, escape_at = decode_any(indices, 1, first, tables, states, words, escapes, at, escape_at, out[:begin])
+        if at < 0 or escape_at < 0:
+            return at, escape_at
     x0, x1, x2, x3 = states[0], states[1], states[2], states[3]
     x4, x5, x6, x7 = states[4], states[5], states[6], states[7]
     x8, x9, x10, x11 = states[8], states[9], states[10], states[11]
@@ -211,7 +212,7 @@ def decode_each(  # type: ignore[no-untyped-def]
     states[24], states[25], states[26], states[27] = x24, x25, x26, x27
     states[28], states[29], states[30], states[31] = x28, x29, x30, x31
     at = np.int64(place) if place <= end else np.int64(-1)
-    if at < 0 or escape_at < 0:
+    if begin == len(out) or at < 0 or escape_at < 0:
         return at, escape_at
     return decode_any(indices[begin:], 1, first + begin, tables, states, words, escapes, at, escape_at, out[begin:])
 
@@ -224,9 +225,10 @@ def decode_run(  # type: ignore[no-untyped-def]
     precision, low, size, starts, slots, entries = tables
     shift, mask = U32(precision), U32((1 << precision) - 1)
     begin, last = min(-first & 31, len(out)), np.int64(len(words) - WORD_PADDING)
-    at, escape_at = decode_any(indices, 0, first, tables, states, words, escapes, at, escape_at, out[:begin])
-    if at < 0 or escape_at < 0:
-        return at, escape_at
+    if begin > 0:
+        at, escape_at = decode_any(indices, 0, first, tables, states, words, escapes, at, escape_at, out[:begin])
+        if at < 0 or escape_at < 0:
+            return at, escape_at
     x0, x1, x2, x3 = states[0], states[1], states[2], states[3]
     x4, x5, x6, x7 = states[4], states[5], states[6], states[7]
     x8, x9, x10, x11 = states[8], states[9], states[10], states[11]
@@ -347,7 +349,7 @@ def decode_run(  # type: ignore[no-untyped-def]
     states[24], states[25], states[26], states[27] = x24, x25, x26, x27
     states[28], states[29], states[30], states[31] = x28, x29, x30, x31
     at = np.int64(place) if place <= end else np.int64(-1)
-    if at < 0 or escape_at < 0:
+    if begin == len(out) or at < 0 or escape_at < 0:
         return at, escape_at
     return decode_any(indices, 0, first + begin, tables, states, words, escapes, at, escape_at, out[begin:])
 
@@ -360,9 +362,10 @@ def decode_small(  # type: ignore[no-untyped-def]
     precision, low, size, starts, slots, entries = tables
     base, beyond = low[indices[0]], U32(size[indices[0]])
     begin, last = min(-first & 31, len(out)), np.int64(len(words) - WORD_PADDING)
-    at, escape_at = decode_any(indices, 0, first, tables, states, words, escapes, at, escape_at, out[:begin])
-    if at < 0 or escape_at < 0:
-        return at, escape_at
+    if begin > 0:
+        at, escape_at = decode_any(indices, 0, first, tables, states, words, escapes, at, escape_at, out[:begin])
+        if at < 0 or escape_at < 0:
+            return at, escape_at
     x0, x1, x2, x3 = states[0], states[1], states[2], states[3]
     x4, x5, x6, x7 = states[4], states[5], states[6], states[7]
     x8, x9, x10, x11 = states[8], states[9], states[10], states[11]
@@ -483,6 +486,6 @@ def decode_small(  # type: ignore[no-untyped-def]
     states[24], states[25], states[26], states[27] = x24, x25, x26, x27
     states[28], states[29], states[30], states[31] = x28, x29, x30, x31
     at = np.int64(place) if place <= end else np.int64(-1)
-    if at < 0 or escape_at < 0:
+    if begin == len(out) or at < 0 or escape_at < 0:
         return at, escape_at
     return decode_any(indices, 0, first + begin, tables, states, words, escapes, at, escape_at, out[begin:])

@@ -12,7 +12,7 @@ from isthmus.kernels.numba_context_sums import PASSES, available
 from isthmus.models.walloc import lerp_levels
 
 LEAST = 0.02  # of a weighted sum of normalised residuals, before the logarithm
-LEAST_MEAN, LEAST_SHARE = 0.12, 0.03  # of an earlier channel that is kept
+SHARES_OF_MEAN = 0.25  # worth of a mean's weights, in shares of a scale
 LEAK = 0.01  # slope of the gradient below it
 SMALLEST_PROBABILITY = 2.0**-16
 LOWEST, HIGHEST = -4.5, 5.0  # log scale
@@ -43,13 +43,19 @@ class LinearContext(nn.Module):
         self.slope = nn.Parameter(torch.ones(()))
 
     @torch.no_grad()
-    def prune(self) -> None:
-        """Drops the earlier channels that say little about a channel; what is left costs time for every position."""
-        mean = self.mean_earlier.abs().sum((0, 3, 4)) / 4  # [C, C], in units of the channel's own magnitude
-        scale = self.scale_earlier.abs() * self.get_buffer("scale_mask")
-        share = scale.sum((0, 3, 4)) / (scale.sum((0, 2, 3, 4)) + self.scale_own.abs().sum((0, 2, 3, 4)))[:, None]
-        self.get_buffer("mean_mask").mul_((mean >= LEAST_MEAN)[..., None, None])
-        self.get_buffer("scale_mask").mul_((share >= LEAST_SHARE)[..., None, None])
+    def prune(self, pairs: int) -> None:
+        """Keeps as many pairs of a channel and an earlier one as asked for, of means and scales together.
+
+        Those that say most about a channel; each costs time for every position.
+        """
+        scale_mask, mean_mask = self.get_buffer("scale_mask"), self.get_buffer("mean_mask")
+        mean = (self.mean_earlier.abs() * mean_mask).sum((0, 3, 4)) / 4  # [C, C], in units of the channel's magnitude
+        scale = (self.scale_earlier.abs() * scale_mask).sum((0, 3, 4))
+        share = scale / (scale.sum(1) + self.scale_own.abs().sum((0, 2, 3, 4)))[:, None]
+        worth = torch.stack([mean * SHARES_OF_MEAN, share])
+        least = worth.flatten().sort(descending=True).values[min(pairs, len(share) * (len(share) - 1))]
+        mean_mask.mul_((worth[0] > least)[..., None, None])
+        scale_mask.mul_((worth[1] > least)[..., None, None])
 
     def _sums(self, x: Tensor, name: str, level: Tensor) -> Tensor:
         """Weighted sums of x [B, C, h, w], h and w even: [B, C, h, w]."""

@@ -14,7 +14,8 @@ from isthmus.entropy.context import TABLES, ContextModel
 from isthmus.entropy.context_predictor import ContextPredictor
 from isthmus.entropy.tables import TableFamily
 from isthmus.kernels.image_transform import analyze_quantized
-from isthmus.kernels.numba_context import OFFSET_REACH, PHASES, SCALES
+from isthmus.kernels.numba_context import PHASES, SCALES
+from isthmus.kernels.numba_context_choice import OFFSET_REACH
 from isthmus.models.context import LinearContext, ScaleMixture
 from isthmus.models.walloc import ROUNDING_OFFSET, Walloc, lerp_levels, quality_to_level
 from isthmus.training.context_integers import KNOTS, to_integers
@@ -22,19 +23,30 @@ from isthmus.training.crops import load_rgb
 
 BATCH = 32
 PRUNED_AFTER = 0.5  # of the steps
+PAIRS = 5  # earlier channels a channel, on average: each costs time for every position
 CROP = 48  # latent positions a side
 RATE = 3e-3  # Adam, one cycle
 REACH = 511  # counts beyond are escapes
-PRECISION = 12
+PRECISION, LONGEST = 12, 255  # of the tables: entries that fit a byte leave more of them in a core's cache
 PRIOR = 4.0  # symbols' worth of the scale's phases together, added to each table
 
 
 def fit_context(
-    model: Walloc, files: list[Path], *, device: torch.device, steps: int, threads: int = 1, seed: int = 0
+    model: Walloc,
+    files: list[Path],
+    *,
+    device: torch.device,
+    steps: int,
+    pairs: int = PAIRS,
+    threads: int = 1,
+    seed: int = 0,
 ) -> ContextModel:
-    """The context model of `model`, from the images in `files`: about a minute on a GPU, ten on two CPU cores."""
+    """The context model of `model`, from the images in `files`: about a minute on a GPU, ten on two CPU cores.
+
+    pairs: earlier channels that a channel may look at, in its mean and in its scale together, on average.
+    """
     latents = [_latents(model, path, threads) for path in tqdm(files, desc="latents", unit="image", disable=None)]
-    linear = fit_linear(latents, device, steps, seed)
+    linear = fit_linear(latents, device, steps, pairs, seed)
     predictor = to_integers(linear.cpu())
     family = count_tables(predictor, latents[::3], None)
     # Counted once more with the image offsets that the first tables choose: what encoders will send.
@@ -51,7 +63,9 @@ def _latents(model: Walloc, path: Path, threads: int) -> list[NDArray[np.int16]]
     return [analyze_quantized(image, weight, bias, g, ROUNDING_OFFSET, levels, threads=threads) for g in gains]
 
 
-def fit_linear(latents: list[list[NDArray[np.int16]]], device: torch.device, steps: int, seed: int) -> LinearContext:
+def fit_linear(
+    latents: list[list[NDArray[np.int16]]], device: torch.device, steps: int, pairs: int, seed: int
+) -> LinearContext:
     """Gradient descent on the bits of random crops; each quality in turn, weighted by the inverse of its rate."""
     magnitudes = [np.abs(q - q.mean((1, 2), keepdims=True)).mean((1, 2)) for image in latents for q in image]
     typical = torch.from_numpy(np.mean(magnitudes, axis=0)).float().clamp_min(0.05)
@@ -66,7 +80,7 @@ def fit_linear(latents: list[list[NDArray[np.int16]]], device: torch.device, ste
     bar = tqdm(range(steps), desc="context model", unit="step", disable=None)
     for step in bar:
         if step == int(PRUNED_AFTER * steps):
-            context.prune()
+            context.prune(pairs * len(typical))
         knot = step % len(KNOTS)
         q = _crops([image[knot] for image in on_device], generator)
         mean, scale = context(q, torch.full((BATCH,), float(knot), device=device))
@@ -101,7 +115,7 @@ def count_tables(
     offset_counts = np.exp(-np.abs(np.arange(-OFFSET_REACH, OFFSET_REACH + 1)) / 2.0)
     for planes, quality in tqdm(_each(latents), total=len(latents) * len(KNOTS), desc="counting", disable=None):
         found = list(predictor.contexts(planes, quality))
-        offsets = chosen_by.choose(found) if chosen_by else np.zeros(len(planes), np.int64)
+        offsets = np.array(chosen_by.choose(found).offsets) if chosen_by else np.zeros(len(planes), np.int64)
         np.add.at(offset_counts, offsets + OFFSET_REACH, 1)
         for tile in found:
             scales = tile.scales.reshape(len(planes), -1) + offsets[:, None]
@@ -109,7 +123,8 @@ def count_tables(
             places = tables * width + np.clip(tile.symbols, -REACH, REACH) + REACH
             counts += np.bincount(places, minlength=len(counts))
     rows = _smooth(counts.reshape(SCALES, PHASES, width))
-    return TableFamily.from_counts([*rows, offset_counts], [-REACH] * TABLES + [-OFFSET_REACH], precision=PRECISION)
+    low = [-REACH] * TABLES + [-OFFSET_REACH]
+    return TableFamily.from_counts([*rows, offset_counts], low, precision=PRECISION, longest=LONGEST)
 
 
 def _each(latents: list[list[NDArray[np.int16]]]) -> Iterator[tuple[NDArray[np.int16], int]]:

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.entropy.context_predictor import EXACT, MAX_SHIFT, QUALITIES, ContextPredictor
-from isthmus.kernels.numba_context import MEAN_LIMIT, SCALE_LIMIT, SCALES
+from isthmus.kernels.numba_context import SCALES
+from isthmus.kernels.numba_context_rows import MEAN_LIMIT, SCALE_LIMIT
 from isthmus.kernels.numba_context_sums import LEVELS
 from isthmus.models.context import LinearContext
 

@@ -15,6 +15,16 @@ from isthmus.errors import CorruptStreamError
 VALID = {"precision": [12], "low": [-1, 0], "size": [3, 1], "frequencies": [1024, 2047, 1024, 1, 4090, 6]}
 
 
+def test_from_counts_leaves_the_rarest_ends_of_long_alphabets_to_the_escape() -> None:
+    tables = TableFamily.from_counts([[5, 1, 9, 8, 7, 6], [2, 3]], [-3, 0], longest=3)
+    assert tables.low.tolist() == [-1, 0] and tables.size.tolist() == [3, 2]
+    rest = tables.frequencies[3] / (1 << tables.precision)
+    assert abs(rest - 12 / 36) < 0.01
+    whole = TableFamily.from_counts([np.ones(300)], [0])
+    assert whole.slots.dtype == np.uint16
+    assert TableFamily.from_counts([np.ones(300)], [0], longest=255).slots.dtype == np.uint8
+
+
 def test_from_counts_leaves_thin_ends_to_the_escape() -> None:
     tables = TableFamily.from_counts([[0, 1, 500_000, 0, 500_000, 1, 0, 0], [3]], [-4, 7])
     assert tables.low.tolist() == [-2, 7] and tables.size.tolist() == [3, 1] and len(tables) == 2

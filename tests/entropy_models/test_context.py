@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from random_context import random_arrays, random_model, random_planes
 
 from isthmus.entropy import TableFamily
-from isthmus.entropy.context import TABLES, ContextChoices, ContextModel
+from isthmus.entropy.context import ESCAPE_COST, TABLES, ContextChoices, ContextModel
 from isthmus.entropy.context_predictor import TILE, ContextPredictor, tiles
 from isthmus.entropy.rans import encode_segments
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_context as kernels
+from isthmus.kernels import numba_context_choice as choice
+from isthmus.kernels.numba_context_rows import MEAN_LIMIT
 from isthmus.kernels.numba_context_sums import available
 from isthmus.kernels.reference_context import contexts
 
@@ -56,7 +58,7 @@ def test_sums_are_exact_up_to_the_bound() -> None:
     arrays["mean_bias"][:] = 7
     arrays["scale_bias"][:] = 3
     predictor = ContextPredictor(**arrays)
-    assert predictor.reach("mean", kernels.MEAN_LIMIT).max() > 0.95 * 2**24
+    assert predictor.reach("mean", MEAN_LIMIT).max() > 0.95 * 2**24
     planes = np.where(np.random.default_rng(0).random((2, 8, 8)) < 0.9, 32767, 1022).astype(np.int16)
     (tile,) = predictor.contexts(planes, 1)
     expected = [(d, k, j) for d, k, j in contexts(arrays, 1, planes)]
@@ -80,6 +82,40 @@ def test_decode_is_the_inverse(
     found, choices = model.decode(payload, planes.shape, quality)
     assert found.dtype == np.int16 and np.array_equal(found, planes)
     assert model.encode(found, quality, choices) == payload
+
+
+def test_tiles_after_each_other(model: ContextModel) -> None:
+    """Tiles of all sizes in turn: nothing that one leaves in memory reaches the next."""
+    sizes = [(height, width) for height in range(1, 6) for width in range(1, 6)]
+    arrays = [random_planes(i, 3, *size, 400.0) for i, size in enumerate(sizes)]
+    payloads = [model.encode(planes, 50) for planes in arrays]
+    for first, planes in enumerate(arrays):
+        for size, other, payload in list(zip(sizes, arrays, payloads, strict=True))[first % 3 :: 3]:
+            assert model.encode(planes, 50) == payloads[first]
+            assert np.array_equal(model.decode(payload, (3, *size), 50)[0], other)
+
+
+def test_image_offsets_are_the_cheapest(model: ContextModel) -> None:
+    """The offsets chosen are those whose tables cost least, when every position is judged."""
+    planes = random_planes(8, 3, 20, 30, 12.0)
+    (tile,) = model.predictor.contexts(planes, 50)
+    scales, phases, symbols = (a.reshape(3, -1) for a in (tile.scales.astype(int), tile.phases, tile.symbols))
+    t, reach = model.family, range(-choice.OFFSET_REACH, choice.OFFSET_REACH + 1)
+
+    def cost(symbol: int, table: int) -> int:
+        symbol = min(max(symbol, -choice.JUDGED_REACH), choice.JUDGED_REACH)
+        entry = symbol - int(t.low[table])
+        inside = 0 <= entry < t.size[table]
+        return int(t.costs[t.starts[table] + (entry if inside else t.size[table])]) + (0 if inside else ESCAPE_COST)
+
+    expected = []
+    for c in range(3):
+        costs = [cost(offset, TABLES) for offset in reach]
+        for i, offset in enumerate(reach):
+            tables = np.clip(scales[c] + offset, 0, kernels.SCALES - 1) * kernels.PHASES + phases[c]
+            costs[i] += sum(map(cost, symbols[c].tolist(), tables.tolist()))
+        expected.append(int(np.argmin(costs)) - choice.OFFSET_REACH)
+    assert model.choose([tile]).offsets == tuple(expected)
 
 
 def test_planes_of_other_layouts(model: ContextModel) -> None:

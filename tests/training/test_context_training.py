@@ -33,7 +33,7 @@ def textured(seed: int, side: int) -> NDArray[np.int16]:
 @pytest.fixture(scope="module")
 def fitted() -> tuple[LinearContext, ContextModel]:
     latents = [[textured(10 * i + j, 64) for j in range(len(KNOTS))] for i in range(4)]
-    linear = fitting.fit_linear(latents, torch.device("cpu"), 240, 0)
+    linear = fitting.fit_linear(latents, torch.device("cpu"), 240, 1, 0)
     predictor = to_integers(linear)
     return linear, ContextModel(predictor, fitting.count_tables(predictor, latents, None))
 
@@ -65,6 +65,22 @@ def test_integers_say_what_floats_say(fitted: tuple[LinearContext, ContextModel]
                 at += n
 
 
+def test_as_many_pairs_as_asked_for() -> None:
+    """The pairs that weigh most are kept, of means and of scales; never one of a channel and a later one."""
+    torch.manual_seed(0)
+    linear = LinearContext(torch.ones(6), len(KNOTS))
+    torch.nn.init.uniform_(linear.mean_earlier)
+    torch.nn.init.uniform_(linear.scale_earlier)
+    with torch.no_grad():
+        linear.mean_earlier[:, 4, 1] = 9.0
+    for pairs in (30, 7, 1, 0):
+        linear.prune(pairs)
+        masks = [linear.get_buffer(f"{name}_mask")[..., 0, 0] for name in ("mean", "scale")]
+        assert sum(int(mask.sum()) for mask in masks) == pairs
+        assert not any(mask.triu().any() for mask in masks)
+        assert bool(masks[0][4, 1]) == (pairs > 0)
+
+
 def test_contexts_make_streams_smaller(fitted: tuple[LinearContext, ContextModel]) -> None:
     """Against the order-0 entropy of each plane, which is what the best static table of the image would cost."""
     model = fitted[1]
@@ -83,7 +99,7 @@ def test_training_lowers_the_cost() -> None:
     latents = [[textured(i, 64)] * len(KNOTS) for i in range(3)]
     costs = []
     for steps in (1, 60):
-        linear = fitting.fit_linear(latents, torch.device("cpu"), steps, 0)
+        linear = fitting.fit_linear(latents, torch.device("cpu"), steps, 1, 0)
         mixture = ScaleMixture()
         q = torch.from_numpy(textured(50, 64))[None].float()
         with torch.inference_mode():
