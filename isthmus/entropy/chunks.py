@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Large arrays as independent chunks that threads code at the same time (payload `chunks.1` of format-entropy.md)."""
 
+from itertools import chain
 from math import prod
 from operator import index as to_int
 from typing import Any
@@ -44,11 +45,12 @@ def encode(
     flat = np.ascontiguousarray(values).reshape(-1)
     indices = _flat(as_integers(table_indices, "chunks.encode: table indices"), shape)
 
-    def work(part: slice) -> bytes:
-        return rans.encode(flat[part], indices[part] if indices.ndim else indices, tables)
+    def work(part: slice) -> rans.Pieces:
+        return rans.encode_pieces([(flat[part], indices[part] if indices.ndim else indices)], tables)
 
     payloads = pool.run(work, _parts(n, count), threads)
-    return b"".join((pack_varint(count), *(pack_varint(len(payload)) for payload in payloads), *payloads))
+    lengths = (sum(memoryview(piece).nbytes for piece in pieces) for pieces in payloads)
+    return b"".join((pack_varint(count), *map(pack_varint, lengths), *chain.from_iterable(payloads)))
 
 
 def decode(

@@ -83,7 +83,7 @@ class ContextModel:
             contexts, out = _rows(len(planes), tile.contexts, tables)
             choice.tables_of(contexts, offsets, out)
             parts.append((tile.symbols, tables, 1))
-        return encode_parts(parts, self.family, choices.lanes)
+        return b"".join(encode_parts(parts, self.family, choices.lanes))
 
     def choose(self, found: Sequence[TileContexts]) -> ContextChoices:
         """The cheapest image offset of each channel, judged on up to JUDGED positions of it, and lanes for that."""

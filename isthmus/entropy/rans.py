@@ -19,6 +19,7 @@ from isthmus.varint import pack_varint
 BYTES_PER_LANE = 512  # a lane's state costs about 3 bytes more than it carries: 0.6 %
 
 Segment: TypeAlias = tuple[Any, Any]
+Pieces: TypeAlias = tuple[bytes | memoryview, ...]
 Part: TypeAlias = tuple[NDArray[Any], NDArray[np.uint16], int]  # symbols; table indices and their step
 
 
@@ -27,18 +28,23 @@ def encode_segments(segments: Iterable[Segment], tables: TableFamily, *, lanes: 
 
     A single table index makes a run of one table. Errors are those of `encode`; no symbols give an empty payload.
     """
+    return b"".join(encode_pieces(segments, tables, lanes=lanes))
+
+
+def encode_pieces(segments: Iterable[Segment], tables: TableFamily, *, lanes: int | None = None) -> Pieces:
+    """`encode_segments` in pieces that are not joined yet: who joins many payloads copies them once."""
     parts = [_part(symbols, indices, tables) for symbols, indices in segments]
     parts = [part for part in parts if len(part[0])]
     if not parts:
-        return b""
+        return ()
     lanes = _lanes(parts, tables) if lanes is None else lanes
     if lanes not in LANES:
         raise ValueError(f"rans.encode: {lanes} lanes, expected 1, 2, 4, 8, 16 or 32")
     return encode_parts(parts, tables, lanes)
 
 
-def encode_parts(parts: Sequence[Part], tables: TableFamily, lanes: int) -> bytes:
-    """`encode_segments` of segments that are checked: not empty, and every table index within the family."""
+def encode_parts(parts: Sequence[Part], tables: TableFamily, lanes: int) -> Pieces:
+    """`encode_pieces` of segments that are checked: not empty, and every table index within the family."""
     t = tables
     family = (t.low, t.size, t.starts)
     states = np.full(lanes, LOWER, np.uint32)
@@ -52,8 +58,8 @@ def encode_parts(parts: Sequence[Part], tables: TableFamily, lanes: int) -> byte
             varints, used,
         )  # fmt: skip
     head = bytes([lanes.bit_length() - 1]) + pack_varint(len(varints) - used)
-    body: tuple[Any, ...] = (states.astype("<u4", copy=False), words[at:].astype("<u2", copy=False), varints[used:])
-    return b"".join((head, *body))
+    # Copies, without Python's lock, leave nothing of the room for the worst case.
+    return head, states.astype("<u4").data, words[at:].astype("<u2").data, varints[used:].copy().data
 
 
 def _part(symbols: Any, indices: Any, tables: TableFamily) -> Part:
