@@ -36,17 +36,16 @@ def encode(
     '02 06 06 00 00 40 18 04 00 00 00 10 10 04 00'
     """
     values = as_integers(symbols, "chunks.encode: symbols")
-    shape, n = values.shape, values.size
+    n = values.size
     if n == 0:
         return rans.encode(values, table_indices, tables)
     count = min(MAX_CHUNKS, -(-n // SYMBOLS)) if chunks is None else to_int(chunks)
     if not 1 <= count <= min(n, MAX_CHUNKS):
         raise ValueError(f"chunks.encode: {count} chunks of {n} symbols, expected 1..{min(n, MAX_CHUNKS)}")
-    flat = np.ascontiguousarray(values).reshape(-1)
-    indices = _flat(as_integers(table_indices, "chunks.encode: table indices"), shape)
+    flat, indices, step = rans.as_part(values, table_indices, tables)
 
     def work(part: slice) -> rans.Pieces:
-        return rans.encode_pieces([(flat[part], indices[part] if indices.ndim else indices)], tables)
+        return rans.encode_parts([(flat[part], indices[part] if step else indices, step)], tables, None)
 
     payloads = pool.run(work, _parts(n, count), threads)
     lengths = (sum(memoryview(piece).nbytes for piece in pieces) for pieces in payloads)

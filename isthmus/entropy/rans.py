@@ -28,23 +28,21 @@ def encode_segments(segments: Iterable[Segment], tables: TableFamily, *, lanes: 
 
     A single table index makes a run of one table. Errors are those of `encode`; no symbols give an empty payload.
     """
-    return b"".join(encode_pieces(segments, tables, lanes=lanes))
-
-
-def encode_pieces(segments: Iterable[Segment], tables: TableFamily, *, lanes: int | None = None) -> Pieces:
-    """`encode_segments` in pieces that are not joined yet: who joins many payloads copies them once."""
-    parts = [_part(symbols, indices, tables) for symbols, indices in segments]
+    parts = [as_part(symbols, indices, tables) for symbols, indices in segments]
     parts = [part for part in parts if len(part[0])]
+    if parts and lanes is not None and lanes not in LANES:
+        raise ValueError(f"rans.encode: {lanes} lanes, expected 1, 2, 4, 8, 16 or 32")
+    return b"".join(encode_parts(parts, tables, lanes))
+
+
+def encode_parts(parts: Sequence[Part], tables: TableFamily, lanes: int | None) -> Pieces:
+    """`encode_segments` of segments that `as_part` checked and that are not empty.
+
+    Its bytes in pieces that are not joined yet: who joins many payloads copies them once.
+    """
     if not parts:
         return ()
     lanes = _lanes(parts, tables) if lanes is None else lanes
-    if lanes not in LANES:
-        raise ValueError(f"rans.encode: {lanes} lanes, expected 1, 2, 4, 8, 16 or 32")
-    return encode_parts(parts, tables, lanes)
-
-
-def encode_parts(parts: Sequence[Part], tables: TableFamily, lanes: int) -> Pieces:
-    """`encode_pieces` of segments that are checked: not empty, and every table index within the family."""
     t = tables
     family = (t.low, t.size, t.starts)
     states = np.full(lanes, LOWER, np.uint32)
@@ -62,7 +60,7 @@ def encode_parts(parts: Sequence[Part], tables: TableFamily, lanes: int) -> Piec
     return head, states.astype("<u4").data, words[at:].astype("<u2").data, varints[used:].copy().data
 
 
-def _part(symbols: Any, indices: Any, tables: TableFamily) -> Part:
+def as_part(symbols: Any, indices: Any, tables: TableFamily) -> Part:
     """A segment as the kernels take it."""
     flat = flat_symbols(symbols)
     if flat.size == 0:
@@ -70,7 +68,7 @@ def _part(symbols: Any, indices: Any, tables: TableFamily) -> Part:
     return flat, *flat_indices(indices, np.shape(symbols), tables)
 
 
-def _lanes(parts: list[Part], tables: TableFamily) -> int:
+def _lanes(parts: Sequence[Part], tables: TableFamily) -> int:
     """`lanes_for` the symbols' cost, escape bytes not counted."""
     t = tables
     enough = LANES[-1] * BYTES_PER_LANE * 8 * COST_ONE
