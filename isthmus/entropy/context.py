@@ -79,7 +79,7 @@ class ContextModel:
         offsets = np.array(choices.offsets, np.int32)
         parts: list[Part] = [(offsets, np.array([TABLES], np.uint16), 0)]
         for tile in found:
-            tables = np.empty(len(tile.symbols), np.uint16)
+            tables = tile.contexts.view(np.uint16)  # in their place: they are not needed any more
             contexts, out = _rows(len(planes), tile.contexts, tables)
             choice.tables_of(contexts, offsets, out)
             parts.append((tile.symbols, tables, 1))
@@ -139,14 +139,15 @@ class ContextModel:
 
     def _decode_tile(self, decoder: RansDecoder, tile: Int16, quality: int, offsets: Int32) -> None:
         layout = TileLayout.of(*tile.shape[1:])
-        values = np.empty(tile.shape, np.int16)
+        values = tile if tile.flags.c_contiguous else np.empty(tile.shape, np.int16)
         fits = decoder.apply(
             kernels.decode_tile, self.predictor.weights, self.predictor.biases(quality), layout.starts, offsets,
             layout.planes(len(tile)), layout.rows, layout.stride, values,
         )  # fmt: skip
         if not fits:
             raise CorruptStreamError("latent payload: a value does not fit 16 bits; fetch the stream again")
-        tile[:] = values
+        if values is not tile:
+            tile[:] = values
 
 
 def _rows(channels: int, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
