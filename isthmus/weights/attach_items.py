@@ -28,6 +28,7 @@ from isthmus.kernels.huffman_streams import CHUNK, HuffmanStreams
 from isthmus.weights.upstream_block import UpstreamBlock, ranges_of
 
 CHUNKS = RUN // CHUNK
+OLDEST = (8, 0)  # compute capability that the kernels need: they copy to shared memory on the side
 Job = Callable[[], object]
 Pieces = Collection[int] | None  # numbers of pieces; all of them when None
 
@@ -196,7 +197,7 @@ class PlainItem(Item):
 
 def _has_kernels(device: torch.device) -> bool:
     """Whether our CUDA kernels run there; torch's own operations do everywhere."""
-    if device.type != "cuda" or torch.version.cuda is None:
+    if device.type != "cuda" or torch.version.cuda is None or torch.cuda.get_device_capability(device) < OLDEST:
         return False
     try:
         nvrtc.library()
