@@ -162,7 +162,10 @@ class DeviceItem(Item):
     def _decode_pieces(self, out: Tensor, pieces: Pieces) -> None:
         streams = self.streams.to(out.device, non_blocking=True)
         planes = [plane.to(out.device, non_blocking=True) for plane in self.planes]
-        for some in [range(self.pieces)] if pieces is None else ranges_of(pieces):
+        if pieces is None:
+            self._decode(streams, planes, out)
+            return
+        for some in ranges_of(pieces):
             chunks = range(some.start * CHUNKS, min(some.stop * CHUNKS, len(streams.chunk_tables)))
             part = slice(chunks.start * CHUNK, chunks.stop * CHUNK)
             self._decode(streams.part(chunks), [plane[part] for plane in planes], out[part])

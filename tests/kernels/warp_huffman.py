@@ -8,7 +8,7 @@ from isthmus.kernels.huffman_streams import NOTHING, READ_AHEAD, HuffmanStreams
 LANE = np.arange(32)
 U32 = (1 << 32) - 1
 PITCH, GROUP, PER_WARP = 18, 64, 2048
-STAGED, AHEAD, LONGEST = 224, 28, 768
+STAGED, AHEAD, LONGEST = 224, 28, 2 + 64 * 12
 NEVER = 0x5A5A5A5A  # in shared memory that nothing was copied to
 
 

@@ -89,10 +89,10 @@ def processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(_number(device)).multi_processor_count
 
 
-def _stream(device: int) -> int:
+def current_stream(device: torch.device) -> int:
     """The handle of the current stream, without the object round it where torch gives it so."""
     raw = getattr(torch._C, "_cuda_getCurrentRawStream", None)
-    handle: int = raw(device) if raw else torch.cuda.current_stream(device).cuda_stream
+    handle: int = raw(_number(device)) if raw else torch.cuda.current_stream(device).cuda_stream
     return handle
 
 
@@ -138,7 +138,7 @@ def launch(
     block = _layout(signature).pack(*[a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments])
     size = ctypes.c_size_t(len(block))
     extra = ctypes.byref(_Arguments(1, block, 2, ctypes.addressof(size), 0))
-    stream = ctypes.c_void_p(_stream(number))
+    stream = ctypes.c_void_p(current_stream(device))
     # A thread that has not called the CUDA runtime yet has no current context, whatever device torch names.
     _call("cuCtxPushCurrent_v2", _context(number))
     try:

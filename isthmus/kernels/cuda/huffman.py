@@ -17,13 +17,13 @@ RUN = 4  # units that a block decodes behind each other where tables change; a p
 
 
 def _launch(name: str, streams: HuffmanStreams, outputs: list[Argument]) -> None:
-    units = -(-streams.count // UNIT)
+    units, tables = -(-streams.count // UNIT), streams.tables.shape[0]
     blocks = min(units, BLOCKS_PER_PROCESSOR * processors(streams.device))
     # Short runs keep all blocks in one region of memory; with several tables they cost a table each.
-    run = RUN if len(streams.tables) > 1 and units >= RUN * blocks else 1
+    run = RUN if tables > 1 and units >= RUN * blocks else 1
     arguments: list[Argument] = [
         streams.data, streams.words, streams.warps, streams.lengths, streams.lengths.dtype == torch.int16,
-        streams.tables, streams.chunk_tables, len(streams.tables), streams.count, run, *outputs,
+        streams.tables, streams.chunk_tables, tables, streams.count, run, *outputs,
     ]  # fmt: skip
     signature = "PQPPiPPIQI" + "P" * len(outputs)
     launch("huffman_decode.cu", name, streams.device, blocks, THREADS, signature, arguments)

@@ -8,7 +8,7 @@ typedef unsigned long long u64;
 
 const u32 GROUP = 64;
 const u32 ENTRIES = 4096;
-const u32 LONGEST = GROUP * 12;  // bits of a group
+const u32 LONGEST = 2 + GROUP * 12;  // bits of a group, and the two before that a lane begins with
 const u32 AHEAD = 28;            // words that a lane may read, from the one that its first symbol begins in
 
 __device__ __forceinline__ u32 load_shared(u32 place) {
