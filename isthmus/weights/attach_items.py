@@ -7,7 +7,7 @@ An item is one or several tensors that are decoded together, one behind the othe
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate
 from math import prod
 from typing import Any
@@ -198,6 +198,7 @@ class PlainItem(Item):
         out[part].copy_(self.weights[part], non_blocking=True)
 
 
+@cache
 def _has_kernels(device: torch.device) -> bool:
     """Whether our CUDA kernels run there; torch's own operations do everywhere."""
     if device.type != "cuda" or torch.version.cuda is None or torch.cuda.get_device_capability(device) < OLDEST:

@@ -4,7 +4,9 @@
 A chunk is a payload of its own with its symbols. Chunks lie behind each other: chunk j has the bytes
 byte_bounds[j] .. byte_bounds[j + 1] - 1 and the symbols symbol_bounds[j] .. symbol_bounds[j + 1] - 1. Bounds are int64
 [chunks + 1], tensors on any device or sequences. Kernels run on torch's current stream of the tables' device; what
-another stream wrote must be waited for first. A GPU is busy from a few thousand chunks on.
+another stream wrote must be waited for first.
+
+A GPU is busy from a few thousand chunks on, of 32 lanes each (docs/gpu.md).
 
 table_indices name the table of each symbol: one integer, integers [chunks, 1] for each chunk, [1, n] for each place
 within a chunk of at most n symbols, or [symbols] for each symbol.
@@ -145,7 +147,8 @@ def encode(
     """All chunks as payloads: uint8 [bytes] and int64 byte_bounds [chunks + 1], both on the tables' device.
 
     symbols: int8, uint8, int16 or int32 there, of any shape, in C order. lanes: 1, 2, 4, 8, 16 or 32, chosen for each
-    chunk by the size of its payload when None. The bytes of a chunk are those of `isthmus.entropy.encode`.
+    chunk by the size of its payload when None; 32 decode fastest on a GPU and cost 4 bytes each. The bytes of a chunk
+    are those of `isthmus.entropy.encode`.
 
     Raises ValueError for an index without a table, bounds that are none, other lanes or a tensor elsewhere; TypeError
     for other dtypes. Waits for the sizes of the payloads; these may still be being written when it returns.
