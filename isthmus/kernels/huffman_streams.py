@@ -77,7 +77,7 @@ class HuffmanStreams:
     @property
     def words(self) -> int:
         """Words of 32 bits, of which the last is the last that a stream may begin in."""
-        return (len(self.data) - READ_AHEAD) // 4
+        return (self.data.shape[0] - READ_AHEAD) // 4
 
     @property
     def nbytes(self) -> int:

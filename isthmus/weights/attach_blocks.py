@@ -10,6 +10,7 @@ from torch import Tensor, nn
 READ_BELOW = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 # Modules that are never called themselves.
 HOLDERS = (nn.ParameterList, nn.ParameterDict, nn.ModuleList, nn.ModuleDict)
+LAUNCH = 16 << 20  # bytes of weights that a GPU decodes in the time of a launch
 
 
 def find_blocks(model: nn.Module, owners: Collection[str], blocks: Collection[str] | None) -> dict[str, str]:
@@ -47,6 +48,9 @@ def looked_up(module: nn.Module, args: tuple[Any, ...]) -> list[slice] | None:
     if type(module).forward is not nn.Embedding.forward or module.max_norm is not None:
         return None
     if len(args) != 1 or not isinstance(args[0], Tensor) or args[0].is_floating_point():
+        return None
+    weights = 2 * module.num_embeddings * module.embedding_dim
+    if args[0].is_cuda and args[0].numel() * LAUNCH >= weights:  # it would also have to wait for the GPU
         return None
     width, rows = module.embedding_dim, args[0].unique().tolist()
     return [slice(row * width, (row + 1) * width) for row in rows if 0 <= row < module.num_embeddings]

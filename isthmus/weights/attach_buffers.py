@@ -27,6 +27,15 @@ class Buffer:
     used: Marks
 
 
+@dataclass(frozen=True)
+class Views:
+    """A group's weights in `memory`: flat, what each item is decoded to; tensors, for each item its tensors."""
+
+    memory: Tensor
+    flat: list[Tensor]
+    tensors: list[list[Tensor]]
+
+
 class BufferPool:
     """The buffers of one device. largest: bytes that the greatest group needs."""
 
@@ -34,6 +43,7 @@ class BufferPool:
         self.device = device
         self.largest = 0
         self._free: list[Buffer] = []
+        self._empty: dict[torch.dtype, Tensor] = {}
         self._taken = 0
         self._lock = threading.Lock()
 
@@ -57,6 +67,13 @@ class BufferPool:
         buffer.used.wait()
         return buffer
 
+    def empty(self, dtype: torch.dtype) -> Tensor:
+        """Nothing, which all parameters that are out of use share."""
+        if dtype not in self._empty:
+            with torch.inference_mode(False):
+                self._empty[dtype] = torch.empty(0, dtype=dtype, device=self.device)
+        return self._empty[dtype]
+
     def give_back(self, buffer: Buffer) -> None:
         """Takes a buffer back; what streams were told to do with it may still be going on."""
         with self._lock:
@@ -77,11 +94,13 @@ class Group:
         self._in_use: tuple[BufferPool, Buffer] | None = None
         self._done: set[int] | None = None  # pieces that are decoded, in use; None for all
         self._home: torch.device | None = None
+        self._views: Views | None = None  # of the buffer that was used last
         self._lock = threading.Lock()
         self._lay_out()
 
     def _lay_out(self) -> None:
         """Settles where each item begins in a buffer, in bytes."""
+        self._views = None
         self._places = [0]
         for item in self.items:
             size = item.size * item.dtype.itemsize
@@ -105,7 +124,10 @@ class Group:
     @property
     def device(self) -> torch.device:
         """Where the parameters are, so where they are decoded."""
-        return self.parameters()[0][0][0].device
+        module, name = self.slots[0][0][0]
+        found = module._parameters[name]
+        assert found is not None
+        return found.device
 
     def held(self) -> int:
         """Bytes that it holds, compressed."""
@@ -119,20 +141,22 @@ class Group:
             self._home = device
             self._lay_out()
 
-    def views(self, memory: Tensor) -> list[list[Tensor]]:
-        """For each item its tensors, in `memory`, uint8 of at least `nbytes`."""
-        found = []
-        for item, place in zip(self.items, self._places, strict=False):
-            flat = memory[place : place + item.size * item.dtype.itemsize].view(item.dtype)
-            parts = zip(item.offsets, item.counts, item.shapes, strict=True)
-            found.append([flat[begin : begin + count].view(shape) for begin, count, shape in parts])
-        return found
+    def views(self, memory: Tensor) -> "Views":
+        """Its weights in `memory`, uint8 of at least `nbytes`."""
+        if self._views is None or self._views.memory is not memory:
+            flat, tensors = [], []
+            for item, place in zip(self.items, self._places, strict=False):
+                flat.append(memory[place : place + item.size * item.dtype.itemsize].view(item.dtype))
+                parts = zip(item.offsets, item.counts, item.shapes, strict=True)
+                tensors.append([flat[-1][begin : begin + count].view(shape) for begin, count, shape in parts])
+            self._views = Views(memory, flat, tensors)
+        return self._views
 
     def decode(self, memory: Tensor, threads: int, pieces: Pieces = None) -> None:
         """Writes all weights to `memory`, or some pieces of those of the only item."""
         jobs: list[Job] = []
-        for item, place in zip(self.items, self._places, strict=False):
-            jobs += item.jobs(memory[place : place + item.size * item.dtype.itemsize].view(item.dtype), pieces)
+        for item, flat in zip(self.items, self.views(memory).flat, strict=True):
+            jobs += item.jobs(flat, pieces)
         do_jobs(jobs, memory.device, threads)
 
     def acquire(
@@ -156,7 +180,7 @@ class Group:
                 try:
                     self._done = set()
                     self._fill(buffer, threads, parts)
-                    self.show(self.views(buffer.memory))
+                    self.show(self.views(buffer.memory).tensors)
                 except BaseException:
                     self._end_use(buffer)
                     pool.give_back(buffer)
@@ -184,8 +208,7 @@ class Group:
 
     @staticmethod
     def _end_use(buffer: Buffer) -> None:
-        buffer.used.add()
-        if buffer.memory.is_cuda:
+        if buffer.used.add() and buffer.memory.is_cuda:
             buffer.memory.record_stream(torch.cuda.current_stream(buffer.memory.device))
 
     def release(self) -> None:
@@ -198,8 +221,7 @@ class Group:
             self._end_use(buffer)
             if self._users == 0:
                 self._in_use = None
-                self.show([[torch.empty(0, dtype=item.dtype, device=pool.device)] * len(item.names)
-                           for item in self.items])  # fmt: skip
+                self.show([[pool.empty(item.dtype)] * len(item.names) for item in self.items])
                 pool.give_back(buffer)
 
     def memory(self) -> list[Tensor]:

@@ -7,7 +7,7 @@ An item is one or several tensors that are decoded together, one behind the othe
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate
 from math import prod
 from typing import Any
@@ -28,6 +28,7 @@ from isthmus.kernels.huffman_streams import CHUNK, HuffmanStreams
 from isthmus.weights.upstream_block import UpstreamBlock, ranges_of
 
 CHUNKS = RUN // CHUNK
+OLDEST = (8, 0)  # compute capability that the kernels need: they copy to shared memory on the side
 Job = Callable[[], object]
 Pieces = Collection[int] | None  # numbers of pieces; all of them when None
 
@@ -161,7 +162,10 @@ class DeviceItem(Item):
     def _decode_pieces(self, out: Tensor, pieces: Pieces) -> None:
         streams = self.streams.to(out.device, non_blocking=True)
         planes = [plane.to(out.device, non_blocking=True) for plane in self.planes]
-        for some in [range(self.pieces)] if pieces is None else ranges_of(pieces):
+        if pieces is None:
+            self._decode(streams, planes, out)
+            return
+        for some in ranges_of(pieces):
             chunks = range(some.start * CHUNKS, min(some.stop * CHUNKS, len(streams.chunk_tables)))
             part = slice(chunks.start * CHUNK, chunks.stop * CHUNK)
             self._decode(streams.part(chunks), [plane[part] for plane in planes], out[part])
@@ -194,9 +198,10 @@ class PlainItem(Item):
         out[part].copy_(self.weights[part], non_blocking=True)
 
 
+@cache
 def _has_kernels(device: torch.device) -> bool:
     """Whether our CUDA kernels run there; torch's own operations do everywhere."""
-    if device.type != "cuda" or torch.version.cuda is None:
+    if device.type != "cuda" or torch.version.cuda is None or torch.cuda.get_device_capability(device) < OLDEST:
         return False
     try:
         nvrtc.library()

@@ -71,7 +71,8 @@ class Attachment:
             self._hook(block, found)
 
     def _pool_of(self, group: Group) -> BufferPool:
-        pool = self._pools.setdefault(group.device, BufferPool(group.device))
+        device = group.device
+        pool = self._pools.get(device) or self._pools.setdefault(device, BufferPool(device))
         pool.largest = max(pool.largest, group.nbytes)
         return pool
 
@@ -139,7 +140,7 @@ class Attachment:
             group.settle(offload=self._offload, threads=self._threads)
             memory = torch.empty(group.nbytes, dtype=torch.uint8, device=group.device)
             group.decode(memory, self._threads)
-            group.show([[view.clone() for view in views] for views in group.views(memory)])
+            group.show([[view.clone() for view in views] for views in group.views(memory).tensors])
         for hook in self.hooks:
             hook.remove()
         self._groups, self.hooks = [], []

@@ -6,7 +6,7 @@ import pytest
 import torch
 from chunked import Chunked, on_device, random_family, to_payloads
 
-from isthmus.entropy import decode, encode
+from isthmus.entropy import TableFamily, decode, encode
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.cuda import rans, status
 from isthmus.varint import pack_varint
@@ -14,6 +14,10 @@ from isthmus.varint import pack_varint
 pytestmark = pytest.mark.gpu
 FAMILY = random_family(np.random.default_rng(0), 12, 5)
 CASE = Chunked.random(1, FAMILY, [150], 0.05)
+
+
+def family_at(low: int) -> TableFamily:
+    return TableFamily.from_counts([[1, 2, 1]], [low])
 
 
 def damaged(payload: bytes, rng: np.random.Generator, count: int) -> list[bytes]:
@@ -93,6 +97,18 @@ def test_an_escape_just_beyond_32_bits(device: torch.device, end: int) -> None:
         rans.decode(*on_device([payload[: -len(good)] + bad], device), [0, 1], 0, tables)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16])
+def test_an_escape_that_does_not_fit(device: torch.device, dtype: torch.dtype) -> None:
+    tables = rans.DeviceTables.upload(FAMILY, device)
+    limits = torch.iinfo(dtype)
+    for end, beyond in ((limits.min, limits.min - 1), (limits.max, limits.max + 1)):
+        good, bad = (on_device([encode([0, 1, symbol, 2], 0, FAMILY)], device) for symbol in (end, beyond))
+        assert rans.decode(*good, [0, 4], 0, tables, dtype=dtype).tolist() == [0, 1, end, 2]
+        with pytest.raises(ValueError, match="chunk 0: an escape stands for"):
+            rans.decode(*bad, [0, 4], 0, tables, dtype=dtype)
+        assert rans.decode(*bad, [0, 4], 0, tables).tolist() == [0, 1, beyond, 2]
+
+
 def test_announced_symbols_are_refused_before_memory_is_taken(device: torch.device) -> None:
     data, bounds = on_device(CASE.payloads(), device)
     tables = rans.DeviceTables.upload(FAMILY, device)
@@ -158,6 +174,11 @@ def test_wrong_kinds_of_arguments(device: torch.device) -> None:
         rans.encode(symbols, torch.tensor([0.0, 150.0]), 0, tables)
     with pytest.raises(ValueError, match="expected an integer, "):
         rans.encode(symbols, [0, 150], symbols.reshape(2, 75), tables)
+    with pytest.raises(TypeError, match="got torch.float32, expected torch.int8 or"):
+        rans.decode(data, bounds, [0, 150], 0, tables, dtype=torch.float32)
+    wide = rans.DeviceTables.upload(family_at(200), device)
+    with pytest.raises(ValueError, match="which torch.int8 does not hold"):
+        rans.decode(data, bounds, [0, 150], 0, wide, dtype=torch.int8)
     with pytest.raises(ValueError, match="3 lanes"):
         rans.encode(symbols, [0, 150], 0, tables, lanes=3)
     with pytest.raises(ValueError, match="on cpu, expected cuda"):

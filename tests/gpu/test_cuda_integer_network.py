@@ -90,6 +90,7 @@ def test_what_is_trained_there_runs_everywhere(device: torch.device, precision: 
     assert torch.equal(whole(x).cpu(), whole(x.cpu()))
 
 
+@pytest.mark.filterwarnings("ignore:.*Profiler clears events:UserWarning")
 def test_cudnn_is_never_asked(device: torch.device) -> None:
     """Nor are its flags touched, which other threads read."""
     network = IntegerNetwork([layer(np.random.default_rng(0), 64, 64, 3, 1, 9)], tables(TABLES))

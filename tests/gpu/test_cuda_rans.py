@@ -92,6 +92,52 @@ def test_table_indices_of_every_form(device: torch.device) -> None:
             assert np.array_equal(found.cpu().numpy().reshape(chunks, n), symbols)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16])
+@pytest.mark.parametrize("count", [1, 5, 300])
+def test_narrow_results(device: torch.device, dtype: torch.dtype, count: int) -> None:
+    """300 tables of precision 15 take a long search in shared memory, or none at all."""
+    family = random_family(np.random.default_rng(20), 15 if count == 300 else 12, 128 if count == 300 else count)
+    tables = rans.DeviceTables.upload(family, device)
+    case = Chunked.random(21, family, [5000, 1, 33, 700], 0.0)
+    limits = torch.iinfo(dtype)
+    case.symbols[::97] = np.clip(case.symbols[::97] * 50, limits.min, limits.max)  # escapes
+    indices = torch.from_numpy(case.indices).to(device)
+    data, bounds = on_device(case.payloads(), device)
+    found = rans.decode(data, bounds, case.bounds.tolist(), indices, tables, dtype=dtype)
+    assert found.dtype == dtype
+    assert np.array_equal(found.cpu().numpy(), case.symbols)
+    bytes_too = indices.to(torch.uint8)
+    assert torch.equal(rans.decode(data, bounds, case.bounds.tolist(), bytes_too, tables, dtype=dtype), found)
+
+
+def test_the_only_table(device: torch.device) -> None:
+    """Named by an integer, which is known to be right, or by indices, which are looked at."""
+    family = random_family(np.random.default_rng(22), 12, 1)
+    tables = rans.DeviceTables.upload(family, device)
+    case = Chunked.random(23, family, [5000, 31, 4097])
+    data, bounds = on_device(case.payloads(), device)
+    for indices in (0, torch.zeros(1, 1, dtype=torch.uint8, device=device), torch.from_numpy(case.indices).to(device)):
+        found = rans.decode(data, bounds, case.bounds.tolist(), indices, tables)
+        assert np.array_equal(found.cpu().numpy(), case.symbols)
+    wrong = torch.from_numpy(case.indices).to(device)
+    wrong[5010] = 1
+    with pytest.raises(ValueError, match="chunk 1: a table index"):
+        rans.decode(data, bounds, case.bounds.tolist(), wrong, tables)
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_payloads_at_any_byte(device: torch.device, shift: int) -> None:
+    family = random_family(np.random.default_rng(24), 12, 2)
+    case = Chunked.random(25, family, [3000, 100, 1])
+    payloads = case.payloads(32)
+    ends = np.cumsum([0, *(len(payload) for payload in payloads)]) + shift
+    data = torch.zeros(int(ends[-1]), dtype=torch.uint8)
+    data[shift:] = torch.frombuffer(bytearray(b"".join(payloads)), dtype=torch.uint8)
+    tables, indices = rans.DeviceTables.upload(family, device), torch.from_numpy(case.indices).to(device)
+    found = rans.decode(data.to(device), ends.tolist(), case.bounds.tolist(), indices, tables)
+    assert np.array_equal(found.cpu().numpy(), case.symbols)
+
+
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int16])
 def test_narrow_and_strided_symbols(device: torch.device, dtype: torch.dtype) -> None:
     family = random_family(np.random.default_rng(12), 12, 1)

@@ -14,32 +14,43 @@ needs_cuda_build = pytest.mark.skipif(
     torch.version.cuda is None, reason=f"torch {torch.__version__} is not a CUDA build, so it brings no NVRTC"
 )
 SOURCES = {
-    path.name: path.read_text(encoding="utf-8")
+    path.name: nvrtc.source_of(path.name)
     for path in files("isthmus.kernels.cuda").iterdir()
     if path.name.endswith(".cu")
 }
+DEFINES: dict[str, list[tuple[str, ...]]] = {
+    "rans_decode.cu": [
+        ("VALUE=i32", "INDEX=u16", "STEP=1", "LOOKUP=0", "PRECISION=15", "WIDTH=0"),
+        ("VALUE=i16", "INDEX=u8", "STEP=0", "LOOKUP=0", "PRECISION=12", "WIDTH=0"),
+        ("VALUE=i8", "INDEX=u16", "STEP=0", "LOOKUP=1", "PRECISION=12", "WIDTH=0"),
+        ("VALUE=i32", "INDEX=u8", "STEP=1", "LOOKUP=2", "PRECISION=12", "WIDTH=1"),
+        ("VALUE=i16", "INDEX=u16", "STEP=0", "LOOKUP=2", "PRECISION=14", "WIDTH=5"),
+    ]
+}
+CASES = [(name, defines) for name in sorted(SOURCES) for defines in DEFINES.get(name, [()])]
 
 
 def test_the_sources_are_in_the_package() -> None:
     assert set(SOURCES) == {"huffman_decode.cu", "rans_decode.cu", "rans_encode.cu"}
+    assert not [name for name, source in SOURCES.items() if "#include" in source]
 
 
 @needs_cuda_build
 @pytest.mark.parametrize("arch", [80, 90])
-@pytest.mark.parametrize("name", sorted(SOURCES))
-def test_machine_code_without_a_remark(name: str, arch: int) -> None:
-    code, log = nvrtc.compile_source(SOURCES[name], name, arch)
+@pytest.mark.parametrize(("name", "defines"), CASES)
+def test_machine_code_without_a_remark(name: str, defines: tuple[str, ...], arch: int) -> None:
+    code, log = nvrtc.compile_source(SOURCES[name], name, arch, defines)
     assert log == ""
     assert code[:4] == b"\x7fELF"
-    kernels = re.findall(r"__global__ void __launch_bounds__\((?:128|256, 4)\)\s+(\w+)\(", SOURCES[name])
+    kernels = re.findall(r"__global__ void __launch_bounds__\((?:128|256, 4|1024, 1)\)\s+(\w+)\(", SOURCES[name])
     assert kernels and len(kernels) == SOURCES[name].count("__global__")
     assert all(kernel.encode() in code for kernel in kernels)
 
 
 @needs_cuda_build
 def test_a_newer_gpu_gets_ptx() -> None:
-    code, _ = nvrtc.compile_source(SOURCES["rans_decode.cu"], "rans_decode.cu", 999)
-    assert b".visible .entry decode_rans(" in code
+    code, _ = nvrtc.compile_source(SOURCES["rans_encode.cu"], "rans_encode.cu", 999)
+    assert b".visible .entry encode_rans(" in code
     assert f".target sm_{nvrtc.architectures()[-1]}".encode() in code
 
 

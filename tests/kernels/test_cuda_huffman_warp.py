@@ -3,7 +3,6 @@
 
 import re
 from functools import partial
-from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from isthmus.codecs.dfloat_payload import HUFFMAN, read_payload
 from isthmus.entropy import huffman
 from isthmus.kernels import huffman_index, torch_huffman
 from isthmus.kernels.cuda import huffman as cuda_huffman
+from isthmus.kernels.cuda import nvrtc
 from isthmus.kernels.huffman_index import group_starts, index_warps, single_tables, warp_tables
 from isthmus.kernels.huffman_streams import FRONT, READ_AHEAD, HuffmanStreams, join
 from isthmus.weights.device_streams import plane_bytes, streams_of, with_huffman
@@ -44,12 +44,13 @@ def coded(bits: np.ndarray) -> tuple[HuffmanStreams, torch.Tensor]:
     n=st.sampled_from(SIZES),
     spread=st.sampled_from([0.0, 0.4, 1.5, 5.0, 25.0]),
     blocks=st.sampled_from([1, 3, 100]),
+    run=st.sampled_from([1, 2, 4]),
 )
-def test_the_same_weights(seed: int, n: int, spread: float, blocks: int) -> None:
+def test_the_same_weights(seed: int, n: int, spread: float, blocks: int, run: int) -> None:
     bits = random_bits(seed, n, spread if n > 1000 else min(spread, 1.5))  # what would not shrink is not coded
     streams, rest = coded(bits)
-    assert np.array_equal(warp_huffman.decode(streams, rest.numpy(), blocks), bits)
-    assert np.array_equal(warp_huffman.decode(streams, None, blocks), bits >> 7 & 255)
+    assert np.array_equal(warp_huffman.decode(streams, rest.numpy(), blocks, run), bits)
+    assert np.array_equal(warp_huffman.decode(streams, None, blocks, run), bits >> 7 & 255)
     assert np.array_equal(torch_huffman.decode_bytes(streams).numpy(), bits >> 7 & 255)
     out = torch_huffman.decode_bf16(streams, rest)
     assert out.dtype == torch.bfloat16
@@ -229,14 +230,14 @@ def test_damage_stays_within_bounds(seed: int) -> None:
 
 
 def test_both_sides_mean_the_same_sizes() -> None:
-    source = files("isthmus.kernels.cuda").joinpath("huffman_decode.cu").read_text(encoding="utf-8")
-    groups = re.search(r"GROUP = (\d+), PER_WARP = 32 \* GROUP, WARPS = (\d+);", source)
-    assert groups is not None
-    assert int(groups[1]) == huffman_index.GROUP == warp_huffman.GROUP
-    assert 32 * int(groups[2]) == cuda_huffman.THREADS
-    assert int(groups[2]) * 32 * int(groups[1]) == cuda_huffman.UNIT
-    assert f"ENTRIES = {warp_tables(STREAMS.code_lengths.numpy()).shape[1]};" in source
-    assert f"PITCH = {warp_huffman.PITCH};" in source
-    assert f"{READ_AHEAD // 4} more that may be read" in source
+    source = nvrtc.source_of("huffman_decode.cu")
+    sizes = {name: int(value) for name, value in re.findall(r"(\w+) = (\d+)[;,]", source)}
+    assert sizes["GROUP"] == huffman_index.GROUP == warp_huffman.GROUP
+    assert 32 * sizes["WARPS"] == cuda_huffman.THREADS
+    assert sizes["WARPS"] * 32 * sizes["GROUP"] == cuda_huffman.UNIT
+    assert sizes["ENTRIES"] == warp_tables(STREAMS.code_lengths.numpy()).shape[1]
+    assert sizes["READ_AHEAD"] == READ_AHEAD // 4
+    for name in ("PITCH", "STAGED", "AHEAD"):
+        assert sizes[name] == getattr(warp_huffman, name)
     bounds = set(re.findall(r"__launch_bounds__\((\d+), (\d+)\)", source))
     assert bounds == {(str(cuda_huffman.THREADS), str(cuda_huffman.BLOCKS_PER_PROCESSOR))}

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from isthmus.entropy import TableFamily, decode, encode, quantize_pmf, rans
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.cuda import rans as cuda_rans
-from isthmus.kernels.cuda.device_tables import packed_slots
-from isthmus.kernels.cuda.status import BAD_ESCAPES, BAD_TABLE, FAULTS, OK
+from isthmus.kernels.cuda.device_image import make_image, packed_slots
+from isthmus.kernels.cuda.status import BAD_ESCAPES, BAD_TABLE, BAD_VALUE, FAULTS, OK
 from isthmus.varint import pack_varint
 
 LANES = [None, 1, 2, 4, 8, 16, 32]
+MOST = [0, 3000, 9000, 1 << 18]  # bytes of an image: for none at all, for long and short searches, for no search
 
 
 def make(seed: int, precision: int, n: int, escapes: float) -> tuple[TableFamily, np.ndarray, np.ndarray]:
@@ -36,12 +37,15 @@ def make(seed: int, precision: int, n: int, escapes: float) -> tuple[TableFamily
     n=st.sampled_from([0, 1, 2, 3, 31, 32, 33, 63, 64, 65, 200]),
     lanes=st.sampled_from(LANES),
     escapes=st.sampled_from([0.0, 0.1, 1.0]),
+    most=st.sampled_from(MOST),
 )
-def test_the_same_bytes_and_symbols(seed: int, precision: int, n: int, lanes: int | None, escapes: float) -> None:
+def test_the_same_bytes_and_symbols(
+    seed: int, precision: int, n: int, lanes: int | None, escapes: float, most: int
+) -> None:
     family, indices, symbols = make(seed, precision, n, escapes)
     payload = encode(symbols, indices, family, lanes=lanes)
     assert warp_rans.encode_chunk(symbols, indices, family, lanes) == payload
-    status, found = warp_rans.decode_chunk(payload, indices, family)
+    status, found = warp_rans.decode_chunk(payload, indices, family, most=most)
     assert status == OK
     assert np.array_equal(found, symbols)
 
@@ -96,6 +100,39 @@ def test_an_index_without_a_table() -> None:
     payload = encode(symbols, indices, family)
     indices[9] = 4
     assert warp_rans.decode_chunk(payload, indices, family)[0] == BAD_TABLE
+
+
+def test_a_symbol_that_does_not_fit() -> None:
+    family, _, _ = make(2, 12, 0, 0.0)
+    for value, bits in ((127, 8), (-128, 8), (32_767, 16), (-32_768, 16)):
+        for beyond in (0, 1 if value > 0 else -1):
+            payload = encode([value + beyond], 0, family)
+            status, found = warp_rans.decode_chunk(payload, np.zeros(1, np.int64), family, bits=bits)
+            assert status == (BAD_VALUE if beyond else OK)
+            assert beyond or found.tolist() == [value]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 1 << 30), st.integers(12, 15), st.integers(1000, 1 << 18))
+def test_an_image_finds_what_the_rows_say(seed: int, precision: int, most: int) -> None:
+    family, _, _ = make(seed, precision, 0, 0.0)
+    image = make_image(family, most)
+    if image is None:
+        assert most < 4 * (len(family.frequencies) + (4 << precision)) + 32 + (4 << precision)
+        return
+    assert len(image.data) % 16 == image.info_at % 16 == image.rows_at % 16 == 0
+    assert len(image.data) <= most
+    table, slot = (axis.reshape(-1) for axis in np.indices((len(family), 1 << precision)))
+    for found, wanted in zip(
+        warp_rans.Lookup(family, image).find(table, slot), warp_rans.Lookup(family, None).find(table, slot), strict=True
+    ):
+        assert np.array_equal(found, wanted)
+
+
+def test_a_table_of_many_entries_has_no_image() -> None:
+    family = TableFamily.from_counts([np.ones(300)], [0])
+    assert make_image(family, 1 << 20) is None
+    assert make_image(TableFamily.from_counts([np.ones(255)], [0]), 1 << 20) is not None
 
 
 @pytest.mark.parametrize("precision", [12, 15])

@@ -8,6 +8,8 @@ from isthmus.kernels.huffman_streams import NOTHING, READ_AHEAD, HuffmanStreams
 LANE = np.arange(32)
 U32 = (1 << 32) - 1
 PITCH, GROUP, PER_WARP = 18, 64, 2048
+STAGED, AHEAD, LONGEST = 224, 28, 2 + 64 * 12
+NEVER = 0x5A5A5A5A  # in shared memory that nothing was copied to
 
 
 def shuffle_up(values: np.ndarray, step: int) -> np.ndarray:
@@ -47,14 +49,37 @@ def decode_group(
         used = running & (place >= 32)
         low, high = np.where(used, high, low), np.where(used, following, high)
         following = np.where(used, words[np.minimum(at, len(words) - 1)], following)
-        assert (at[used] < len(words)).all() and (at[used] - first[used] < READ_AHEAD // 4).all()
+        assert (at[used] < len(words)).all() and (at[used] - first[used] < AHEAD).all()
         at = np.where(used, at + 1, at)
         place = np.where(used, place - 32, place)
         running &= filled < GROUP // 4
     return rows
 
 
-def decode(streams: HuffmanStreams, rest: np.ndarray | None, blocks: int) -> np.ndarray:
+def units_of(block: int, blocks: int, units: int, run: int) -> list[int]:
+    """The units of a block, in order."""
+    found, unit = [], block * run
+    while unit < units:
+        found.append(unit)
+        unit += 1 if (unit + 1) & (run - 1) else 1 + (blocks - 1) * run
+    return found
+
+
+def stage(words: np.ndarray, last: int, start: int, total: int) -> np.ndarray | None:
+    """What comes to shared memory of a warp's words from the multiple of four before bit `start` on; None if it is not
+    staged.
+    """
+    if start < 0 or start >> 5 > last or total > (STAGED - AHEAD - 4) * 32:
+        return None
+    base = start >> 5 & ~3
+    pieces = min((start % 128 + total + LONGEST) // 128 + 1, STAGED // 4, (last + 1 + READ_AHEAD // 4 - base) // 4)
+    assert base + 4 * pieces <= len(words)
+    found = np.full(STAGED, NEVER, np.int64)
+    found[: 4 * pieces] = words[base : base + 4 * pieces]
+    return found
+
+
+def decode(streams: HuffmanStreams, rest: np.ndarray | None, blocks: int, run: int = 1) -> np.ndarray:
     """uint8 [count], or uint16 with `rest`: every warp of every block."""
     words = streams.data.numpy().view("<u4").astype(np.int64)
     warps, lengths = streams.warps.numpy(), streams.lengths.numpy().astype(np.int64)
@@ -63,10 +88,8 @@ def decode(streams: HuffmanStreams, rest: np.ndarray | None, blocks: int) -> np.
     out = np.full(count, 0xEE, np.uint8 if rest is None else np.uint16)
     written = np.zeros(count, np.int64)
     units = -(-count // (8 * PER_WARP))
-    each, more = divmod(units, blocks)
     for block in range(blocks):
-        start = each * block + min(block, more)
-        for unit in range(start, start + each + (block < more)):
+        for unit in units_of(block, blocks, units, run):
             table = tables[min(int(streams.chunk_tables[unit // 4]) & 0xFFFF, len(tables) - 1)]
             for warp in range(unit * 8, min(unit * 8 + 8, -(-count // PER_WARP))):
                 head, first = int(warps[warp]), warp * PER_WARP
@@ -76,10 +99,16 @@ def decode(streams: HuffmanStreams, rest: np.ndarray | None, blocks: int) -> np.
                 total = length
                 for step in (1, 2, 4, 8, 16):
                     total = np.where(step <= LANE, total + shuffle_up(total, step), total)
-                bit = (head >> 16) + total - length - 2
-                at = np.where((bit < 0) | (bit >> 5 > last), last, bit >> 5)  # as unsigned integers compare
+                start = (head >> 16) - 2
+                bit = start + total - length
                 active = first + LANE * GROUP < count
-                found = decode_group(table, words, at, bit & 31, active)[:, : GROUP // 4]
+                staged = stage(words, last, start, int(total[31]))
+                if staged is not None:
+                    within = bit - (start >> 7 << 7)
+                    found = decode_group(table, staged, within >> 5, within & 31, active)[:, : GROUP // 4]
+                else:
+                    at = np.where((bit < 0) | (bit >> 5 > last), last, bit >> 5)  # as unsigned integers compare
+                    found = decode_group(table, words, at, bit & 31, active)[:, : GROUP // 4]
                 symbols = found.astype("<u4").tobytes()
                 part = slice(first, min(first + PER_WARP, count))
                 exponents = np.frombuffer(symbols, np.uint8)[: part.stop - first]

@@ -154,6 +154,16 @@ def test_a_part_in_use_becomes_the_whole() -> None:
     assert model.weight.shape == (0,)
 
 
+def test_views_are_made_once_for_each_memory() -> None:
+    model = nn.Linear(50, 20, bias=False).bfloat16()
+    group = Group([items_of(bf16(1000))["plain"]], [[[(model, "weight")]]])
+    memory, other = torch.empty(4096, dtype=torch.uint8), torch.empty(4096, dtype=torch.uint8)
+    found = group.views(memory)
+    assert group.views(memory) is found
+    assert found.tensors[0][0].data_ptr() == memory.data_ptr() and found.tensors[0][0].shape == (1000,)
+    assert group.views(other).tensors[0][0].data_ptr() == other.data_ptr()
+
+
 def test_an_embedding_decodes_the_rows_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Model(nn.Module):
         def __init__(self) -> None:

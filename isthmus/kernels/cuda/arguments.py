@@ -35,17 +35,26 @@ def as_bounds(bounds: torch.Tensor | Sequence[int], tables: DeviceTables, what: 
 
 @dataclass(frozen=True)
 class Choice:
-    """Table indices (int16, read as uint16), and how far on the next chunk's, a chunk's first and the next one are."""
+    """Table indices (uint8, or int16 read as uint16), and how far on the next chunk's, a chunk's first and the next
+    one are.
+    """
 
     indices: torch.Tensor
     chunk_step: int
     first_step: int
     step: int
 
+    @property
+    def steps(self) -> tuple[int, int, int]:
+        return self.chunk_step, self.first_step, self.step
 
-def as_choice(indices: torch.Tensor | int, chunks: int, tables: DeviceTables, what: str) -> Choice:
+
+def as_choice(
+    indices: torch.Tensor | int, chunks: int, tables: DeviceTables, what: str, *, bytes_too: bool = False
+) -> Choice:
     """One index for all symbols (an integer), for each chunk [chunks, 1], for each place in a chunk [1, n], or for each
-    symbol [symbols]. Raises TypeError for other dtypes, ValueError for other shapes or an integer without a table.
+    symbol [symbols]. bytes_too: whether uint8 stays as it is. Raises TypeError for other dtypes, ValueError for other
+    shapes or an integer without a table.
     """
     if isinstance(indices, int | np.integer):
         if not 0 <= indices < tables.count:
@@ -54,7 +63,10 @@ def as_choice(indices: torch.Tensor | int, chunks: int, tables: DeviceTables, wh
     tensor = on_device(indices, tables, INTEGERS, f"{what}: table indices")
     if tensor.dtype in (torch.int32, torch.int64):
         tensor = tensor.clamp(-1, tables.count)  # what names no table still names none in 16 bits
-    narrow = tensor.view(torch.int16) if tensor.dtype == torch.uint16 else tensor.to(torch.int16)
+    if bytes_too and tensor.dtype == torch.uint8:
+        narrow = tensor
+    else:
+        narrow = tensor.view(torch.int16) if tensor.dtype == torch.uint16 else tensor.to(torch.int16)
     if narrow.ndim == 1:
         return Choice(narrow, 0, 1, 1)
     if narrow.ndim == 2 and narrow.shape[0] == 1:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A family of tables in a GPU's memory."""
 
-import ctypes
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,63 +8,48 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-CUMULATIVE = np.uint64(0xFFFF0000)
+from isthmus.kernels.cuda.device_image import DecoderTables, make_image, packed_slots
+from isthmus.kernels.cuda.driver import most_shared
+
+WARPS = 32  # of a decoding block
+FAMILY = "PPPPPII"  # `struct Family` of rans_encode.cu, as `struct` writes types
+DECODER_FAMILY = "PPPPIIII"  # that of rans_decode.cu
+RINGS = WARPS * 512  # bytes of shared memory that they take
+OTHER_SHARED = 163 << 10  # of a block on devices that are asked for no more, those without CUDA
 
 
-class Tables(Protocol):
+class Tables(DecoderTables, Protocol):
     """What is read of an `isthmus.entropy.TableFamily`."""
 
-    @property
-    def precision(self) -> int: ...
-    @property
-    def low(self) -> NDArray[np.int32]: ...
-    @property
-    def size(self) -> NDArray[np.int32]: ...
-    @property
-    def starts(self) -> NDArray[np.int64]: ...
-    @property
-    def cumulative(self) -> NDArray[np.int32]: ...
     @property
     def costs(self) -> NDArray[np.int32]: ...
     @property
     def least_costs(self) -> NDArray[np.int32]: ...
     @property
-    def slots(self) -> NDArray[np.uint8] | NDArray[np.uint16]: ...
-    @property
     def encoder_rows(self) -> NDArray[np.uint32]: ...
-    @property
-    def decoder_entries(self) -> NDArray[np.uint64]: ...
-
-
-class Family(ctypes.Structure):
-    """`struct Family` of rans_encode.cu."""
-
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("low", "sizes", "starts", "rows", "costs")),
-        ("tables", ctypes.c_uint32),
-        ("precision", ctypes.c_uint32),
-    )
-
-
-def packed_slots(tables: Tables) -> NDArray[np.uint64]:
-    """uint64 [tables * 2**precision]: value << 32 | place in the entry << 16 | is escape << 15 | frequency, by slot."""
-    entries = tables.slots + np.repeat(tables.starts, 1 << tables.precision)
-    place = np.arange(len(entries)) % (1 << tables.precision) - tables.cumulative[entries]
-    return (tables.decoder_entries[entries] & ~CUMULATIVE) | place.astype(np.uint64) << np.uint64(16)
 
 
 @dataclass(frozen=True)
 class DeviceTables:
     """A family's arrays on one device, to be made once and used for many calls.
 
-    They take 8 bytes for each of the tables * 2**precision slots, 32 MB at most, and 20 bytes for each entry.
+    They take 20 bytes for each entry, and either what fits the shared memory of a block or, for larger families, 8
+    bytes for each of the tables * 2**precision slots, 32 MB at most.
 
-    precision: 12 to 15; count: of tables; least_cost: bits times 65536 of the cheapest entry of all.
+    precision: 12 to 15; count: of tables; least_cost: bits times 65536 of the cheapest entry of all. least, most: of
+    all integers in the alphabets. image, width, info_at, rows_at: `device_image.Image`, empty for families that have
+    none; packed: `packed_slots` of these.
     """
 
     precision: int
     count: int
     least_cost: int
+    least: int
+    most: int
+    image: torch.Tensor
+    width: int
+    info_at: int
+    rows_at: int
     packed: torch.Tensor
     low: torch.Tensor
     sizes: torch.Tensor
@@ -76,15 +60,23 @@ class DeviceTables:
     @classmethod
     def upload(cls, tables: Tables, device: torch.device | str) -> "DeviceTables":
         """Copies `tables`, an `isthmus.entropy.TableFamily`, to `device`."""
+        device = torch.device(device)
 
         def put(array: NDArray[Any]) -> torch.Tensor:
             return torch.tensor(array).to(device)
 
+        image = make_image(tables, (most_shared(device) if device.type == "cuda" else OTHER_SHARED) - RINGS)
         return cls(
             precision=tables.precision,
             count=len(tables.low),
             least_cost=int(tables.least_costs.min()),
-            packed=put(packed_slots(tables).view(np.int64)),
+            least=int(tables.low.min()),
+            most=int((tables.low + tables.size - 1).max()),
+            image=put(image.data if image else np.empty(0, np.uint8)),
+            width=image.width if image else 0,
+            info_at=image.info_at if image else 0,
+            rows_at=image.rows_at if image else 0,
+            packed=put(np.empty(0, np.int64) if image else packed_slots(tables).view(np.int64)),
             low=put(tables.low),
             sizes=put(tables.size),
             starts=put(tables.starts.astype(np.int32)),
@@ -94,9 +86,14 @@ class DeviceTables:
 
     @property
     def device(self) -> torch.device:
-        return self.packed.device
+        return self.low.device
 
-    def family(self) -> Family:
-        """The argument of the encoding kernels; valid as long as these tables live."""
-        pointers = (array.data_ptr() for array in (self.low, self.sizes, self.starts, self.rows, self.costs))
-        return Family(*pointers, self.count, self.precision)
+    def family(self) -> tuple[torch.Tensor | int, ...]:
+        """The members of the encoding kernels' structure."""
+        return self.low, self.sizes, self.starts, self.rows, self.costs, self.count, self.precision
+
+    def decoder_family(self) -> tuple[torch.Tensor | int, ...]:
+        """The members of the decoding kernel's structure."""
+        return (
+            self.image, self.packed, self.low, self.sizes, len(self.image), self.info_at, self.rows_at, self.count,
+        )  # fmt: skip

@@ -5,32 +5,28 @@ Nothing here waits for the GPU. Streams and index are read within their bounds w
 other symbols: check the streams where they come from.
 """
 
-from ctypes import c_int32, c_uint32, c_uint64
-from functools import cache
-
 import torch
 
-from isthmus.kernels.cuda.driver import Argument, launch
+from isthmus.kernels.cuda.driver import Argument, launch, processors
 from isthmus.kernels.huffman_streams import HuffmanStreams, check_output, check_rest
 
 THREADS = 256  # a block, as `__launch_bounds__` says
 UNIT = 8 * 32 * 64  # symbols that a block decodes at a time
 BLOCKS_PER_PROCESSOR = 4
-
-
-@cache
-def _processors(device: torch.device) -> int:
-    return torch.cuda.get_device_properties(device).multi_processor_count
+RUN = 4  # units that a block decodes behind each other where tables change; a power of two
 
 
 def _launch(name: str, streams: HuffmanStreams, outputs: list[Argument]) -> None:
+    units, tables = -(-streams.count // UNIT), streams.tables.shape[0]
+    blocks = min(units, BLOCKS_PER_PROCESSOR * processors(streams.device))
+    # Short runs keep all blocks in one region of memory; with several tables they cost a table each.
+    run = RUN if tables > 1 and units >= RUN * blocks else 1
     arguments: list[Argument] = [
-        streams.data, c_uint64(streams.words), streams.warps, streams.lengths,
-        c_int32(streams.lengths.dtype == torch.int16), streams.tables, streams.chunk_tables,
-        c_uint32(len(streams.tables)), c_uint64(streams.count), *outputs,
+        streams.data, streams.words, streams.warps, streams.lengths, streams.lengths.dtype == torch.int16,
+        streams.tables, streams.chunk_tables, tables, streams.count, run, *outputs,
     ]  # fmt: skip
-    blocks = min(-(-streams.count // UNIT), BLOCKS_PER_PROCESSOR * _processors(streams.device))
-    launch("huffman_decode.cu", name, streams.device, blocks, THREADS, arguments)
+    signature = "PQPPiPPIQI" + "P" * len(outputs)
+    launch("huffman_decode.cu", name, streams.device, blocks, THREADS, signature, arguments)
 
 
 def decode_bytes(streams: HuffmanStreams, *, out: torch.Tensor | None = None) -> torch.Tensor:

@@ -3,8 +3,9 @@
 
 import ctypes
 import importlib.util
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -70,11 +71,11 @@ def _output(program: ctypes.c_void_p, what: str) -> bytes:
     return buffer.raw
 
 
-def compile_source(source: str, name: str, arch: int) -> tuple[bytes, str]:
+def compile_source(source: str, name: str, arch: int, defines: Sequence[str] = ()) -> tuple[bytes, str]:
     """Machine code for compute capability `arch` (80, 90, ...) and the compiler's remarks; `name` is used in these.
 
-    For a GPU that is newer than this NVRTC the code is PTX, which the driver compiles on. Raises RuntimeError with the
-    compiler's log for a source that does not compile, MissingExtraError without NVRTC.
+    defines: macros, as NAME=VALUE. For a GPU that is newer than this NVRTC the code is PTX, which the driver compiles
+    on. Raises RuntimeError with the compiler's log for a source that does not compile, MissingExtraError without NVRTC.
     """
     known = [number for number in architectures() if number <= arch]
     if not known:
@@ -84,7 +85,8 @@ def compile_source(source: str, name: str, arch: int) -> tuple[bytes, str]:
     created = library().nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), 0, None, None)
     _check(created, "nvrtcCreateProgram")
     try:
-        options = (*OPTIONS, f"--gpu-architecture={'sm' if exact else 'compute'}_{known[-1]}".encode())
+        chosen = (f"--gpu-architecture={'sm' if exact else 'compute'}_{known[-1]}", *(f"-D{one}" for one in defines))
+        options = (*OPTIONS, *(option.encode() for option in chosen))
         result = library().nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
         log = _output(program, "ProgramLog").rstrip(b"\0").decode(errors="replace").strip()
         if result:
@@ -94,7 +96,13 @@ def compile_source(source: str, name: str, arch: int) -> tuple[bytes, str]:
         library().nvrtcDestroyProgram(ctypes.byref(program))
 
 
+def source_of(name: str) -> str:
+    """The file `name` of this folder, with what it includes."""
+    text = (HERE / name).read_text(encoding="utf-8")
+    return re.sub(r'^#include "(\w+\.cuh)"$', lambda found: source_of(found[1]), text, flags=re.MULTILINE)
+
+
 @cache
-def code_of(name: str, arch: int) -> bytes:
+def code_of(name: str, arch: int, defines: tuple[str, ...] = ()) -> bytes:
     """The code of the file `name` of this folder for compute capability `arch`; compiled once a process."""
-    return compile_source((HERE / name).read_text(encoding="utf-8"), name, arch)[0]
+    return compile_source(source_of(name), name, arch, defines)[0]

@@ -5,7 +5,7 @@ import torch
 
 from isthmus.errors import CorruptStreamError
 
-OK, BAD_HEAD, BAD_WORDS, BAD_ESCAPES, LEFT_OVER, BAD_TABLE, BAD_BOUNDS = range(7)  # as in rans_decode.cu
+OK, BAD_HEAD, BAD_WORDS, BAD_ESCAPES, LEFT_OVER, BAD_TABLE, BAD_BOUNDS, BAD_VALUE = range(8)  # as in rans_decode.cu
 FAULTS = {
     BAD_HEAD: "the head does not fit its bytes",
     BAD_WORDS: "the words end early",
@@ -14,7 +14,8 @@ FAULTS = {
 }
 MISTAKES = {
     BAD_TABLE: "a table index names no table",
-    BAD_BOUNDS: "its bounds do not rise or lie outside the bytes, the symbols or the table indices",
+    BAD_BOUNDS: "its bounds do not rise, lie outside the bytes, the symbols or the table indices, or are too far apart",
+    BAD_VALUE: "an escape stands for an integer that the dtype of `out` does not hold",
 }
 
 
