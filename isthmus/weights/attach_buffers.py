@@ -13,7 +13,7 @@ from isthmus.weights.attach_items import Item, Job, Pieces, do_jobs
 from isthmus.weights.attach_marks import Marks
 from isthmus.weights.attach_move import settle
 
-ALIGN = 64  # bytes, at which each item begins
+ALIGN = 512  # bytes, at which each item begins, as what torch allocates does: matrix products may choose by it
 
 Slot = tuple[nn.Module, str]  # a module, and the name of its parameter
 
