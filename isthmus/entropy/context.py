@@ -142,7 +142,7 @@ class ContextModel:
         values = tile if tile.flags.c_contiguous else np.empty(tile.shape, np.int16)
         fits = decoder.apply(
             kernels.decode_tile, self.predictor.weights, self.predictor.biases(quality), layout.starts, offsets,
-            layout.planes(len(tile)), layout.rows, layout.stride, values,
+            layout.planes(self.predictor.places), layout.rows, layout.stride, values,
         )  # fmt: skip
         if not fits:
             raise CorruptStreamError("latent payload: a value does not fit 16 bits; fetch the stream again")

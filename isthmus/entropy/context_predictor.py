@@ -35,7 +35,7 @@ Int32 = NDArray[np.int32]
 class TileContexts:
     """A tile's positions in the order of the stream, all [n]."""
 
-    symbols: Int32
+    symbols: Int16 | Int32
     contexts: Int16  # as `isthmus.kernels.numba_context` packs them
 
     @property
@@ -145,7 +145,21 @@ class ContextPredictor:
             for s, seen in enumerate(available()):
                 packed[:, s, : seen.sum()] = weights[:, s, seen]
         kinds: list[NDArray[Any]] = [*earlier, *used, *own]
-        return (*kinds, self.mean_shift, self.scale_levels)
+        return (*kinds, self.mean_shift, self.scale_levels, self.places)
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Where the neighbours of each plane are kept for means and for scales, int64 [2, C].
+
+        Planes that no later one looks at share the last place, which leaves a core's cache to the others.
+        """
+        pairs = np.tri(self.channels, k=-1, dtype=bool)  # [C, C]: of a plane and an earlier one
+        looked_at = np.zeros((2, *pairs.shape), bool)
+        for kind, weights in enumerate((self.mean_earlier, self.scale_earlier)):
+            looked_at[kind, pairs] = weights.any(axis=(0, 2))
+        kept = looked_at.any(axis=1)
+        places: NDArray[np.int64] = np.where(kept, kept.cumsum(axis=1) - 1, kept.sum(axis=1).max())
+        return places
 
     def biases(self, quality: int) -> tuple[NDArray[Any], ...]:
         """What the kernels take of one quality 1..100."""
@@ -157,14 +171,16 @@ class ContextPredictor:
         biases = self.biases(quality)
         for top, left, height, width in tiles(*planes.shape[1:]):
             tile = np.ascontiguousarray(planes[:, top : top + height, left : left + width])
-            n = tile.size
-            found = TileContexts(np.empty(n, np.int32), np.empty(n, np.int16))
-            layout = TileLayout.of(height, width)
-            kernels.encode_tile(
-                self.weights, biases, layout.starts, tile, layout.planes(self.channels), layout.rows, layout.stride,
-                found.symbols, found.contexts,
-            )  # fmt: skip
-            yield found
+            layout, contexts = TileLayout.of(height, width), np.empty(tile.size, np.int16)
+            for kind in (np.int16, np.int32):  # hardly any tile needs the wide one, which takes a cache twice the room
+                symbols: NDArray[Any] = np.empty(tile.size, kind)
+                fit = kernels.encode_tile(
+                    self.weights, biases, layout.starts, tile, layout.planes(self.places), layout.rows, layout.stride,
+                    symbols, contexts,
+                )  # fmt: skip
+                if fit:
+                    break
+            yield TileContexts(symbols, contexts)
 
 
 @dataclass(frozen=True)
@@ -186,14 +202,15 @@ class TileLayout:
             packed[: seen.sum()] = places[seen]
         return cls(height, width, rows, stride, starts)
 
-    def planes(self, channels: int) -> NDArray[np.float32]:
-        """Room for the neighbours of means and of scales, its margins zeros.
+    def planes(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Room for the neighbours of means and of scales at `places` [2, C], its margins zeros.
 
         A thread gets the same again for tiles of the same size: what is left from the last is never read.
         """
-        if getattr(_kept, "use", None) != (self.height, self.width, channels):
-            _kept.planes = np.zeros((2, channels, plane_size(self.rows, self.stride)), np.float32)
-            _kept.use = self.height, self.width, channels
+        use = self.height, self.width, int(places.max()) + 1
+        if getattr(_kept, "use", None) != use:
+            _kept.planes = np.zeros((2, use[2], plane_size(self.rows, self.stride)), np.float32)
+            _kept.use = use
         planes: NDArray[np.float32] = _kept.planes
         return planes
 

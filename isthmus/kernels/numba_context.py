@@ -48,19 +48,20 @@ def begin_plane(model, biases, c, planes, filled, rows, stride, sums):  # type: 
     """Sums of means and scales of all passes of plane c, its own neighbours left out: sums [2, 4, rows * stride].
 
     model: earlier weights of means and of scales [P, 4, 9], whether a pair has any [P] of both, own weights [C, 4, 16]
-    of both, shift [C], levels [384]; biases: mean [C, 4], scale [C, 4] (float32), offset [C, 4]; planes: neighbours of
-    means and of scales, `TileLayout.planes`; filled [2, C]: whether a plane of them has a value other than 0.
+    of both, shift [C], levels [384], places of the planes for means and for scales [2, C]; biases: mean [C, 4], scale
+    [C, 4] (float32), offset [C, 4]; planes: neighbours of means and of scales, `TileLayout.planes`; filled [2, C]:
+    whether a plane of them has a value other than 0.
     """
-    earlier_sums(planes[0], c, model[0], model[2], filled[0], biases[0], rows, stride, sums[0])
-    earlier_sums(planes[1], c, model[1], model[3], filled[1], biases[1], rows, stride, sums[1])
+    earlier_sums(planes[0], model[8][0], c, model[0], model[2], filled[0], biases[0], rows, stride, sums[0])
+    earlier_sums(planes[1], model[8][1], c, model[1], model[3], filled[1], biases[1], rows, stride, sums[1])
 
 
 @njit(cache=True, nogil=True)
 def predict(model, starts, c, s, planes, scale_of, sums, rounded, contexts):  # type: ignore[no-untyped-def]
     """What `choose_contexts` writes, for pass s of plane c, after `begin_plane`. starts: [4, 16]."""
     means, scales = sums[0, s, : len(contexts)], sums[1, s, : len(contexts)]
-    add_own(planes[0, c], model[4][c, s], starts[s], means)
-    add_own(planes[1, c], model[5][c, s], starts[s], scales)
+    add_own(planes[0, model[8][0, c]], model[4][c, s], starts[s], means)
+    add_own(planes[1, model[8][1, c]], model[5][c, s], starts[s], scales)
     choose_contexts(means, scales, model[6][c], scale_of, rounded, contexts)
 
 
@@ -82,9 +83,10 @@ def pass_shape(height, width, s, stride):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def encode_tile(model, biases, starts, tile, planes, rows, stride, symbols, contexts):  # type: ignore[no-untyped-def]
-    """Symbols int32 and contexts int16 of all positions of tile [C, h, w], in the order of the stream.
+    """Symbols and contexts int16 of all positions of tile [C, h, w], in the order of the stream.
 
-    tile: contiguous. planes: as `begin_plane` takes them, of zeros; filled here.
+    symbols: int16, or int32, which holds all; returns whether each of them fits int16. tile: contiguous. planes: as
+    `begin_plane` takes them, margins zeros; filled here.
     """
     channels, height, width = tile.shape
     size = rows * stride
@@ -92,8 +94,9 @@ def encode_tile(model, biases, starts, tile, planes, rows, stride, symbols, cont
     rounded, scale_of, k = np.empty(size, I32), np.empty(LEVELS, np.int16), np.empty(size, np.int16)
     values, d, inside = np.zeros(4 * size, I32), np.empty(size, I32), np.empty(size, I32)
     filled = np.zeros((2, channels), np.bool_)
-    i, marked = 0, 0
+    i, marked, seen = 0, 0, I32(0)
     for c in range(channels):
+        mean_plane, scale_plane = planes[0, model[8][0, c]], planes[1, model[8][1, c]]
         rows_of.split_plane(tile[c], rows, stride, values)
         begin_plane(model, biases, c, planes, filled, rows, stride, sums)
         for s in range(4):
@@ -107,12 +110,15 @@ def encode_tile(model, biases, starts, tile, planes, rows, stride, symbols, cont
             predict(model, starts, c, s, planes, scale_of, sums, rounded, k[:span])
             first = s * size + stride + 1
             part = values[first : first + span]
-            filled[0, c] |= rows_of.keep_values(part, planes[0, c, first : first + span])
-            residuals = planes[1, c, first : first + span]
-            filled[1, c] |= rows_of.find_symbols(part, rounded, k, inside, d[:span], residuals)
+            filled[0, c] |= rows_of.keep_values(part, mean_plane[first : first + span])
+            residuals = scale_plane[first : first + span]
+            found = rows_of.find_symbols(part, rounded, k, inside, d[:span], residuals)
+            filled[1, c] |= found != 0
+            seen |= found
             rows_of.gather_rows(d, shape, symbols[i : i + n])
             rows_of.gather_rows(k, shape, contexts[i : i + n])
             i += n
+    return seen < 1 << 15
 
 
 @njit(cache=True, nogil=True)
@@ -131,6 +137,7 @@ def decode_tile(first, lookups, states, words, escapes, at, escape_at, model, bi
     filled = np.zeros((2, channels), np.bool_)
     marked = 0
     for c in range(channels):
+        mean_plane, scale_plane = planes[0, model[8][0, c]], planes[1, model[8][1, c]]
         begin_plane(model, biases, c, planes, filled, rows, stride, sums)
         for s in range(4):
             shape, n, span = pass_shape(height, width, s, stride)
@@ -160,7 +167,7 @@ def decode_tile(first, lookups, states, words, escapes, at, escape_at, model, bi
             part = values[begin : begin + span]
             if not rows_of.find_values(d[:span], rounded, k, inside, part):
                 return first, at, escape_at, False
-            filled[0, c] |= rows_of.keep_values(part, planes[0, c, begin : begin + span])
-            filled[1, c] |= rows_of.keep_residuals(d, planes[1, c, begin : begin + span])
+            filled[0, c] |= rows_of.keep_values(part, mean_plane[begin : begin + span])
+            filled[1, c] |= rows_of.keep_residuals(d, scale_plane[begin : begin + span])
         rows_of.join_plane(values, rows, stride, tile[c])
     return first, at, escape_at, True

@@ -75,17 +75,17 @@ def keep_values(values, to):  # type: ignore[no-untyped-def]
 def find_symbols(values, rounded, contexts, inside, symbols, to):  # type: ignore[no-untyped-def]
     """Writes symbols int32 [places] and residuals clipped to where scales look for them.
 
-    Returns whether any symbol is not 0.
+    Returns the disjunction of all magnitudes: 0 where all are, and 2**n or more where one is.
     """
     seen = I32(0)
     for x in range(len(symbols)):
         mirrored = I32(I32(contexts[x]) & I32(1))
         residual = I32(values[x] - rounded[x])
         symbols[x] = I32(I32(residual ^ I32(-mirrored)) + mirrored)
-        residual = I32(residual * inside[x])
-        seen |= residual
-        to[x] = min(I32(abs(residual)), HIGHEST_SCALE)
-    return seen != 0
+        magnitude = I32(abs(I32(residual * inside[x])))
+        seen |= magnitude
+        to[x] = min(magnitude, HIGHEST_SCALE)
+    return seen
 
 
 @njit(cache=True, nogil=True)

@@ -107,11 +107,12 @@ def add_plane(plane, begin, n, rows, stride, w, block):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def earlier_sums(planes, c, weights, used, filled, bias, rows, stride, sums):  # type: ignore[no-untyped-def]
+def earlier_sums(planes, places, c, weights, used, filled, bias, rows, stride, sums):  # type: ignore[no-untyped-def]
     """Bias and sums over the planes before plane c, for all passes of it, margins included: sums [4, rows * stride].
 
-    planes [C, `plane_size`] float32; weights [P, 4, 9] of pairs of planes, those of c from c (c - 1) / 2 on; used [P]:
-    whether a pair has weights; filled [C]: whether a plane has a value other than 0. Only those are read.
+    planes [n, `plane_size`] float32, plane k at places[k]; weights [P, 4, 9] of pairs of planes, those of c from
+    c (c - 1) / 2 on; used [P]: whether a pair has weights; filled [C]: whether a plane has a value other than 0. Only
+    those are read.
     bias: [C, 4].
     """
     n = (rows - 2) * stride - 2  # places from the first position to the last, margins in between included
@@ -126,7 +127,7 @@ def earlier_sums(planes, c, weights, used, filled, bias, rows, stride, sums):  #
                 part[x] = start
         for k in range(c):
             if used[first + k] and filled[k]:
-                add_plane(planes[k], begin, whole, rows, stride, weights[first + k], block)
+                add_plane(planes[places[k]], begin, whole, rows, stride, weights[first + k], block)
         for s in range(4):
             part, to = block[s * BLOCK : s * BLOCK + whole], sums[s, begin : min(begin + whole, n)]
             for x in range(len(to)):
