@@ -137,8 +137,8 @@ def test_a_part_in_use_becomes_the_whole() -> None:
     group = Group([items_of(weights.view(5000, 200).reshape(-1))["payload"]], [[[(model, "weight")]]])
     model.weight.data = torch.empty(0, dtype=torch.bfloat16)
     pool, settings = BufferPool(CPU), {"offload": False, "threads": 1}
-    pool.take(2_000_000).memory.fill_(255)
-    buffer = pool.take(2_000_000)
+    pool.take(group.nbytes).memory.fill_(255)
+    buffer = pool.take(group.nbytes)
     buffer.memory.fill_(255)
     pool.give_back(buffer)
     group.acquire(lambda _: pool, parts=[slice(0, 10)], **settings)
