@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from isthmus.codecs.dfloat_decoder import RUN, Decoder
 from isthmus.codecs.dfloat_encoder import Encoder
-from isthmus.codecs.dfloat_payload import GROUP, HUFFMAN, Payload, unpack_index
+from isthmus.codecs.dfloat_payload import CHUNK, GROUP, HUFFMAN, Payload, unpack_index
 from isthmus.codecs.tensor_dtypes import UINT
-from isthmus.kernels import numba_huffman
+from isthmus.kernels import numba_huffman_encode
 from isthmus.kernels import threads as pool
 
 Mode = Literal["huffman", "rans"]
@@ -96,7 +96,7 @@ def group_bits(payload: Payload, *, threads: int = 1) -> NDArray[np.uint16]:
     if payload.index is not None:
         return unpack_index(payload)
     bits, decoder = np.empty(-(-payload.count // GROUP), np.uint16), Decoder(payload)
-    chunk = numba_huffman.CHUNK
+    chunk = CHUNK[HUFFMAN]
 
     def work(run: int) -> None:
         symbols = np.empty(min(RUN, payload.count - run * RUN), np.uint8)
@@ -105,7 +105,7 @@ def group_bits(payload: Payload, *, threads: int = 1) -> NDArray[np.uint16]:
             part = symbols[begin : begin + chunk]
             place = run * RUN + begin
             lengths = payload.tables[plane.records["table"][place // chunk]]
-            numba_huffman.group_bits(part, lengths, bits[place // GROUP :][: -(-len(part) // GROUP)])
+            numba_huffman_encode.group_bits(part, lengths, bits[place // GROUP :][: -(-len(part) // GROUP)])
 
     pool.run(work, range(decoder.runs), threads)
     return bits

@@ -17,9 +17,10 @@ from isthmus.codecs.dfloat_plan import plan_planes
 from isthmus.codecs.dfloat_source import RUN, Bytes, Source
 from isthmus.codecs.scratch import scratch
 from isthmus.entropy import huffman
-from isthmus.kernels import numba_huffman as kernels
+from isthmus.kernels import numba_huffman_encode as kernels
 from isthmus.kernels import numba_huffman_tables, numba_weight_planes, numba_weights16
 from isthmus.kernels import threads as pool
+from isthmus.kernels.numba_huffman import ROOM
 
 
 class Encoder:
@@ -91,7 +92,7 @@ class Encoder:
         for plane, (plan, target) in enumerate(zip(self._plans, targets, strict=True)):
             step = RUN // CHUNK[plan.coding]
             if plan.coding == HUFFMAN:
-                out = scratch("streams", len(parts[plane]) * 2 + kernels.ROOM)
+                out = scratch("streams", len(parts[plane]) * 2 + ROOM)
                 size = kernels.encode_chunks(parts[plane], *self._code(int(plan.tables[run])), out)
                 target[:] = out[:size]
             elif plan.payloads:
@@ -108,7 +109,7 @@ class Encoder:
         step = RUN // CHUNK[HUFFMAN]
         records = [plan.records[run * step : (run + 1) * step] for plan in self._plans]
         checks = np.empty((2, len(records[0]), 2), np.uint32)
-        out = scratch("streams", len(part) * 2 + kernels.ROOM)
+        out = scratch("streams", len(part) * 2 + ROOM)
         code = self._code(int(self._plans[0].tables[run]))
         size = numba_weights16.encode(part, *code, out, low, checks[0], checks[1])
         high[:] = out[:size]
