@@ -87,8 +87,7 @@ class Encoder:
             return
         parts = self._source.split(run, [t if c == RAW else None for t, c in zip(targets, self._codings, strict=True)])
         if self._codings[0] == WIDE:
-            symbols = np.empty(len(parts[0]), np.int16)
-            numba_weight_planes.widen(parts[0], parts[1], symbols, targets[1])
+            numba_weight_planes.pack_rest(parts[1], targets[1])
         for plane, (plan, target) in enumerate(zip(self._plans, targets, strict=True)):
             step = RUN // CHUNK[plan.coding]
             if plan.coding == HUFFMAN:

@@ -84,8 +84,8 @@ def _entropy(counts: Counts) -> float:
 
 def _widens(sample: list[Bytes]) -> bool:
     """Whether two bits of mantissa beside the exponent make it smaller: whether they depend on it."""
-    symbols, packed = np.empty(len(sample[0]), np.int16), np.empty(page.packed_bytes(len(sample[0])), np.uint8)
-    numba_weight_planes.widen(sample[0], sample[1], symbols, packed)
+    symbols = np.empty(len(sample[0]), np.int16)
+    numba_weight_planes.widen(sample[0], sample[1], symbols)
     return _entropy(np.bincount(symbols)) < _entropy(_count(sample[0])[1]) + 1.99
 
 
@@ -101,8 +101,8 @@ def _measure(source: Source, run: int, hopeful: list[int], mode: str, wide: bool
         numba_huffman_tables.code_lengths(total, lengths)
         payload = b""
         if wide:
-            integers, packed = np.empty(len(symbols), np.int16), scratch("packed", RUN)
-            numba_weight_planes.widen(parts[0], parts[1], integers, packed)
+            integers = scratch("integers", 2 * RUN).view(np.int16)[: len(symbols)]
+            numba_weight_planes.widen(parts[0], parts[1], integers)
             payload = histogram.encode(integers)
         elif mode == "rans":
             payload = histogram.encode(symbols)

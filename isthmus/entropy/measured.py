@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus.entropy import rans
-from isthmus.entropy.fixed_log2 import COST_ONE
+from isthmus.entropy.fixed_log2 import COST_ONE, fixed_log2
 from isthmus.entropy.quantize_pmf import quantize_pmf
 from isthmus.entropy.tables import MAX_LOW, MAX_PRECISION, MIN_PRECISION, TableFamily
 from isthmus.errors import CorruptStreamError
+from isthmus.kernels import numba_tables
 from isthmus.varint import pack_varint, unpack_varint
 
 MOST_LEVEL = 111
@@ -26,6 +27,11 @@ def table_of(weights: Int64, low: int, precision: int) -> TableFamily:
 
     Raises ValueError where that is no table: no weight above 0, more entries than slots, low beyond +-2**24.
     """
+    frequencies = _frequencies(weights, precision).astype(np.int32)
+    return TableFamily(precision, np.array([low]), np.array([len(weights) - 1]), frequencies)
+
+
+def _frequencies(weights: Int64, precision: int) -> Int64:
     n, total = len(weights), int(weights.sum())
     if total < 1 or n > 1 << precision:
         raise ValueError(
@@ -33,7 +39,7 @@ def table_of(weights: Int64, low: int, precision: int) -> TableFamily:
         )
     frequencies = 1 + weights * ((1 << precision) - n) // total
     frequencies[np.argmax(weights)] += (1 << precision) - int(frequencies.sum())
-    return TableFamily(precision, np.array([low]), np.array([n - 1]), frequencies.astype(np.int32))
+    return frequencies
 
 
 @cache
@@ -55,7 +61,7 @@ def alphabet_of(symbols: NDArray[np.int32]) -> tuple[int, Int64]:
     It has at most n (or 64) and 8,192 integers about the median, without rare ones (below 1 in 65,536) at its ends.
     """
     widest = min(WIDEST, max(NARROWEST, len(symbols)))
-    lowest, highest = smallest, largest = int(symbols.min()), int(symbols.max())
+    lowest, highest = int(symbols.min()), int(symbols.max())
     if highest - lowest >= widest:
         middle = int(np.partition(symbols, len(symbols) // 2)[len(symbols) // 2])
         lowest = max(lowest, middle - widest // 2)
@@ -63,11 +69,8 @@ def alphabet_of(symbols: NDArray[np.int32]) -> tuple[int, Int64]:
     lowest = min(max(lowest, -MAX_LOW), MAX_LOW)
     highest = max(lowest, min(highest, MAX_LOW))
     size = highest - lowest + 1
-    if lowest <= smallest and largest <= highest:
-        counts = np.bincount(symbols - lowest, minlength=size)
-    else:
-        places = symbols.astype(np.int64) - lowest
-        counts = np.bincount(places[(places >= 0) & (places < size)], minlength=size)
+    counts = np.zeros(size, np.int64)
+    numba_tables.count_between(symbols, lowest, counts)
     kept = np.flatnonzero(counts * (1 << 16) >= len(symbols))
     begin, end = (int(kept[0]), int(kept[-1]) + 1) if kept.size else (0, 1)
     counts = counts[begin:end]
@@ -106,18 +109,19 @@ def fit(symbols: NDArray[np.int32]) -> tuple[TableFamily, bytes]:
     low, counts = alphabet_of(symbols)
     some = counts[counts > 0]
     entropy = float((some * np.log2(some.sum() / some)).sum())
-    found: list[tuple[float, TableFamily, NDArray[np.int64]]] = []
+    found: list[tuple[float, int, Int64]] = []
     for precision in range(MIN_PRECISION, MAX_PRECISION + 1):
         if len(counts) >= 1 << precision:
             continue
         wanted = quantize_pmf(counts, precision).astype(np.int64) - 1
         levels = _nearest(wanted)
-        table = table_of(level_weights()[levels], low, precision)
-        cost = float((counts * table.costs).sum()) / COST_ONE
-        found.append((cost, table, levels))
+        costs = precision * COST_ONE - fixed_log2(_frequencies(level_weights()[levels], precision))
+        cost = float((counts * costs).sum()) / COST_ONE
+        found.append((cost, precision, levels))
         if cost <= (1 + LOSS) * entropy:
             break
-    _, table, levels = min(found, key=lambda item: item[0])
+    _, precision, levels = min(found, key=lambda item: item[0])
+    table = table_of(level_weights()[levels], low, precision)
     return table, _pack(table, levels)
 
 

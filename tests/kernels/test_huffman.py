@@ -253,7 +253,8 @@ def test_wide_planes(count: int) -> None:
     rng = np.random.default_rng(count)
     high, low = (rng.integers(0, 256, count).astype(np.uint8) for _ in range(2))
     symbols, packed = np.empty(count, np.int16), np.empty((6 * count + 7) // 8, np.uint8)
-    planes.widen(high, low, symbols, packed)
+    planes.widen(high, low, symbols)
+    planes.pack_rest(low, packed)
     assert symbols.tolist() == [h << 2 | b >> 5 & 3 for h, b in zip(high.tolist(), low.tolist(), strict=True)]
     assert packed.tobytes() == bits.encode((low >> 2 & 0x20) | low & 0x1F, 6)
     again = np.empty(count, np.uint8), np.empty(count, np.uint8)
