@@ -19,7 +19,7 @@ from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.media.files import atomic_file
 from isthmus.weights.base_checkpoint import MARK, PIECE, BaseCheckpoint
-from isthmus.weights.dfloat_file import FORMAT, HEADER, SUFFIX
+from isthmus.weights.dfloat_file import FORMAT, HEADER, SUFFIX, refuse_upstream
 from isthmus.weights.safetensors_file import Bytes, SafetensorsFile, StoredTensor
 from isthmus.weights.safetensors_writer import SafetensorsWriter
 
@@ -39,13 +39,19 @@ class Options:
     base: BaseCheckpoint | None = None
 
 
+def check_source(source: SafetensorsFile) -> None:
+    """Raises CorruptStreamError for a file that is compressed already, by us or in the published layout."""
+    if MARK in source.header.metadata or HEADER in source.tensors:
+        raise CorruptStreamError(f"{source.path}: is compressed already (metadata entry {MARK!r})")
+    refuse_upstream(source)
+
+
 def compress_file(source: SafetensorsFile, target: Path, options: Options, progress: Progress) -> None:
     """Writes `target`, whole or not at all. progress: told of bytes of the source as they are done.
 
     Raises CorruptStreamError for a file that is compressed already, UnwritableFileError.
     """
-    if MARK in source.header.metadata or HEADER in source.tensors:
-        raise CorruptStreamError(f"{source.path}: is compressed already (metadata entry {MARK!r})")
+    check_source(source)
     with atomic_file(target) as file:
         _Compression(source, file, options, progress).run()
 

@@ -146,6 +146,16 @@ class TensorRuns:
             out ^= self._base[run * RUN : (run + 1) * RUN]
 
 
+def refuse_upstream(file: SafetensorsFile) -> None:
+    """Raises CorruptStreamError, which says what to do, for a file in the published DFloat11 layout."""
+    codes = ".encoded_exponent"
+    if any(name.endswith(codes) and name[: -len(codes)] + ".luts" in file.tensors for name in file.tensors):
+        raise CorruptStreamError(
+            f"{file.path}: its weights are compressed in the layout of the DFloat11 package: read them with "
+            "isthmus.weights.UpstreamCheckpoint, or run a model from them with isthmus.weights.attach"
+        )
+
+
 def _parse_mark(file: SafetensorsFile) -> dict[str, Any]:
     """The entry `dfloat` of the metadata, with `base`, `delta` and `index` always there."""
     text = file.header.metadata.get(MARK)
