@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.codecs.dfloat_decoder import RUN, Decoder
+from isthmus.codecs.dfloat_decoder import NEIGHBOURS, RUN, Decoder
 from isthmus.codecs.dfloat_encoder import Encoder
 from isthmus.codecs.dfloat_payload import CHUNK, GROUP, HUFFMAN, Payload, unpack_index
 from isthmus.codecs.tensor_dtypes import UINT
@@ -39,7 +39,7 @@ def write(encoder: Encoder, threads: int = 1) -> NDArray[np.uint8]:
     def work(run: int) -> None:
         encoder.write(run, [out[begin:end] for begin, end in encoder.spans(range(run, run + 1))])
 
-    pool.run(work, range(encoder.runs), threads)
+    pool.run(work, range(encoder.runs), threads, neighbours=NEIGHBOURS)
     for place, part in encoder.fixed():
         out[place : place + len(part)] = np.frombuffer(part, np.uint8)
     return out
@@ -80,7 +80,11 @@ def decode(payload: Payload, *, out: NDArray[Any] | None = None, threads: int = 
     if weights.dtype != dtype or weights.shape != (payload.count,) or not weights.flags.c_contiguous:
         raise ValueError(f"dfloat: `out` is {weights.dtype} {weights.shape}, expected {dtype} ({payload.count},)")
     decoder = Decoder(payload)
-    pool.run(lambda run: decoder.decode(run, weights[run * RUN : (run + 1) * RUN]), range(decoder.runs), threads)
+
+    def work(run: int) -> None:
+        decoder.decode(run, weights[run * RUN : (run + 1) * RUN])
+
+    pool.run(work, range(decoder.runs), threads, neighbours=NEIGHBOURS)
     return weights
 
 

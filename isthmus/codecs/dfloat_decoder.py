@@ -16,6 +16,7 @@ from isthmus.kernels import numba_huffman as kernels
 from isthmus.kernels import numba_huffman_tables, numba_weight_planes, numba_weights16
 
 RUN = CHUNK[RANS]  # weights that a thread takes at a time
+NEIGHBOURS = 8  # runs: where two threads first touch the same 2 MB, the system clears them for each
 CHUNKS = RUN // CHUNK[HUFFMAN]
 KEPT = 32  # lookup tables of 73 KB
 

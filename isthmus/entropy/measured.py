@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus.entropy import rans
-from isthmus.entropy.fixed_log2 import COST_ONE, fixed_log2
 from isthmus.entropy.quantize_pmf import quantize_pmf
 from isthmus.entropy.tables import MAX_LOW, MAX_PRECISION, MIN_PRECISION, TableFamily
 from isthmus.errors import CorruptStreamError
@@ -19,6 +18,8 @@ WIDEST = 1 << 13  # integers of an alphabet that the encoders here choose; what 
 NARROWEST = 64
 LOSS = 0.005  # of the entropy, what rounding to frequencies may cost
 
+PRECISIONS = np.arange(MIN_PRECISION, MAX_PRECISION + 1)
+
 Int64 = NDArray[np.int64]
 
 
@@ -27,19 +28,14 @@ def table_of(weights: Int64, low: int, precision: int) -> TableFamily:
 
     Raises ValueError where that is no table: no weight above 0, more entries than slots, low beyond +-2**24.
     """
-    frequencies = _frequencies(weights, precision).astype(np.int32)
-    return TableFamily(precision, np.array([low]), np.array([len(weights) - 1]), frequencies)
-
-
-def _frequencies(weights: Int64, precision: int) -> Int64:
     n, total = len(weights), int(weights.sum())
     if total < 1 or n > 1 << precision:
         raise ValueError(
             f"entropy tables: {n} weights that sum to {total}, expected at most 2**{precision} and above 0"
         )
-    frequencies = 1 + weights * ((1 << precision) - n) // total
-    frequencies[np.argmax(weights)] += (1 << precision) - int(frequencies.sum())
-    return frequencies
+    frequencies = np.empty(n, np.int64)
+    numba_tables.share_by_weights(weights, precision, frequencies)
+    return TableFamily(precision, np.array([low]), np.array([n - 1]), frequencies.astype(np.int32))
 
 
 @cache
@@ -109,28 +105,10 @@ def fit(symbols: NDArray[np.int32]) -> tuple[TableFamily, bytes]:
     low, counts = alphabet_of(symbols)
     some = counts[counts > 0]
     entropy = float((some * np.log2(some.sum() / some)).sum())
-    found: list[tuple[float, int, Int64]] = []
-    for precision in range(MIN_PRECISION, MAX_PRECISION + 1):
-        if len(counts) >= 1 << precision:
-            continue
-        wanted = quantize_pmf(counts, precision).astype(np.int64) - 1
-        levels = _nearest(wanted)
-        costs = precision * COST_ONE - fixed_log2(_frequencies(level_weights()[levels], precision))
-        cost = float((counts * costs).sum()) / COST_ONE
-        found.append((cost, precision, levels))
-        if cost <= (1 + LOSS) * entropy:
-            break
-    _, precision, levels = min(found, key=lambda item: item[0])
+    levels = np.empty(len(counts), np.int64)
+    precision = numba_tables.choose_levels(counts, level_weights(), (1 + LOSS) * entropy, PRECISIONS, levels)
     table = table_of(level_weights()[levels], low, precision)
     return table, _pack(table, levels)
-
-
-def _nearest(wanted: Int64) -> Int64:
-    """The level whose weight is nearest to each wanted weight."""
-    w = level_weights()
-    above = np.minimum(np.searchsorted(w, wanted), MOST_LEVEL)
-    below = np.maximum(above - 1, 0)
-    return np.where(wanted - w[below] < w[above] - wanted, below, above)
 
 
 def _pack(table: TableFamily, levels: Int64) -> bytes:

@@ -91,3 +91,43 @@ def fixed_log2(values, found):  # type: ignore[no-untyped-def]
             fraction = fraction * np.int64(2) + np.int64(bit)
             mantissa >>= bit
         found[i] = (exponent << np.int64(ONE)) + fraction
+
+
+@njit(cache=True, nogil=True)
+def choose_levels(counts, weights, enough, precisions, levels):  # type: ignore[no-untyped-def]
+    """Fills levels, int64 [n], with those whose table codes counts [n] in at most `enough` bits; its precision.
+
+    weights: int64, rising, of each level. precisions: rising, those of fewer than n slots are left out; the first that
+    is enough is taken, or the best.
+    """
+    n = len(counts)
+    share, frequencies, logs = counts / counts.max(), np.empty(n), np.empty(n, np.int64)
+    nearest, slots = np.empty(n, np.int64), np.empty(n, np.int64)
+    best, least = 0, np.inf
+    for precision in precisions:
+        if n >= 1 << precision:
+            continue
+        share_slots(share, 1 << precision, frequencies)
+        for i in range(n):
+            wanted = np.int64(frequencies[i]) - 1
+            above = np.searchsorted(weights[:-1], wanted)
+            below = above - np.int64(above > 0)
+            nearest[i] = above - np.int64(wanted - weights[below] < weights[above] - wanted)
+        share_by_weights(weights[nearest], precision, slots)
+        fixed_log2(slots, logs)
+        cost = np.float64((counts * ((precision << ONE) - logs)).sum()) / (1 << ONE)
+        if cost < least:
+            best, least = precision, cost
+            levels[:] = nearest
+        if cost <= enough:
+            break
+    return best
+
+
+@njit(cache=True, nogil=True)
+def share_by_weights(weights, precision, slots):  # type: ignore[no-untyped-def]
+    """Fills slots, int64 [n]: "frequencies from weights" of docs/format-entropy.md."""
+    total, left = weights.sum(), (1 << precision) - len(weights)
+    for i in range(len(weights)):
+        slots[i] = 1 + weights[i] * left // total
+    slots[np.argmax(weights)] += (1 << precision) - slots.sum()
