@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-SHARES = 8  # for each thread at least, so that they end at about the same time
+SHARES = 4  # for each thread at least, or they would not end at about the same time
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -45,9 +45,9 @@ def run(
 ) -> list[Result]:
     """`[function(item) for item in items]` on up to `threads` threads, the calling one included.
 
-    Items are taken in order as threads become free, up to `neighbours` that follow each other at a time. The caller
-    works through the items itself and waits only for helpers that have started, so nested calls cannot deadlock. The
-    first exception is raised after running items end, and no further ones begin.
+    Items are taken in order as threads become free; where there are many, `neighbours` that follow each other. The
+    caller works through the items itself and waits only for helpers that have started, so nested calls cannot deadlock.
+    The first exception is raised after running items end, and no further ones begin.
 
     Raises ValueError for `threads` below 1.
     """
@@ -57,7 +57,7 @@ def run(
     if helpers < 1:
         return [function(item) for item in items]
     results: dict[int, Result] = {}
-    step = max(1, min(neighbours, len(items) // (SHARES * threads)))
+    step = neighbours if len(items) >= SHARES * threads * neighbours else 1
     starts = iter(range(0, len(items), step))
     take = threading.Lock()
     failed = threading.Event()
