@@ -18,7 +18,7 @@ from isthmus.codecs.dfloat_source import RUN, Bytes, Source
 from isthmus.codecs.scratch import scratch
 from isthmus.entropy import huffman
 from isthmus.kernels import numba_huffman_encode as kernels
-from isthmus.kernels import numba_huffman_tables, numba_weight_planes, numba_weights16
+from isthmus.kernels import numba_weight_planes, numba_weights16
 from isthmus.kernels import threads as pool
 from isthmus.kernels.numba_huffman import ROOM
 
@@ -115,13 +115,9 @@ class Encoder:
         for some, found in zip(records, checks, strict=True):
             some["a"], some["b"] = found.T
 
-    def _code(self, table: int) -> tuple[Bytes, NDArray[np.uint32], NDArray[np.uint32]]:
-        """Lengths, codes, and codes of pairs of a table."""
-        lengths = self._tables[table]
-        codes, pairs = np.empty(huffman.SYMBOLS, np.uint32), scratch("pairs", 1 << 18).view(np.uint32)
-        numba_huffman_tables.make_codes(lengths, codes)
-        kernels.make_pairs(lengths, codes, pairs)
-        return lengths, codes, pairs
+    def _code(self, table: int) -> tuple[Bytes, NDArray[np.uint32]]:
+        """Lengths of a table, and memory for the codes of its pairs."""
+        return self._tables[table], scratch("pairs", 1 << 18).view(np.uint32)
 
     def fixed(self) -> list[tuple[int, bytes]]:
         """What lies around the bodies, once all runs are written: (place, bytes), the head, the gaps and the index."""

@@ -12,7 +12,7 @@ from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, RECORD, WID
 from isthmus.codecs.dfloat_source import RUN, Bytes, Source
 from isthmus.codecs.scratch import scratch
 from isthmus.entropy import histogram, huffman
-from isthmus.kernels import numba_huffman_encode, numba_huffman_tables, numba_weight_planes
+from isthmus.kernels import numba_huffman_encode, numba_weight_planes
 from isthmus.kernels import threads as pool
 
 CHUNKS = RUN // CHUNK[HUFFMAN]
@@ -51,7 +51,7 @@ def plan_planes(source: Source, mode: str, threads: int) -> tuple[list[PlanePlan
     if source.runs == 0:
         return plans, tables
     sample = source.sample()
-    hopeful = [k for k, plane in enumerate(sample) if k == 0 or _entropy(_count(plane)[1]) < PROMISING]
+    hopeful = [k for k, plane in enumerate(sample) if k == 0 or _entropy(_count(plane)) < PROMISING]
     wide = mode == "rans" and source.width > 1 and hopeful == [0] and _widens(sample)
     measured = pool.run(lambda run: _measure(source, run, hopeful, mode, wide), range(source.runs), threads)
     for i, plane in enumerate(hopeful):
@@ -71,10 +71,13 @@ def plan_planes(source: Source, mode: str, threads: int) -> tuple[list[PlanePlan
     return plans, tables
 
 
-def _count(weights: NDArray[Any]) -> tuple[NDArray[np.uint16], Counts]:
-    """The histogram of each stream of plane 0 of weights, and of all; weights: uint16 [n], or the plane itself."""
-    streams = np.empty((page.STREAMS * page.chunks_of(len(weights), HUFFMAN), huffman.SYMBOLS), np.uint16)
-    return streams, numba_huffman_encode.count_streams(weights, streams)
+def _streams(weights: NDArray[Any]) -> NDArray[np.uint16]:
+    """Room for the histogram of each stream of a run."""
+    return np.empty((page.STREAMS * page.chunks_of(len(weights), HUFFMAN), huffman.SYMBOLS), np.uint16)
+
+
+def _count(plane: Bytes) -> Counts:
+    return numba_huffman_encode.count_streams(plane, _streams(plane))  # type: ignore[no-any-return]
 
 
 def _entropy(counts: Counts) -> float:
@@ -86,7 +89,7 @@ def _widens(sample: list[Bytes]) -> bool:
     """Whether two bits of mantissa beside the exponent make it smaller: whether they depend on it."""
     symbols = np.empty(len(sample[0]), np.int16)
     numba_weight_planes.widen(sample[0], sample[1], symbols)
-    return _entropy(np.bincount(symbols)) < _entropy(_count(sample[0])[1]) + 1.99
+    return _entropy(np.bincount(symbols)) < _entropy(_count(sample[0])) + 1.99
 
 
 def _measure(source: Source, run: int, hopeful: list[int], mode: str, wide: bool) -> list[_Measured]:
@@ -96,9 +99,8 @@ def _measure(source: Source, run: int, hopeful: list[int], mode: str, wide: bool
     found = []
     for plane in hopeful:
         symbols = parts[plane]
-        streams, total = _count(symbols)
-        lengths = np.empty(huffman.SYMBOLS, np.uint8)
-        numba_huffman_tables.code_lengths(total, lengths)
+        streams, lengths = _streams(symbols), np.empty(huffman.SYMBOLS, np.uint8)
+        total = numba_huffman_encode.measure(symbols, streams, lengths)
         payload = b""
         if wide:
             integers = scratch("integers", 2 * RUN).view(np.int16)[: len(symbols)]

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from isthmus.kernels.numba_huffman import CHUNK, GROUP, STREAMS, streams_of
-from isthmus.kernels.numba_huffman_tables import LIMIT, SYMBOLS
+from isthmus.kernels.numba_huffman_tables import LIMIT, SYMBOLS, code_lengths, make_codes
 from isthmus.kernels.prefetch import prefetch, prefetch_to_write
 from isthmus.kernels.unaligned import load64, store64
 
@@ -60,6 +60,14 @@ def count_streams(weights, counts):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def measure(weights, counts, lengths):  # type: ignore[no-untyped-def]
+    """As `count_streams`; fills lengths, uint8 [256], with the table that is best for all."""
+    total = count_streams(weights, counts)
+    code_lengths(total, lengths)
+    return total
+
+
+@njit(cache=True, nogil=True)
 def stream_bytes(counts, lengths, sizes):  # type: ignore[no-untyped-def]
     """Fills sizes, int64 [streams], with the bytes of streams of the given histograms, uint16 [streams, 256]."""
     for i in range(len(counts)):
@@ -71,7 +79,11 @@ def stream_bytes(counts, lengths, sizes):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def make_pairs(lengths, codes, pairs):  # type: ignore[no-untyped-def]
-    """Fills pairs, uint32 [65536], where both symbols occur: their code, the first lowest; its length from bit 24."""
+    """Fills codes, uint32 [256], and pairs, uint32 [65536], of two symbols that have codes, the first one's lowest.
+
+    An entry of `pairs` is their code; its length from bit 24 on.
+    """
+    make_codes(lengths, codes)
     for s in range(SYMBOLS):
         if lengths[s] > LIMIT:
             continue
@@ -128,11 +140,13 @@ def encode_stream(symbols, lengths, codes, pairs, out, byte, following, target):
 
 
 @njit(cache=True, nogil=True)
-def encode_chunks(symbols, lengths, codes, pairs, out):  # type: ignore[no-untyped-def]
+def encode_chunks(symbols, lengths, pairs, out):  # type: ignore[no-untyped-def]
     """Writes the streams of symbols, uint8 [n], chunk after chunk, to `out`; the bytes they take.
 
-    out has ROOM bytes beyond what they take.
+    out has ROOM bytes beyond what they take. pairs: memory for `make_pairs`.
     """
+    codes = np.empty(SYMBOLS, np.uint32)
+    make_pairs(lengths, codes, pairs)
     byte = U64(0)
     for begin in range(0, len(symbols), CHUNK):
         part = symbols[begin : begin + CHUNK]

@@ -8,18 +8,21 @@ import numpy as np
 from numba import njit
 
 from isthmus.kernels.numba_huffman import CHUNK, STREAMS, decode_chunk, streams_of
-from isthmus.kernels.numba_huffman_encode import encode_stream
+from isthmus.kernels.numba_huffman_encode import encode_stream, make_pairs
+from isthmus.kernels.numba_huffman_tables import SYMBOLS
 from isthmus.kernels.numba_weight_planes import check, merge2, split2
 
 U64 = np.uint64
 
 
 @njit(cache=True, nogil=True)
-def encode(weights, lengths, codes, pairs, out, plane1, checks0, checks1):  # type: ignore[no-untyped-def]
+def encode(weights, lengths, pairs, out, plane1, checks0, checks1):  # type: ignore[no-untyped-def]
     """Writes the streams of plane 0 of weights, uint16 [n], to `out`, and plane 1; returns the bytes of the streams.
 
-    checks0, checks1: uint32 [chunks, 2], filled with the checks of both planes' bodies.
+    checks0, checks1: uint32 [chunks, 2], filled with the checks of both planes' bodies. pairs: memory for `make_pairs`.
     """
+    codes = np.empty(SYMBOLS, np.uint32)
+    make_pairs(lengths, codes, pairs)
     byte = U64(0)
     plane0 = np.empty(CHUNK // STREAMS, np.uint8)
     for k in range(len(checks0)):

@@ -43,11 +43,9 @@ def lookups_of(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def encoded(symbols: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    codes, pairs = np.empty(256, np.uint32), np.empty(1 << 16, np.uint32)
-    tables.make_codes(lengths, codes)
-    encoding.make_pairs(lengths, codes, pairs)
+    pairs = np.empty(1 << 16, np.uint32)
     out = np.empty(2 * len(symbols) + fast.ROOM, np.uint8)
-    return out[: encoding.encode_chunks(symbols, lengths, codes, pairs, out)]
+    return out[: encoding.encode_chunks(symbols, lengths, pairs, out)]
 
 
 def drawn(rng: np.random.Generator, count: int, kind: str) -> np.ndarray:
@@ -237,12 +235,10 @@ def test_one_pass_equals_plane_after_plane(count: int) -> None:
     assert np.array_equal(encoding.count_streams(high, counts), encoding.count_streams(weights, again))
     assert np.array_equal(counts, again)
     lengths = lengths_of(np.bincount(high, minlength=256))
-    codes, pairs = np.empty(256, np.uint32), np.empty(1 << 16, np.uint32)
-    tables.make_codes(lengths, codes)
-    encoding.make_pairs(lengths, codes, pairs)
+    pairs = np.empty(1 << 16, np.uint32)
     out, plane1 = np.empty(2 * count + fast.ROOM, np.uint8), np.empty(count, np.uint8)
     checks = np.empty((2, len(counts) // 4, 2), np.uint32)
-    size = usual.encode(weights, lengths, codes, pairs, out, plane1, checks[0], checks[1])
+    size = usual.encode(weights, lengths, pairs, out, plane1, checks[0], checks[1])
     assert np.array_equal(out[:size], encoded(high, lengths)) and np.array_equal(plane1, low)
     assert tuple(checks[1, 0]) == reference.check(low[: fast.CHUNK].tobytes())
 
