@@ -59,7 +59,7 @@ def read_model(path: Path) -> list[np.ndarray]:
                 raise ValueError(f"{path}: holds no weights")
             name, data = inside[0], archive.read(inside[0])
     state = load(data) if name.endswith(".safetensors") else torch.load(io.BytesIO(data), weights_only=True)
-    tensors = [t for t in state.values() if t.ndim >= 2 and t.is_floating_point()]
+    tensors = [t for _, t in sorted(state.items()) if t.ndim >= 2 and t.is_floating_point()]  # in the same order always
     return [t.bfloat16().contiguous().view(torch.int16).numpy().view(np.uint16).reshape(-1) for t in tensors]
 
 

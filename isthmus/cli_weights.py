@@ -27,7 +27,9 @@ Base = Annotated[
 @app.command()
 def compress(
     source: Annotated[Path, typer.Argument(help="model.safetensors, or a Hugging Face folder.")],
-    target: Annotated[Path, typer.Argument(help="File to write (model.df.safetensors by custom), or folder.")],
+    target: Annotated[
+        Path, typer.Argument(help="File to write, or to replace (model.df.safetensors by custom), or folder.")
+    ],
     mode: Annotated[
         str, typer.Option("--mode", "-m", help="huffman decodes fastest; rans is about 0.3 % smaller.")
     ] = "huffman",
@@ -55,7 +57,7 @@ def compress(
 @app.command()
 def decompress(
     source: Annotated[Path, typer.Argument(help="File or folder made by `isthmus weights compress`.")],
-    target: Annotated[Path, typer.Argument(help="File or folder to write.")],
+    target: Annotated[Path, typer.Argument(help="File to write, or to replace, or folder.")],
     base: Base = None,
     threads: Threads = None,
 ) -> None:
@@ -105,6 +107,10 @@ def inspect(
     if plot:
         if plot.suffix.lower() != ".png":
             raise ValueError(f"weights inspect: --plot {plot} must end in .png")
+        if not plot.parent.is_dir():
+            raise ValueError(
+                f"weights inspect: --plot {plot}: the folder {plot.parent} does not exist: create it first"
+            )
         picture.require_matplotlib()
     rows = weights.inspect(source)
     sums = total(rows)

@@ -6,11 +6,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.codecs.dfloat_decoder import RUN, Decoder
+from isthmus.codecs.dfloat_decoder import NEIGHBOURS, RUN, Decoder
 from isthmus.codecs.dfloat_encoder import Encoder
-from isthmus.codecs.dfloat_payload import GROUP, HUFFMAN, Payload, unpack_index
+from isthmus.codecs.dfloat_payload import CHUNK, GROUP, HUFFMAN, Payload, unpack_index
 from isthmus.codecs.tensor_dtypes import UINT
-from isthmus.kernels import numba_huffman
+from isthmus.kernels import numba_huffman_encode
 from isthmus.kernels import threads as pool
 
 Mode = Literal["huffman", "rans"]
@@ -39,7 +39,7 @@ def write(encoder: Encoder, threads: int = 1) -> NDArray[np.uint8]:
     def work(run: int) -> None:
         encoder.write(run, [out[begin:end] for begin, end in encoder.spans(range(run, run + 1))])
 
-    pool.run(work, range(encoder.runs), threads)
+    pool.run(work, range(encoder.runs), threads, neighbours=NEIGHBOURS)
     for place, part in encoder.fixed():
         out[place : place + len(part)] = np.frombuffer(part, np.uint8)
     return out
@@ -80,7 +80,11 @@ def decode(payload: Payload, *, out: NDArray[Any] | None = None, threads: int = 
     if weights.dtype != dtype or weights.shape != (payload.count,) or not weights.flags.c_contiguous:
         raise ValueError(f"dfloat: `out` is {weights.dtype} {weights.shape}, expected {dtype} ({payload.count},)")
     decoder = Decoder(payload)
-    pool.run(lambda run: decoder.decode(run, weights[run * RUN : (run + 1) * RUN]), range(decoder.runs), threads)
+
+    def work(run: int) -> None:
+        decoder.decode(run, weights[run * RUN : (run + 1) * RUN])
+
+    pool.run(work, range(decoder.runs), threads, neighbours=NEIGHBOURS)
     return weights
 
 
@@ -96,7 +100,7 @@ def group_bits(payload: Payload, *, threads: int = 1) -> NDArray[np.uint16]:
     if payload.index is not None:
         return unpack_index(payload)
     bits, decoder = np.empty(-(-payload.count // GROUP), np.uint16), Decoder(payload)
-    chunk = numba_huffman.CHUNK
+    chunk = CHUNK[HUFFMAN]
 
     def work(run: int) -> None:
         symbols = np.empty(min(RUN, payload.count - run * RUN), np.uint8)
@@ -105,7 +109,7 @@ def group_bits(payload: Payload, *, threads: int = 1) -> NDArray[np.uint16]:
             part = symbols[begin : begin + chunk]
             place = run * RUN + begin
             lengths = payload.tables[plane.records["table"][place // chunk]]
-            numba_huffman.group_bits(part, lengths, bits[place // GROUP :][: -(-len(part) // GROUP)])
+            numba_huffman_encode.group_bits(part, lengths, bits[place // GROUP :][: -(-len(part) // GROUP)])
 
     pool.run(work, range(decoder.runs), threads)
     return bits

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A payload's weights, any part of them, checked chunk by chunk before they are decoded."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,15 @@ from isthmus.kernels import numba_huffman as kernels
 from isthmus.kernels import numba_huffman_tables, numba_weight_planes, numba_weights16
 
 RUN = CHUNK[RANS]  # weights that a thread takes at a time
+NEIGHBOURS = 8  # runs: where two threads first touch the same 2 MB, the system clears them for each
 CHUNKS = RUN // CHUNK[HUFFMAN]
-KEPT = 32  # lookup tables of 73 KB
+KEPT = 4  # lookup tables of 73 KB, by each thread: as quickly made anew as fetched from memory
 
 Bytes = NDArray[np.uint8]
 Lookups = tuple[NDArray[np.uint16], NDArray[np.uint64]]
+
+_numbers = count()  # of decoders
+_local = threading.local()
 
 
 class Decoder:
@@ -28,7 +34,7 @@ class Decoder:
 
     def __init__(self, payload: Payload) -> None:
         self._payload = payload
-        self._lookups: OrderedDict[int, Lookups] = OrderedDict()
+        self._key = next(_numbers)
         self._is_usual = [plane.coding for plane in payload.planes] == [HUFFMAN, RAW]
         self._is_wide = payload.planes[0].coding == WIDE
         self.runs = -(-payload.count // RUN)
@@ -142,15 +148,17 @@ class Decoder:
                 raise damaged(bad % 2, chunks.start + bad // 2)
 
     def _table(self, number: int) -> Lookups:
-        """The lookup tables of a table; two threads may both make them, which does no harm."""
-        found = self._lookups.get(number)
+        """The lookup tables of a table, in this thread's memory."""
+        kept: OrderedDict[tuple[int, int], Lookups] = _local.__dict__.setdefault("lookups", OrderedDict())
+        found = kept.get((self._key, number))
         if found is None:
             limit = numba_huffman_tables.LIMIT
-            found = np.empty(1 << limit, np.uint16), np.empty(2 << limit, np.uint64)
+            if len(kept) == KEPT:
+                found = kept.popitem(last=False)[1]
+            else:
+                found = np.empty(1 << limit, np.uint16), np.empty(2 << limit, np.uint64)
             numba_huffman_tables.make_lookups(self._payload.tables[number], *found)
-            self._lookups[number] = found
-            if len(self._lookups) > KEPT:
-                self._lookups.popitem(last=False)
+            kept[self._key, number] = found
         return found
 
 

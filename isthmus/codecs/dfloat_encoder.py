@@ -17,9 +17,10 @@ from isthmus.codecs.dfloat_plan import plan_planes
 from isthmus.codecs.dfloat_source import RUN, Bytes, Source
 from isthmus.codecs.scratch import scratch
 from isthmus.entropy import huffman
-from isthmus.kernels import numba_huffman as kernels
-from isthmus.kernels import numba_huffman_tables, numba_weight_planes, numba_weights16
+from isthmus.kernels import numba_huffman_encode as kernels
+from isthmus.kernels import numba_weight_planes, numba_weights16
 from isthmus.kernels import threads as pool
+from isthmus.kernels.numba_huffman import ROOM
 
 
 class Encoder:
@@ -86,12 +87,11 @@ class Encoder:
             return
         parts = self._source.split(run, [t if c == RAW else None for t, c in zip(targets, self._codings, strict=True)])
         if self._codings[0] == WIDE:
-            symbols = np.empty(len(parts[0]), np.int16)
-            numba_weight_planes.widen(parts[0], parts[1], symbols, targets[1])
+            numba_weight_planes.pack_rest(parts[1], targets[1])
         for plane, (plan, target) in enumerate(zip(self._plans, targets, strict=True)):
             step = RUN // CHUNK[plan.coding]
             if plan.coding == HUFFMAN:
-                out = scratch("streams", len(parts[plane]) * 2 + kernels.ROOM)
+                out = scratch("streams", len(parts[plane]) * 2 + ROOM)
                 size = kernels.encode_chunks(parts[plane], *self._code(int(plan.tables[run])), out)
                 target[:] = out[:size]
             elif plan.payloads:
@@ -108,20 +108,16 @@ class Encoder:
         step = RUN // CHUNK[HUFFMAN]
         records = [plan.records[run * step : (run + 1) * step] for plan in self._plans]
         checks = np.empty((2, len(records[0]), 2), np.uint32)
-        out = scratch("streams", len(part) * 2 + kernels.ROOM)
+        out = scratch("streams", len(part) * 2 + ROOM)
         code = self._code(int(self._plans[0].tables[run]))
         size = numba_weights16.encode(part, *code, out, low, checks[0], checks[1])
         high[:] = out[:size]
         for some, found in zip(records, checks, strict=True):
             some["a"], some["b"] = found.T
 
-    def _code(self, table: int) -> tuple[Bytes, NDArray[np.uint32], NDArray[np.uint32]]:
-        """Lengths, codes, and codes of pairs of a table."""
-        lengths = self._tables[table]
-        codes, pairs = np.empty(huffman.SYMBOLS, np.uint32), scratch("pairs", 1 << 18).view(np.uint32)
-        numba_huffman_tables.make_codes(lengths, codes)
-        kernels.make_pairs(lengths, codes, pairs)
-        return lengths, codes, pairs
+    def _code(self, table: int) -> tuple[Bytes, NDArray[np.uint32]]:
+        """Lengths of a table, and memory for the codes of its pairs."""
+        return self._tables[table], scratch("pairs", 1 << 18).view(np.uint32)
 
     def fixed(self) -> list[tuple[int, bytes]]:
         """What lies around the bodies, once all runs are written: (place, bytes), the head, the gaps and the index."""

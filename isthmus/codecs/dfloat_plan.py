@@ -2,6 +2,7 @@
 """Which coding each plane of a tensor takes, with which tables, and how many bytes that will be."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, RECORD, WID
 from isthmus.codecs.dfloat_source import RUN, Bytes, Source
 from isthmus.codecs.scratch import scratch
 from isthmus.entropy import histogram, huffman
-from isthmus.kernels import numba_huffman, numba_huffman_tables, numba_weight_planes, numba_weights16
+from isthmus.kernels import numba_huffman_encode, numba_weight_planes
 from isthmus.kernels import threads as pool
 
 CHUNKS = RUN // CHUNK[HUFFMAN]
@@ -50,7 +51,7 @@ def plan_planes(source: Source, mode: str, threads: int) -> tuple[list[PlanePlan
     if source.runs == 0:
         return plans, tables
     sample = source.sample()
-    hopeful = [k for k, plane in enumerate(sample) if k == 0 or _entropy(plane) < PROMISING]
+    hopeful = [k for k, plane in enumerate(sample) if k == 0 or _entropy(_count(plane)) < PROMISING]
     wide = mode == "rans" and source.width > 1 and hopeful == [0] and _widens(sample)
     measured = pool.run(lambda run: _measure(source, run, hopeful, mode, wide), range(source.runs), threads)
     for i, plane in enumerate(hopeful):
@@ -70,17 +71,25 @@ def plan_planes(source: Source, mode: str, threads: int) -> tuple[list[PlanePlan
     return plans, tables
 
 
-def _entropy(symbols: NDArray[np.integer]) -> float:
-    counts = np.bincount(symbols)
-    p = counts[counts > 0] / max(1, len(symbols))
+def _streams(weights: NDArray[Any]) -> NDArray[np.uint16]:
+    """Room for the histogram of each stream of a run."""
+    return np.empty((page.STREAMS * page.chunks_of(len(weights), HUFFMAN), huffman.SYMBOLS), np.uint16)
+
+
+def _count(plane: Bytes) -> Counts:
+    return numba_huffman_encode.count_streams(plane, _streams(plane))  # type: ignore[no-any-return]
+
+
+def _entropy(counts: Counts) -> float:
+    p = counts[counts > 0] / max(1, counts.sum())
     return float(-(p * np.log2(p)).sum())
 
 
 def _widens(sample: list[Bytes]) -> bool:
     """Whether two bits of mantissa beside the exponent make it smaller: whether they depend on it."""
-    symbols, packed = np.empty(len(sample[0]), np.int16), np.empty(page.packed_bytes(len(sample[0])), np.uint8)
-    numba_weight_planes.widen(sample[0], sample[1], symbols, packed)
-    return _entropy(symbols) < _entropy(sample[0]) + 1.99
+    symbols = np.empty(len(sample[0]), np.int16)
+    numba_weight_planes.widen(sample[0], sample[1], symbols)
+    return _entropy(np.bincount(symbols)) < _entropy(_count(sample[0])) + 1.99
 
 
 def _measure(source: Source, run: int, hopeful: list[int], mode: str, wide: bool) -> list[_Measured]:
@@ -90,14 +99,12 @@ def _measure(source: Source, run: int, hopeful: list[int], mode: str, wide: bool
     found = []
     for plane in hopeful:
         symbols = parts[plane]
-        streams = np.empty((page.STREAMS * page.chunks_of(len(symbols), HUFFMAN), huffman.SYMBOLS), np.uint16)
-        total = (numba_weights16.count if usual else numba_huffman.count_streams)(symbols, streams)
-        lengths = np.empty(huffman.SYMBOLS, np.uint8)
-        numba_huffman_tables.code_lengths(total, lengths)
+        streams, lengths = _streams(symbols), np.empty(huffman.SYMBOLS, np.uint8)
+        total = numba_huffman_encode.measure(symbols, streams, lengths)
         payload = b""
         if wide:
-            integers, packed = np.empty(len(symbols), np.int16), scratch("packed", RUN)
-            numba_weight_planes.widen(parts[0], parts[1], integers, packed)
+            integers = scratch("integers", 2 * RUN).view(np.int16)[: len(symbols)]
+            numba_weight_planes.widen(parts[0], parts[1], integers)
             payload = histogram.encode(integers)
         elif mode == "rans":
             payload = histogram.encode(symbols)
@@ -115,7 +122,7 @@ def _plan_huffman(source: Source, runs: list[_Measured], first: int) -> tuple[Pl
     records = np.zeros(page.chunks_of(source.count, HUFFMAN), RECORD[HUFFMAN])
     for number, run in enumerate(runs):
         sizes = np.empty(len(run.streams), np.int64)
-        numba_huffman.stream_bytes(run.streams, tables[chosen[number]], sizes)
+        numba_huffman_encode.stream_bytes(run.streams, tables[chosen[number]], sizes)
         some = records[number * CHUNKS : (number + 1) * CHUNKS]
         some["streams"] = sizes.reshape(-1, page.STREAMS)
         some["table"] = first + chosen[number]

@@ -47,16 +47,7 @@ def pack(tables: Lengths) -> bytes:
     >>> pack(fit(counts)[None]).hex(" ")
     '78 7b 23 31'
     """
-    parts = []
-    for lengths in tables:
-        used = np.flatnonzero(lengths != ABSENT)
-        first, last = int(used[0]), int(used[-1])
-        parts.append(bytes([first, last]))
-        if first < last:
-            nibbles = np.zeros((last - first + 2) // 2 * 2, np.uint8)
-            nibbles[: last - first + 1] = np.where(lengths == ABSENT, 0, lengths)[first : last + 1]
-            parts.append((nibbles[::2] | nibbles[1::2] << 4).tobytes())
-    return b"".join(parts)
+    return kernels.pack_tables(tables).tobytes()
 
 
 def unpack(data: bytes | memoryview, count: int) -> Lengths:

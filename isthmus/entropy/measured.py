@@ -7,16 +7,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus.entropy import rans
-from isthmus.entropy.fixed_log2 import COST_ONE
 from isthmus.entropy.quantize_pmf import quantize_pmf
 from isthmus.entropy.tables import MAX_LOW, MAX_PRECISION, MIN_PRECISION, TableFamily
 from isthmus.errors import CorruptStreamError
+from isthmus.kernels import numba_tables
 from isthmus.varint import pack_varint, unpack_varint
 
 MOST_LEVEL = 111
 WIDEST = 1 << 13  # integers of an alphabet that the encoders here choose; what lies beyond is escaped
 NARROWEST = 64
 LOSS = 0.005  # of the entropy, what rounding to frequencies may cost
+
+PRECISIONS = np.arange(MIN_PRECISION, MAX_PRECISION + 1)
 
 Int64 = NDArray[np.int64]
 
@@ -31,8 +33,8 @@ def table_of(weights: Int64, low: int, precision: int) -> TableFamily:
         raise ValueError(
             f"entropy tables: {n} weights that sum to {total}, expected at most 2**{precision} and above 0"
         )
-    frequencies = 1 + weights * ((1 << precision) - n) // total
-    frequencies[np.argmax(weights)] += (1 << precision) - int(frequencies.sum())
+    frequencies = np.empty(n, np.int64)
+    numba_tables.share_by_weights(weights, precision, frequencies)
     return TableFamily(precision, np.array([low]), np.array([n - 1]), frequencies.astype(np.int32))
 
 
@@ -55,7 +57,7 @@ def alphabet_of(symbols: NDArray[np.int32]) -> tuple[int, Int64]:
     It has at most n (or 64) and 8,192 integers about the median, without rare ones (below 1 in 65,536) at its ends.
     """
     widest = min(WIDEST, max(NARROWEST, len(symbols)))
-    lowest, highest = smallest, largest = int(symbols.min()), int(symbols.max())
+    lowest, highest = int(symbols.min()), int(symbols.max())
     if highest - lowest >= widest:
         middle = int(np.partition(symbols, len(symbols) // 2)[len(symbols) // 2])
         lowest = max(lowest, middle - widest // 2)
@@ -63,11 +65,8 @@ def alphabet_of(symbols: NDArray[np.int32]) -> tuple[int, Int64]:
     lowest = min(max(lowest, -MAX_LOW), MAX_LOW)
     highest = max(lowest, min(highest, MAX_LOW))
     size = highest - lowest + 1
-    if lowest <= smallest and largest <= highest:
-        counts = np.bincount(symbols - lowest, minlength=size)
-    else:
-        places = symbols.astype(np.int64) - lowest
-        counts = np.bincount(places[(places >= 0) & (places < size)], minlength=size)
+    counts = np.zeros(size, np.int64)
+    numba_tables.count_between(symbols, lowest, counts)
     kept = np.flatnonzero(counts * (1 << 16) >= len(symbols))
     begin, end = (int(kept[0]), int(kept[-1]) + 1) if kept.size else (0, 1)
     counts = counts[begin:end]
@@ -106,27 +105,10 @@ def fit(symbols: NDArray[np.int32]) -> tuple[TableFamily, bytes]:
     low, counts = alphabet_of(symbols)
     some = counts[counts > 0]
     entropy = float((some * np.log2(some.sum() / some)).sum())
-    found: list[tuple[float, TableFamily, NDArray[np.int64]]] = []
-    for precision in range(MIN_PRECISION, MAX_PRECISION + 1):
-        if len(counts) >= 1 << precision:
-            continue
-        wanted = quantize_pmf(counts, precision).astype(np.int64) - 1
-        levels = _nearest(wanted)
-        table = table_of(level_weights()[levels], low, precision)
-        cost = float((counts * table.costs).sum()) / COST_ONE
-        found.append((cost, table, levels))
-        if cost <= (1 + LOSS) * entropy:
-            break
-    _, table, levels = min(found, key=lambda item: item[0])
+    levels = np.empty(len(counts), np.int64)
+    precision = numba_tables.choose_levels(counts, level_weights(), (1 + LOSS) * entropy, PRECISIONS, levels)
+    table = table_of(level_weights()[levels], low, precision)
     return table, _pack(table, levels)
-
-
-def _nearest(wanted: Int64) -> Int64:
-    """The level whose weight is nearest to each wanted weight."""
-    w = level_weights()
-    above = np.minimum(np.searchsorted(w, wanted), MOST_LEVEL)
-    below = np.maximum(above - 1, 0)
-    return np.where(wanted - w[below] < w[above] - wanted, below, above)
 
 
 def _pack(table: TableFamily, levels: Int64) -> bytes:

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one place where real-valued distributions become integer frequency tables."""
 
-import heapq
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-HALVINGS = 80  # of the price; the float64 interval is exhausted before
+from isthmus.kernels import numba_tables
+
 LOSS = 0.004  # of the entropy; with the escapes of families of distributions it stays below 0.5 %
 ROUNDING = 1e-4  # by which probabilities in half or single precision may exceed 1 in sum
 LEAST_ENTROPY = 0.1  # bits a symbol, below which LOSS is a share of this
@@ -33,32 +32,8 @@ def quantize_pmf(weights: ArrayLike, precision: int) -> NDArray[np.int32]:
             f"quantize_pmf: expected 1 to {total} finite non-negative weights that are not all zero, "
             f"got an array of shape {w.shape}"
         )
-    w = w / w.max()
-
-    def frequencies_at(price: float) -> NDArray[np.float64]:
-        """The least f >= 1 where one more slot saves at most `price` nats: w * log1p(1 / f) <= price."""
-        with np.errstate(divide="ignore", over="ignore"):
-            return np.maximum(1.0, np.ceil(1 / np.expm1(price / w)))
-
-    low, high = 0.0, 1.0  # at the price 1 > log(2) every frequency is 1
-    for _ in range(HALVINGS):
-        price = (low + high) / 2
-        if frequencies_at(price).sum() > total:
-            low = price
-        else:
-            high = price
-    frequencies = frequencies_at(high).astype(np.int64)
-
-    def cost(i: int) -> float:
-        """Minus the saving of one more slot for symbol i."""
-        return float(-w[i] * math.log1p(1 / frequencies[i]))
-
-    heap = [(cost(i), i) for i in range(len(w))]
-    heapq.heapify(heap)
-    for _ in range(total - int(frequencies.sum())):
-        _, i = heapq.heappop(heap)
-        frequencies[i] += 1
-        heapq.heappush(heap, (cost(i), i))
+    frequencies = np.empty(len(w))
+    numba_tables.share_slots(w / w.max(), total, frequencies)
     return frequencies.astype(np.int32)
 
 

@@ -172,14 +172,39 @@ def unpack_tables(data, tables):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _packed_bits(lengths):  # type: ignore[no-untyped-def]
-    """Bits of a table in the file."""
-    first = last = -1
+def _ends(lengths):  # type: ignore[no-untyped-def]
+    """The first and the last symbol with a code."""
+    first, last = -1, -1
     for s in range(SYMBOLS):
         if lengths[s] != ABSENT:
             first = s if first < 0 else first
             last = s
-    return 16 + (0 if first == last else 8 * ((last - first + 2) // 2))
+    return first, last
+
+
+@njit(cache=True, nogil=True)
+def packed_bytes(lengths):  # type: ignore[no-untyped-def]
+    """Bytes of a table in the file."""
+    first, last = _ends(lengths)
+    return 2 + (0 if first == last else (last - first + 2) // 2)
+
+
+@njit(cache=True, nogil=True)
+def pack_tables(tables):  # type: ignore[no-untyped-def]
+    """Tables, uint8 [K, 256], as their bytes, uint8 [T]."""
+    size = 0
+    for lengths in tables:
+        size += packed_bytes(lengths)
+    data = np.zeros(size, np.uint8)
+    at = 0
+    for lengths in tables:
+        first, last = _ends(lengths)
+        data[at], data[at + 1] = first, last
+        for s in range(first, last + 1 if first < last else first):
+            if lengths[s] != ABSENT:
+                data[at + 2 + (s - first) // 2] |= U8(lengths[s] << U8(4 * ((s - first) % 2)))
+        at += packed_bytes(lengths)
+    return data
 
 
 @njit(cache=True, nogil=True)
@@ -206,7 +231,7 @@ def choose_tables(counts, own, first, tables, chosen):  # type: ignore[no-untype
             cost = cost_of(counts[run], tables[k])
             if cost < least:
                 best, least = k, cost
-        alone = cost_of(counts[run], own[run]) + _packed_bits(own[run])
+        alone = cost_of(counts[run], own[run]) + 8 * packed_bytes(own[run])
         if alone < least and first + size < MOST_TABLES:
             best = size
             tables[size] = own[run]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights to planes of bytes and back, and the check of a chunk (docs/format-dfloat.md); equals `reference_weights`.
+"""Weights to planes of bytes and back, and the check of a chunk (docs/format-dfloat.md); equals `reference_huffman`.
 
 Each loop runs over whole arrays: LLVM turns such loops into vector instructions, and those with offsets not.
 """
@@ -67,11 +67,16 @@ def _seven(six, symbol):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def widen(plane0, plane1, symbols, packed):  # type: ignore[no-untyped-def]
-    """Exponent and two bits of mantissa, int16 [n], and the other six bits, four weights in three bytes."""
-    n = len(plane0)
-    for i in range(n):
+def widen(plane0, plane1, symbols):  # type: ignore[no-untyped-def]
+    """Exponent and two bits of mantissa, int16 [n]."""
+    for i in range(len(plane0)):
         symbols[i] = np.int16(plane0[i]) << np.int16(2) | np.int16(plane1[i]) >> np.int16(5) & np.int16(3)
+
+
+@njit(cache=True, nogil=True)
+def pack_rest(plane1, packed):  # type: ignore[no-untyped-def]
+    """The six bits of plane 1 that `widen` leaves, four weights in three bytes."""
+    n = len(plane1)
     for group in range(n // 4):
         at, byte = U64(4 * group), U64(3 * group)
         bits = _six(plane1[at]) | _six(plane1[at + U64(1)]) << U32(6)
@@ -88,7 +93,10 @@ def widen(plane0, plane1, symbols, packed):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def narrow(symbols, packed, plane0, plane1):  # type: ignore[no-untyped-def]
-    """The inverse of `widen`, for integers [n]; whether all are 0 to 1023 and no bit follows the last weight's."""
+    """The inverse of `widen` and `pack_rest`, for integers [n].
+
+    Whether all are 0 to 1023 and no bit follows the last weight's.
+    """
     n = len(plane0)
     beyond = np.int64(0)
     for i in range(n):

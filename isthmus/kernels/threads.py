@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+SHARES = 4  # for each thread at least, or they would not end at about the same time
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -39,12 +40,16 @@ def _submit(work: Callable[[], None], size: int) -> Future[None]:
         return _pool.submit(work)
 
 
-def run(function: Callable[[Item], Result], items: Sequence[Item], threads: int = 1) -> list[Result]:
+def run(
+    function: Callable[[Item], Result], items: Sequence[Item], threads: int = 1, *, neighbours: int = 1
+) -> list[Result]:
     """`[function(item) for item in items]` on up to `threads` threads, the calling one included.
 
-    Items are taken in order as threads become free. The caller works through the items itself and waits only for
-    helpers that have started, so nested calls cannot deadlock. The first exception is raised after running items end,
-    and no further ones begin. Raises ValueError for `threads` below 1.
+    Items are taken in order as threads become free; where there are many, `neighbours` that follow each other. The
+    caller works through the items itself and waits only for helpers that have started, so nested calls cannot deadlock.
+    The first exception is raised after running items end, and no further ones begin.
+
+    Raises ValueError for `threads` below 1.
     """
     if threads < 1:
         raise ValueError(f"threads: got {threads}; expected 1 or more")
@@ -52,18 +57,21 @@ def run(function: Callable[[Item], Result], items: Sequence[Item], threads: int 
     if helpers < 1:
         return [function(item) for item in items]
     results: dict[int, Result] = {}
-    indices = iter(range(len(items)))
+    step = neighbours if len(items) >= SHARES * threads * neighbours else 1
+    starts = iter(range(0, len(items), step))
     take = threading.Lock()
     failed = threading.Event()
 
     def work() -> None:
         while not failed.is_set():
             with take:
-                index = next(indices, None)
-            if index is None:
+                start = next(starts, None)
+            if start is None:
                 return
             try:
-                results[index] = function(items[index])
+                for index in range(start, min(start + step, len(items))):
+                    if not failed.is_set():
+                        results[index] = function(items[index])
             except BaseException:
                 failed.set()
                 raise

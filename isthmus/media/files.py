@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,6 +47,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         try:
             # Mode "x" refuses to share a name, and gives the file the permissions of the user's umask.
             with open(temporary, "xb") as file:
+                _lock(file)
                 yield file
             os.replace(temporary, target)
         except BaseException:  # KeyboardInterrupt too
@@ -62,11 +64,35 @@ def _system_errors(path: Path) -> Iterator[None]:
         raise _explain(path, error) from error
 
 
+def _lock(file: BinaryIO) -> bool:
+    """Whether this process alone has an open file now; True too where the system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, which refuses to remove an open file
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Removes what `atomic_file` left beside `path` where its process was killed; what others still write stays."""
+    target = Path(os.path.realpath(path))
+    for temporary in target.parent.glob(f".{escape(target.name[:40])}.{12 * '[0-9a-f]'}.part"):
+        with suppress(OSError), open(temporary, "rb") as file:
+            if _lock(file):
+                temporary.unlink()
+
+
 def make_folder(path: str | os.PathLike[str]) -> None:
     """Make the folder `path` unless it is there; its parent must be. Raises `UnwritableFileError`."""
     folder = Path(path)
     if not folder.parent.is_dir():
         raise UnwritableFileError(f"{path}: the folder {folder.parent} does not exist: create it first")
+    if folder.exists() and not folder.is_dir():
+        raise UnwritableFileError(f"{path}: is a file, where a folder is needed: choose another name")
     with _system_errors(folder):
         folder.mkdir(exist_ok=True)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from isthmus.codecs.dfloat_coding import MODES, Mode
 from isthmus.codecs.tensor_dtypes import CODED
 from isthmus.errors import CorruptStreamError, IsthmusError, UnreadableFileError, UnwritableFileError
-from isthmus.media.files import atomic_file, make_folder
+from isthmus.media.files import atomic_file, make_folder, remove_leftovers
 from isthmus.weights.base_checkpoint import MARK, BaseCheckpoint, sha256_of
-from isthmus.weights.compression import Options, Progress, compress_file
+from isthmus.weights.compression import Options, Progress, check_source, compress_file
 from isthmus.weights.decompression import restore
-from isthmus.weights.dfloat_file import WeightFile
+from isthmus.weights.dfloat_file import WeightFile, refuse_upstream
 from isthmus.weights.safetensors_file import SafetensorsFile
 
 SHARD = ".safetensors"
@@ -74,7 +74,7 @@ def compress(
         kept = Counter(t.dtype for t in file.header.tensors if t.dtype not in CODED)
         return Done(source, target, len(file.bytes), target.stat().st_size, skipped, dict(kept))
 
-    return _each(Path(src), Path(dst), one)
+    return _each(Path(src), Path(dst), _check_sources, one)
 
 
 def decompress(
@@ -96,7 +96,7 @@ def decompress(
             restore(file, lambda part: out.write(part.data), threads=_threads(threads), progress=progress or _silent)
         return Done(source, target, len(file.file.bytes), target.stat().st_size)
 
-    return _each(Path(src), Path(dst), one)
+    return _each(Path(src), Path(dst), _check_made, one)
 
 
 def verify(
@@ -107,6 +107,7 @@ def verify(
     Returns the files. Raises CorruptStreamError naming the first tensor that is damaged, and as `decompress`.
     """
     found = shards(Path(src))
+    _check_made(found)
     for shard in found:
         restore(
             WeightFile(shard, base=None if base is None else Path(base)),
@@ -165,21 +166,37 @@ def shards(src: Path) -> list[Path]:
     return found
 
 
-def _each(src: Path, dst: Path, one: Callable[[Path, Path], Done]) -> list[Done]:
-    """`one` for each shard, after the other files of a folder were copied and its index was checked."""
+def _check_sources(found: list[Path]) -> None:
+    for shard in found:
+        check_source(SafetensorsFile(shard))
+
+
+def _check_made(found: list[Path]) -> None:
+    for shard in found:  # first, as a checkpoint of that layout also has files without compressed weights
+        refuse_upstream(SafetensorsFile(shard))
+    for shard in found:
+        WeightFile(shard)
+
+
+def _each(src: Path, dst: Path, check: Callable[[list[Path]], None], one: Callable[[Path, Path], Done]) -> list[Done]:
+    """`one` for each shard, after `check` of all, of a folder's index, and copies of its other files."""
     found = shards(src)
     if not src.is_dir():
         if dst.exists() and dst.samefile(src):
             raise UnwritableFileError(f"{dst}: is the source itself; choose another name")
+        check(found)
+        remove_leftovers(dst)
         return [one(src, dst)]
     if dst.resolve() == src.resolve() or src.resolve() in dst.resolve().parents:
         raise UnwritableFileError(f"{dst}: lies in the source folder; choose a folder outside of it")
     for index in src.rglob("*.safetensors.index.json"):
         _check_index(index)
+    check(found)
     make_folder(dst)
     for path in _files(src):
         target = dst / path.relative_to(src)
         target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target)
         if path not in found:
             with path.open("rb") as source, atomic_file(target) as out:
                 shutil.copyfileobj(source, out)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,14 +19,16 @@ from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.media.files import atomic_file
 from isthmus.weights.base_checkpoint import MARK, PIECE, BaseCheckpoint
-from isthmus.weights.dfloat_file import FORMAT, HEADER, SUFFIX
+from isthmus.weights.dfloat_file import FORMAT, HEADER, SUFFIX, refuse_upstream
 from isthmus.weights.safetensors_file import Bytes, SafetensorsFile, StoredTensor
 from isthmus.weights.safetensors_writer import SafetensorsWriter
 
 GROUP_BYTES = 1 << 25  # of small tensors, coded at a time; a larger one is written in parts of about this size
 PART = 64  # runs of such a part
+PLANNING = 0.4  # of the time that a large tensor takes, about; so much of it is hashed meanwhile
 
 Progress = Callable[[int], None]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,19 @@ class Options:
     base: BaseCheckpoint | None = None
 
 
+def check_source(source: SafetensorsFile) -> None:
+    """Raises CorruptStreamError for a file that is compressed already, by us or in the published layout."""
+    if MARK in source.header.metadata or HEADER in source.tensors:
+        raise CorruptStreamError(f"{source.path}: is compressed already (metadata entry {MARK!r})")
+    refuse_upstream(source)
+
+
 def compress_file(source: SafetensorsFile, target: Path, options: Options, progress: Progress) -> None:
     """Writes `target`, whole or not at all. progress: told of bytes of the source as they are done.
 
     Raises CorruptStreamError for a file that is compressed already, UnwritableFileError.
     """
-    if MARK in source.header.metadata or HEADER in source.tensors:
-        raise CorruptStreamError(f"{source.path}: is compressed already (metadata entry {MARK!r})")
+    check_source(source)
     with atomic_file(target) as file:
         _Compression(source, file, options, progress).run()
 
@@ -56,6 +64,7 @@ class _Compression:
         self._digest, self._hashed = hashlib.sha256(), 0
         self._delta: dict[str, str] = {}
         self._raw: list[StoredTensor] = []
+        self._due: list[tuple[int, Bytes | bytes]] = []  # places in the target, and bytes that are to be written there
         self._header = zlib.compress(source.header_bytes, 9)
         self._writer = SafetensorsWriter(file, self._room())
 
@@ -82,13 +91,11 @@ class _Compression:
 
     def run(self) -> None:
         for group in self._groups():
-            self._write_group(group)
+            self._code_group(group)
         for t in sorted(self._raw, key=lambda t: -ITEM_BYTES.get(t.dtype, 8)):  # the widest first: all stay aligned
-            self._writer.write_at(0, self._source.data(t.name))
-            self._writer.add(t.name, t.dtype, t.shape, t.end - t.begin)
-        self._writer.write_at(0, self._header)
-        self._writer.add(HEADER, "U8", (len(self._header),), len(self._header))
-        self._hash(len(self._source.bytes))
+            self._writer.add(t.name, t.dtype, t.shape, self._put(0, self._source.data(t.name)))
+        self._writer.add(HEADER, "U8", (len(self._header),), self._put(0, self._header))
+        self._do([], len(self._source.bytes))
         base = self._options.base
         hashes = {name: base.sha256(name) for name in sorted(set(self._delta.values()))} if base else {}
         mark = self._mark(self._delta, hashes, self._digest.hexdigest())
@@ -105,20 +112,36 @@ class _Compression:
         if group:
             yield group
 
-    def _write_group(self, group: list[StoredTensor]) -> None:
-        large = group[0].end - group[0].begin > GROUP_BYTES
-        threads = self._options.threads
-        end = len(self._source.bytes) - self._source.header.data_bytes + group[-1].end
-        # The digest goes on meanwhile; it must take its bytes in order, so it is one piece of work.
-        work: list[Callable[[], Any]] = [partial(self._hash, end), *(partial(self._code, t, not large) for t in group)]
-        _, *coded = pool.run(lambda job: job(), work, threads)
-        for t, found in zip(group, coded, strict=True):
+    def _code_group(self, group: list[StoredTensor]) -> None:
+        data = len(self._source.bytes) - self._source.header.data_bytes
+        begin, end = data + group[0].begin, data + group[-1].end
+        large = end - begin > GROUP_BYTES
+        planned = int(begin + PLANNING * (end - begin)) if large else end
+        for t, found in zip(group, self._do([partial(self._code, t, not large) for t in group], planned), strict=True):
             if found is None:
                 self._raw.append(t)
             else:
-                size = self._write_parts(found) if isinstance(found, Encoder) else self._write_whole(found)
+                size = self._code_parts(found, planned, end) if isinstance(found, Encoder) else self._put(0, found)
                 self._writer.add(t.name + SUFFIX, "U8", (size,), size)
             self._progress(t.end - t.begin)
+
+    def _do(self, jobs: list[Callable[[], Result]], end: int) -> list[Result]:
+        """Results of jobs done on threads, while the digest goes on up to byte `end` and what was put is written.
+
+        The digest must take bytes in order, and a file has one place: each is one piece of work.
+        """
+        due, self._due = self._due, []
+        work: list[Callable[[], Any]] = [partial(self._hash, end), partial(self._write, due), *jobs]
+        return pool.run(lambda job: job(), work, self._options.threads)[2:]
+
+    def _put(self, place: int, data: Bytes | bytes) -> int:
+        """Has bytes written at a place of the next tensor; how many."""
+        self._due.append((self._writer.at + place, data))
+        return len(data)
+
+    def _write(self, due: list[tuple[int, Bytes | bytes]]) -> None:
+        for place, data in due:
+            self._writer.write_at(place, data)
 
     def _hash(self, end: int) -> None:
         """Takes the digest of the source up to byte `end`."""
@@ -145,16 +168,12 @@ class _Compression:
             return None
         return coding.write(best, o.threads) if whole else best
 
-    def _write_whole(self, payload: Bytes) -> int:
-        self._writer.write_at(0, payload)
-        return len(payload)
-
-    def _write_parts(self, encoder: Encoder) -> int:
-        """Writes a payload PART runs at a time."""
-        for begin in range(0, encoder.runs, PART):
-            runs = range(begin, min(encoder.runs, begin + PART))
+    def _code_parts(self, encoder: Encoder, begin: int, end: int) -> int:
+        """Codes a payload PART runs at a time, while the digest goes from byte `begin` of the source to `end`."""
+        for first in range(0, encoder.runs, PART):
+            runs = range(first, min(encoder.runs, first + PART))
             spans = encoder.spans(runs)
-            buffers = [np.empty(end - start, np.uint8) for start, end in spans]
+            buffers = [np.empty(stop - start, np.uint8) for start, stop in spans]
 
             def work(run: int, spans: Any = spans, buffers: Any = buffers) -> None:
                 targets = []
@@ -164,9 +183,9 @@ class _Compression:
                     targets.append(buffer[first - start : last - start])
                 encoder.write(run, targets)
 
-            pool.run(work, runs, self._options.threads)
+            self._do([partial(work, run) for run in runs], begin + (end - begin) * runs.stop // encoder.runs)
             for buffer, (start, _) in zip(buffers, spans, strict=True):
-                self._writer.write_at(start, buffer)
+                self._put(start, buffer)
         for place, part in encoder.fixed():
-            self._writer.write_at(place, part)
+            self._put(place, part)
         return encoder.length

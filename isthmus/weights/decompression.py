@@ -30,22 +30,25 @@ def restore(file: WeightFile, sink: Sink, *, threads: int, progress: Callable[[i
     digest = hashlib.sha256()
     head = len(file.header_bytes).to_bytes(8, "little") + file.header_bytes
     ready: Bytes = np.frombuffer(head, np.uint8)
+    buffers = [np.empty(0, np.uint8), np.empty(0, np.uint8)]  # fresh memory would cost as much as filling it
 
-    def hand_on(data: Bytes) -> None:
-        """In order, so a single piece of work, while other threads decode what comes next."""
-        digest.update(data.data)
-        sink(data)
+    def take(data: Bytes) -> list[Callable[[], object]]:
+        """The digest and the sink take bytes in order, so each is one piece of work, while others decode the next."""
+        return [partial(digest.update, data.data), partial(sink, data)]
 
     for jobs in _parts(file):
-        buffer = np.empty(sum(size for size, _ in jobs), np.uint8)
+        size = sum(size for size, _ in jobs)
+        buffers.reverse()
+        if len(buffers[0]) < size:
+            buffers[0] = np.empty(size, np.uint8)
         ends = np.cumsum([size for size, _ in jobs])
-        work: list[Callable[[], object]] = [partial(hand_on, ready)]
-        for end, (size, job) in zip(ends, jobs, strict=True):
-            work.append(partial(job, buffer[end - size : end]))
+        work = take(ready)
+        for end, (bytes_, job) in zip(ends, jobs, strict=True):
+            work.append(partial(job, buffers[0][end - bytes_ : end]))
         pool.run(lambda one: one(), work, threads)
-        progress(len(buffer))
-        ready = buffer
-    hand_on(ready)
+        progress(size)
+        ready = buffers[0][:size]
+    pool.run(lambda one: one(), take(ready), threads)
     if digest.hexdigest() != file.source["sha256"]:
         raise CorruptStreamError(
             f"{file.path}: the SHA-256 of the result is {digest.hexdigest()[:16]}..., the original's was "

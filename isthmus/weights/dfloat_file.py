@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus.codecs.dfloat_coding import MODES
-from isthmus.codecs.dfloat_decoder import RUN, Decoder
+from isthmus.codecs.dfloat_decoder import NEIGHBOURS, RUN, Decoder
 from isthmus.codecs.dfloat_payload import Payload, read_payload
 from isthmus.codecs.tensor_dtypes import CODED, TORCH, UINT, tensor_of
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
@@ -123,7 +123,11 @@ class WeightFile:
             return tensor_of(self.stored(name).copy(), entry.dtype, entry.shape)
         runs = self.runs(name)
         bits = np.empty(runs.count, runs.dtype)
-        pool.run(lambda run: runs.decode(run, bits[run * RUN : (run + 1) * RUN]), range(runs.runs), threads)
+
+        def work(run: int) -> None:
+            runs.decode(run, bits[run * RUN : (run + 1) * RUN])
+
+        pool.run(work, range(runs.runs), threads, neighbours=NEIGHBOURS)
         return tensor_of(bits, entry.dtype, entry.shape)
 
 
@@ -144,6 +148,16 @@ class TensorRuns:
             raise CorruptStreamError(f"{self._path}: tensor {self._name!r}: {error}") from None
         if self._base is not None:
             out ^= self._base[run * RUN : (run + 1) * RUN]
+
+
+def refuse_upstream(file: SafetensorsFile) -> None:
+    """Raises CorruptStreamError, which says what to do, for a file in the published DFloat11 layout."""
+    codes = ".encoded_exponent"
+    if any(name.endswith(codes) and name[: -len(codes)] + ".luts" in file.tensors for name in file.tensors):
+        raise CorruptStreamError(
+            f"{file.path}: its weights are compressed in the layout of the DFloat11 package: read them with "
+            "isthmus.weights.UpstreamCheckpoint, or run a model from them with isthmus.weights.attach"
+        )
 
 
 def _parse_mark(file: SafetensorsFile) -> dict[str, Any]:

@@ -20,6 +20,11 @@ from isthmus.errors import CorruptStreamError, UnreadableFileError
 HEADER_LIMIT = 100_000_000
 METADATA = "__metadata__"
 _DTYPE = re.compile(r"[A-Z0-9_]{1,16}")
+OTHERS = {
+    b"version https://git-lfs": "a Git LFS pointer and not the file itself: fetch that with `git lfs pull`",
+    b"PK\3\4": "a zip archive, as PyTorch writes it: save its tensors with safetensors.torch.save_file first",
+    b"GGUF": "a GGUF file, not a safetensors file",
+}
 
 Bytes = NDArray[np.uint8]
 
@@ -94,6 +99,16 @@ def _parse(name: str, entry: Any, path: str) -> StoredTensor:
     return StoredTensor(name, dtype, tuple(shape), begin, end)
 
 
+def _other_kind(first: bytes, length: int, size: int) -> str:
+    """What a file of so many bytes is that begins so: its header would have more bytes than there are or may be."""
+    for start, kind in OTHERS.items():
+        if first.startswith(start):
+            return f"is {kind}"
+    if length > HEADER_LIMIT:
+        return f"is no safetensors file: it begins with {first[:8]!r}, where the length of a header should be"
+    return f"a header of {length} bytes is announced, {size - 8} bytes are there: it is cut, or no safetensors file"
+
+
 class SafetensorsFile:
     """A mapped file. `header_bytes`: the header as it is there, padding included; `header`: what it says."""
 
@@ -108,18 +123,20 @@ class SafetensorsFile:
             raise CorruptStreamError(f"{path}: {size} bytes are no safetensors file; fetch it again")
         length = int(self.bytes[:8].view("<u8")[0])
         if length > min(HEADER_LIMIT, size - 8):
-            raise CorruptStreamError(
-                f"{path}: a header of {length} bytes is announced, {size - 8} bytes are there: it is cut, or no "
-                "safetensors file"
-            )
+            raise CorruptStreamError(f"{path}: {_other_kind(self.bytes[:32].tobytes(), length, size)}")
         self.header_bytes = self.bytes[8 : 8 + length].tobytes()
         self.header = parse_header(self.header_bytes, str(path))
         self._data = self.bytes[8 + length :]
-        if self.header.data_bytes != len(self._data):
-            last = self.header.tensors[-1].name if self.header.tensors else None
+        if self.header.data_bytes > len(self._data):
+            cut = next(t for t in self.header.tensors if t.end > len(self._data))
             raise CorruptStreamError(
-                f"{path}: the tensors (the last is {last!r}) take {self.header.data_bytes} bytes, {len(self._data)} "
-                "follow the header: it is cut or damaged, fetch it again"
+                f"{path}: is cut within tensor {cut.name!r}: {self.header.data_bytes} bytes of tensors are announced, "
+                f"{len(self._data)} are there; fetch it again"
+            )
+        if self.header.data_bytes < len(self._data):
+            raise CorruptStreamError(
+                f"{path}: {len(self._data) - self.header.data_bytes} bytes follow the last tensor; it is damaged, "
+                "fetch it again"
             )
         self.tensors = {tensor.name: tensor for tensor in self.header.tensors}
 

@@ -43,14 +43,14 @@ class SafetensorsWriter:
         return len(pack_header([StoredTensor(n, d, s, largest, largest) for n, d, s in tensors], metadata))
 
     def write_at(self, place: int, data: Bytes | bytes) -> None:
-        """Writes bytes of a tensor that is not added yet, from its byte `place` on."""
-        self._file.seek(self._begin + self.at + place)
+        """Writes bytes of tensors from `place` on, counted from the end of the header."""
+        self._file.seek(self._begin + place)
         view = memoryview(data)  # type: ignore[arg-type]  # arrays have buffers
         for begin in range(0, len(view), PIECE):
             self._file.write(view[begin : begin + PIECE])
 
     def add(self, name: str, dtype: str, shape: tuple[int, ...], size: int) -> None:
-        """Ends the tensor whose `size` bytes were written."""
+        """The next tensor: `size` bytes, written from `at` on, before or after this."""
         self._tensors.append(StoredTensor(name, dtype, shape, self.at, self.at + size))
         self.at += size
 

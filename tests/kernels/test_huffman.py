@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from isthmus.entropy import bits
 from isthmus.kernels import numba_huffman as fast
+from isthmus.kernels import numba_huffman_encode as encoding
 from isthmus.kernels import numba_huffman_tables as tables
 from isthmus.kernels import numba_weight_planes as planes
 from isthmus.kernels import numba_weights16 as usual
@@ -42,11 +43,9 @@ def lookups_of(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def encoded(symbols: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    codes, pairs = np.empty(256, np.uint32), np.empty(1 << 16, np.uint32)
-    tables.make_codes(lengths, codes)
-    fast.make_pairs(lengths, codes, pairs)
+    pairs = np.empty(1 << 16, np.uint32)
     out = np.empty(2 * len(symbols) + fast.ROOM, np.uint8)
-    return out[: fast.encode_chunks(symbols, lengths, codes, pairs, out)]
+    return out[: encoding.encode_chunks(symbols, lengths, pairs, out)]
 
 
 def drawn(rng: np.random.Generator, count: int, kind: str) -> np.ndarray:
@@ -130,11 +129,11 @@ def test_streams_equal_the_definition(count: int, kind: str) -> None:
     data = encoded(symbols, lengths)
     assert data.tobytes() == b"".join(streams)
     counts = np.empty((4, 256), np.uint16)
-    total = fast.count_streams(symbols, counts[: 4 * (count > 0)])
+    total = encoding.count_streams(symbols, counts[: 4 * (count > 0)])
     assert total.tolist() == np.bincount(symbols, minlength=256).tolist()
     if count:
         sizes = np.empty(4, np.int64)
-        fast.stream_bytes(counts, lengths, sizes)
+        encoding.stream_bytes(counts, lengths, sizes)
         assert sizes.tolist() == [len(stream) for stream in streams]
         at = 0
         for r, stream in zip(reference.streams_of(count), streams, strict=True):
@@ -149,9 +148,9 @@ def test_round_trip(count: int, kind: str) -> None:
     lengths = lengths_of(np.bincount(symbols, minlength=256))
     data = encoded(symbols, lengths)
     counts = np.empty((4 * -(-count // fast.CHUNK), 256), np.uint16)
-    fast.count_streams(symbols, counts)
+    encoding.count_streams(symbols, counts)
     sizes = np.empty(len(counts), np.int64)
-    fast.stream_bytes(counts, lengths, sizes)
+    encoding.stream_bytes(counts, lengths, sizes)
     sizes = sizes.reshape(-1, 4)
     places = np.cumsum(sizes.sum(axis=1)) - sizes.sum(axis=1)
     checks = np.empty((len(sizes), 2), np.uint32)
@@ -165,6 +164,31 @@ def test_round_trip(count: int, kind: str) -> None:
         assert fast.decode_chunks(padded, places, sizes, wrong, *lookups_of(lengths), out) == k
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 0, 0, 1), (0, 0, 0, 3)])
+@pytest.mark.parametrize("count", [1024, 20_000, 65_536])
+def test_streams_of_very_different_lengths(count: int, order: tuple[int, ...]) -> None:
+    """One stream ends long before another: kinds are 1 to 12 bits a symbol."""
+    rng = np.random.default_rng(count)
+    kinds = [
+        np.zeros,
+        lambda n: rng.integers(0, 3, n),
+        lambda n: rng.integers(0, 40, n),
+        lambda n: 40 + np.arange(n) % 200,
+    ]
+    each = count // 4
+    symbols = np.concatenate([np.asarray(kinds[k](each), np.uint8) for k in order])
+    lengths = lengths_of(
+        1 + 1000 * np.bincount(np.zeros(count, np.uint8), minlength=256) + np.bincount(symbols, minlength=256)
+    )
+    data = encoded(symbols, lengths)
+    counts, sizes = np.empty((4, 256), np.uint16), np.empty(4, np.int64)
+    encoding.count_streams(symbols, counts)
+    encoding.stream_bytes(counts, lengths, sizes)
+    padded, out = np.append(data, np.zeros(fast.ROOM, np.uint8)), np.empty(count, np.uint8)
+    assert fast.decode_chunk(padded, 0, sizes, *lookups_of(lengths), out, 0, out)
+    assert np.array_equal(out, symbols)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_any_bytes_decode_to_something(data: st.DataObject) -> None:
@@ -175,7 +199,7 @@ def test_any_bytes_decode_to_something(data: st.DataObject) -> None:
     sizes = np.diff([0, *cuts, len(noise)])
     lengths = lengths_of(counts_of(data.draw(SMALL)))
     guarded, out = np.append(noise, np.zeros(fast.ROOM, np.uint8)), np.full(count + 64, 99, np.uint8)
-    fast.decode_chunk(guarded, 0, sizes, *lookups_of(lengths), out[:count])
+    fast.decode_chunk(guarded, 0, sizes, *lookups_of(lengths), out[:count], 0, out)
     assert (out[count:] == 99).all()
     known = set(as_dict(lengths))
     assert set(out[:count].tolist()) <= known
@@ -208,15 +232,13 @@ def test_one_pass_equals_plane_after_plane(count: int) -> None:
     planes.split2(weights, high, low)
     counts = np.empty((4 * -(-count // fast.CHUNK), 256), np.uint16)
     again = counts.copy()
-    assert np.array_equal(fast.count_streams(high, counts), usual.count(weights, again))
+    assert np.array_equal(encoding.count_streams(high, counts), encoding.count_streams(weights, again))
     assert np.array_equal(counts, again)
     lengths = lengths_of(np.bincount(high, minlength=256))
-    codes, pairs = np.empty(256, np.uint32), np.empty(1 << 16, np.uint32)
-    tables.make_codes(lengths, codes)
-    fast.make_pairs(lengths, codes, pairs)
+    pairs = np.empty(1 << 16, np.uint32)
     out, plane1 = np.empty(2 * count + fast.ROOM, np.uint8), np.empty(count, np.uint8)
     checks = np.empty((2, len(counts) // 4, 2), np.uint32)
-    size = usual.encode(weights, lengths, codes, pairs, out, plane1, checks[0], checks[1])
+    size = usual.encode(weights, lengths, pairs, out, plane1, checks[0], checks[1])
     assert np.array_equal(out[:size], encoded(high, lengths)) and np.array_equal(plane1, low)
     assert tuple(checks[1, 0]) == reference.check(low[: fast.CHUNK].tobytes())
 
@@ -227,7 +249,8 @@ def test_wide_planes(count: int) -> None:
     rng = np.random.default_rng(count)
     high, low = (rng.integers(0, 256, count).astype(np.uint8) for _ in range(2))
     symbols, packed = np.empty(count, np.int16), np.empty((6 * count + 7) // 8, np.uint8)
-    planes.widen(high, low, symbols, packed)
+    planes.widen(high, low, symbols)
+    planes.pack_rest(low, packed)
     assert symbols.tolist() == [h << 2 | b >> 5 & 3 for h, b in zip(high.tolist(), low.tolist(), strict=True)]
     assert packed.tobytes() == bits.encode((low >> 2 & 0x20) | low & 0x1F, 6)
     again = np.empty(count, np.uint8), np.empty(count, np.uint8)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isthmus.errors import UnwritableFileError
-from isthmus.media.files import atomic_file, atomic_write, make_folder
+from isthmus.media.files import atomic_file, atomic_write, make_folder, remove_leftovers
 from isthmus.media.image import WRITABLE, read_image, write_image
 
 IMAGE = np.random.default_rng(5).integers(0, 256, (17, 23, 3), np.uint8)
@@ -53,8 +53,21 @@ def test_system_refusals(tmp_path):
     with pytest.raises(UnwritableFileError, match="does not exist"):
         make_folder(tmp_path / "a" / "b")
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(UnwritableFileError, match="cannot be written"):
+    with pytest.raises(UnwritableFileError, match="is a file, where a folder is needed"):
         make_folder(tmp_path / "file")
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    target = tmp_path / "model[1].bin"
+    left = tmp_path / ".model[1].bin.0123456789ab.part"
+    others = [tmp_path / name for name in (".model[2].bin.0123456789ab.part", ".model[1].bin.mine.part", "x.part")]
+    for path in (left, *others):
+        path.write_bytes(b"half")
+    with atomic_file(target) as file:
+        file.write(b"whole")
+        remove_leftovers(target)
+        assert not left.exists() and all(path.exists() for path in others)
+    assert target.read_bytes() == b"whole"  # what is still written was not taken away
 
 
 REAL_OPEN = open
@@ -65,6 +78,7 @@ class FullDisk:
 
     def __init__(self, path, mode):
         self.file = REAL_OPEN(path, mode)
+        self.fileno = self.file.fileno
 
     def __enter__(self):
         return self

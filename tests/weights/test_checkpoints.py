@@ -3,6 +3,8 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -177,6 +179,28 @@ def test_stopped_and_taken_up_again(folder: Path) -> None:
     weights.verify(packed)
 
 
+def test_a_killed_run_is_taken_up_again(folder: Path) -> None:
+    packed = folder.with_name("packed")
+    packed.mkdir()
+    left = [packed / f".model-00002-of-00003.safetensors.{name}.part" for name in ("00ff00ff00ff", "123456abcdef")]
+    for path in left:
+        path.write_bytes(b"half a shard")
+    weights.compress(folder, packed)
+    assert not list(packed.rglob("*.part"))
+
+
+@pytest.mark.parametrize("way", [weights.compress, weights.decompress])
+def test_nothing_is_written_where_one_shard_is_damaged(folder: Path, way: Callable[..., object]) -> None:
+    packed, target = folder.with_name("packed"), folder.with_name("target")
+    weights.compress(folder, packed)
+    root = folder if way is weights.compress else packed
+    last = root / "model-00003-of-00003.safetensors"
+    last.write_bytes(last.read_bytes()[:-1])
+    with pytest.raises(CorruptStreamError, match=r"model-00003.* is cut within tensor '(w2|dfloat.header)'"):
+        way(root, target)
+    assert not target.exists()
+
+
 def test_folders_that_cannot_be(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UnwritableFileError, match="in the source folder"):
         weights.compress(folder, folder / "packed")
@@ -208,6 +232,46 @@ def test_files_that_cannot_be(source: Path, tmp_path: Path) -> None:
     for options in ({"mode": "zip"}, {"threads": 0}):
         with pytest.raises(ValueError):
             weights.compress(source, target, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
+        (b"PK\3\4" + bytes(100), "save_file first"),
+        (b"GGUF" + bytes(range(1, 100)), "GGUF"),
+        (b"just some text", "no safetensors file: it begins with b'just som'"),
+        (b"", "0 bytes are no safetensors file"),
+        ((200).to_bytes(8, "little") + b"{", "is cut, or no safetensors file"),
+    ],
+)
+def test_files_of_other_kinds(content: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    for work in (weights.verify, weights.inspect, lambda src: weights.compress(src, tmp_path / "x")):
+        with pytest.raises(CorruptStreamError) as caught:
+            work(path)
+        assert str(caught.value).startswith(f"{path}: ") and words in str(caught.value)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_cut_file_names_the_tensor(source: Path, tmp_path: Path) -> None:
+    content = source.read_bytes()
+    for size, words in ((-1, "is cut within tensor 'zeros'"), (5000, "is cut within tensor 'layer.weight'")):
+        (tmp_path / "cut.safetensors").write_bytes(content[:size])
+        with pytest.raises(CorruptStreamError, match=words):
+            weights.compress(tmp_path / "cut.safetensors", tmp_path / "x")
+    (tmp_path / "cut.safetensors").write_bytes(content + b"more")
+    with pytest.raises(CorruptStreamError, match="4 bytes follow the last tensor"):
+        weights.compress(tmp_path / "cut.safetensors", tmp_path / "x")
+
+
+def test_checkpoints_of_the_package_dfloat11(tmp_path: Path) -> None:
+    published = Path(__file__).parent.parent / "golden" / "dfloat11-upstream"
+    for work in (weights.verify, *(partial(way, dst=tmp_path / "x") for way in (weights.compress, weights.decompress))):
+        with pytest.raises(CorruptStreamError, match=r"embed.safetensors: .*weights\.UpstreamCheckpoint"):
+            work(published)
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.fixture

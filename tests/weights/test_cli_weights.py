@@ -55,6 +55,8 @@ def test_inspect(weights_run: Run, source: Path, tmp_path: Path) -> None:
         assert image.format == "PNG" and image.width > 500
     status, _, err = weights_run("inspect", source, "--plot", tmp_path / "bits.jpg")
     assert status == 2 and ".png" in err
+    status, out, err = weights_run("inspect", source, "--plot", tmp_path / "absent" / "bits.png")
+    assert (status, out) == (2, "") and "absent does not exist" in err
 
 
 def test_bad_input(weights_run: Run, source: Path, tmp_path: Path) -> None:
