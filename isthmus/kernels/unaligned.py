@@ -2,7 +2,7 @@
 """Eight bytes at any place of a byte array, as one load or store; numba has no spelling for it.
 
 Nothing is checked: the caller sees to it that `at + 8` is at most the length of the array. Little-endian machines only,
-which `isthmus.kernels.planes` asserts where it is imported.
+which `isthmus.kernels.numba_weight_planes` asserts.
 """
 
 from typing import Any
