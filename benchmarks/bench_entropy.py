@@ -6,11 +6,10 @@
 Laplacian integers (int16 in the range of int8), memory to memory through the public functions, compilation and making
 of tables excluded; million symbols a second, median of the repeats: of the thread's CPU time (others on the core then
 count for little), but of wall time where two threads work. What is compared takes turns, call by call, and a ratio is
-the median of those of neighbouring calls: so a busy moment falls on all alike. Freed memory stays with the process
-(`KEPT_MEMORY`): fresh pages cost every coder the same and more than some of them. Sizes stand beside the entropy of the
-distribution drawn from. Cases: one table; 64 tables (scale 0.25 to 8), another for each symbol; the same in 64 runs;
-independent chunks on one and two threads; tables made from counts (`histogram.1`, `adaptive.1`); 256 latents of
-12 x 28 x 28, each a payload.
+the median of those of neighbouring calls: so a busy moment falls on all alike. Freed memory stays with the process.
+Sizes stand beside the entropy of the distribution drawn from. Cases: one table; 64 tables (scale 0.25 to 8), another
+for each symbol; the same in 64 runs; independent chunks on one and two threads; tables made from counts
+(`histogram.1`, `adaptive.1`); 256 latents of 12 x 28 x 28, each a payload.
 
 The peers are imported from the environment or from DIRECTORY; compressai's rANS extension is loaded by its path where
 the package itself cannot be imported. They get what they read fastest, made outside the measurement: constriction a
@@ -19,7 +18,6 @@ zstd bytes at level 3. A peer that is missing has a row that says why.
 """
 
 import argparse
-import os
 import statistics
 import sys
 import time
@@ -41,7 +39,7 @@ from entropy_peers import (
     versions,
     zstd_coder,
 )
-from measurement import RESULTS, facts, write_json
+from measurement import RESULTS, facts, keep_memory, write_json
 
 from isthmus.entropy import RansDecoder, TableFamily, adaptive, chunks, decode, encode, encode_segments, histogram
 from isthmus.entropy.factorized import FactorizedModel
@@ -49,11 +47,6 @@ from isthmus.entropy.factorized import FactorizedModel
 SCALES = np.geomspace(0.25, 8, 64)
 TORCHAC_MOST = 1_000_000  # its CDFs take 4 bytes for each symbol and integer
 LATENTS = (256, 12, 28, 28)
-KEPT_MEMORY = {  # of glibc's malloc and of numpy, read when a process starts
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
-    "NUMPY_MADVISE_HUGEPAGE": "0",
-}
 
 
 def draw(scales: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -203,8 +196,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="a directory with more packages, for the peers")
     parser.add_argument("--output", type=Path, default=RESULTS / "entropy.json")
     options = parser.parse_args()
-    if not KEPT_MEMORY.items() <= os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEPT_MEMORY})
+    keep_memory()
     if options.peers:
         sys.path.append(str(options.peers))
 

@@ -8,7 +8,8 @@ MODEL is a safetensors file, a PyTorch state dict (.pth, read without running co
 of these. Its tensors of two or more dimensions are rounded to bf16. Size: the percentage of bf16 that is left, for ours
 as one payload a tensor, as they would lie in a file, and as one array as the peers get it. Speed: GB of bf16 a second,
 memory to memory, median of the repeats of the process's CPU time, but of wall time where two threads work; the coders
-take turns, so that a busy moment falls on all alike. Beside each speed is its ratio to zipnn's.
+take turns, so that a busy moment falls on all alike, and freed memory stays with the process. Beside each speed is its
+ratio to zipnn's.
 
 DFloat11's encoder gets a slice: it makes one step in Python for each weight. Its decoder needs a GPU. A peer that is
 missing has a row that says why. First, a synthetic model goes from file to file: wall time on two threads, and memory.
@@ -27,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measurement import RESULTS, facts, write_json
+from measurement import RESULTS, facts, keep_memory, write_json
 from safetensors.torch import load
 from weight_files import GOALS as FILE_GOALS
 from weight_files import bench_file
@@ -184,6 +185,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to write it (default: the system's temporary folder)")
     parser.add_argument("--output", type=Path, default=RESULTS / "weights.json")
     options = parser.parse_args()
+    keep_memory()
     sys.path.extend(map(str, options.peers))
     file = bench_file(options.file_gb, options.folder) if options.file_gb else None  # first: memory is still clean
     found = []
