@@ -52,9 +52,8 @@ class NetworkContext(nn.Module):
         b, c, h, w = q.shape
         n = self.linear.get_buffer("typical")[:, None, None]
         mean, scale = self.linear(q, level)
-        seen = torch.stack([q / n, (q - mean.detach().round()).abs() / n], 2).clamp(
-            -LARGEST, LARGEST
-        )  # [B, C, 2, h, w]
+        seen = torch.stack([q / n, (q - mean.detach().round()).abs() / n], 2)  # [B, C, 2, h, w]
+        seen = seen.clamp(-LARGEST, LARGEST)
         padded = torch.cat([seen, seen.new_zeros(b, 1, 2, h, w)], 1)
         chosen = padded[:, self.get_buffer("earlier").flatten()].reshape(b, c * NEAREST * 2, h, w)
         own, others = F.pad(seen.reshape(b, c * 2, h, w), (2, 2, 2, 2)), F.pad(chosen, (2, 2, 2, 2))
@@ -91,7 +90,7 @@ def train(model: nn.Module, latents: list[list[Tensor]], steps: int, seed: int) 
     generator = np.random.default_rng(seed)
     for step in range(steps):
         knot = step % len(KNOTS)
-        q = fitting._crops([image[knot] for image in latents], generator)
+        q = fitting.crops_of([image[knot] for image in latents], generator)
         mean, scale = model(q, torch.full((len(q),), float(knot), device=device))
         bits = mixture(q, mean, scale).mean()
         optimizer.zero_grad(set_to_none=True)
@@ -129,15 +128,11 @@ def main() -> None:
     options = parser.parse_args()
     model: Any = isthmus.load(options.codec)
     files = sorted(path for path in options.folder.iterdir() if path.is_file())
-    latents = [
-        [torch.from_numpy(q).to(options.device) for q in fitting._latents(model.model, path, 4)] for path in files
-    ]
-    kept, used = latents[::9], [image for i, image in enumerate(latents) if i % 9]
-    magnitudes = [
-        q.float().sub(q.float().mean((1, 2), keepdim=True)).abs().mean((1, 2)) for image in used for q in image
-    ]
+    latents = [fitting.latents_of(model.model, path, 4) for path in files]
+    typical = fitting.typical_magnitudes([image for i, image in enumerate(latents) if i % 9])
+    on_device = [[torch.from_numpy(q).to(options.device) for q in image] for image in latents]
+    kept, used = on_device[::9], [image for i, image in enumerate(on_device) if i % 9]
     torch.manual_seed(0)
-    typical = torch.stack(magnitudes).mean(0).clamp_min(0.05).cpu()
     linear = LinearContext(typical, len(KNOTS)).to(options.device)
     before = measure(linear, train(linear, used, options.steps, 0), kept)
     network = NetworkContext(deepcopy(linear), nearest(linear)).to(options.device)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a track carries: signal specs and the track header, as frozen dataclasses and as bytes.
 
-The bytes are those of docs/format.md, "Track header". Constructors raise `ValueError` or `TypeError` for values outside
-the format's limits; `unpack` raises `CorruptStreamError` for the same values met in a stream.
+The bytes are those of docs/format.md, "Track header": one table there, so one file here, somewhat longer than others.
+Constructors raise `ValueError` or `TypeError` for values outside the format's limits; `unpack` raises
+`CorruptStreamError` for the same values met in a stream.
 """
 
 import re

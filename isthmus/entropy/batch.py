@@ -52,17 +52,19 @@ def join_payloads(payloads: Sequence[Payload], what: str) -> tuple[NDArray[np.ui
     return read_only(np.frombuffer(b"".join(views), np.uint8)), bounds
 
 
-def check_capacity(bounds: NDArray[np.int64], least: Sequence[int], what: str) -> None:
+def check_capacity(
+    bounds: NDArray[np.int64], least: Sequence[int], what: str, claimed: str = "so many symbols"
+) -> None:
     """Raises CorruptStreamError where symbols cost more than payloads can hold: see RansDecoder.
 
     least: bits times 65536 that the symbols of all items alike, or of each, cost at least. A byte of words or states
-    holds 2 * 17 / 2 bits at most.
+    holds 2 * 17 / 2 bits at most. claimed: what an item is said to hold.
     """
     short = np.flatnonzero((bounds[1:] - bounds[:-1]) * (17 * COST_ONE) < np.array(least, object))
     if short.size:
         i = int(short[0])
         raise CorruptStreamError(
-            f"{what}: item {i}: {bounds[i + 1] - bounds[i]} bytes cannot hold so many symbols; the header or the "
+            f"{what}: item {i}: {bounds[i + 1] - bounds[i]} bytes cannot hold {claimed}; the header or the "
             "payload is damaged, fetch it again"
         )
 

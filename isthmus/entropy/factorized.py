@@ -119,11 +119,6 @@ class FactorizedModel:
 
         Raises CorruptStreamError for a payload that does not hold such planes, before memory is taken for them.
         """
-        if int(self.family.least_costs.min()) * prod(shape) > 17 * COST_ONE * len(payload):  # see check_capacity
-            raise CorruptStreamError(
-                f"latent payload: {len(payload)} bytes cannot hold {' x '.join(map(str, shape))} latents; the header "
-                "or the payload is damaged, fetch the stream again"
-            )
         planes, choices = self.decode_batch([payload], shape, quality)
         return planes[0], choices[0]
 
@@ -186,7 +181,8 @@ class FactorizedModel:
         data, bounds = batch.join_payloads(payloads, what)
         usual = self._usual(qualities, items, channels)
         # What the cheapest table makes of it; the tables are known only once they are decoded.
-        batch.check_capacity(bounds, [int(self.family.least_costs.min()) * channels * height * width], what)
+        least = int(self.family.least_costs.min()) * prod(shape)
+        batch.check_capacity(bounds, [least], what, f"{channels} x {height} x {width} latents")
         planes = np.empty((items, channels, height * width), np.int16)
         tables, offsets = np.empty((2, items, channels), np.int32)
         lanes = np.zeros(items, np.int64)

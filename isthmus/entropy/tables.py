@@ -117,10 +117,9 @@ class TableFamily:
                 raise ValueError(f"TableFamily.from_counts: {end - begin} symbols, 2**{precision} slots are too few")
             while longest is not None and end - begin > longest:
                 begin, end = (begin + 1, end) if w[begin] < w[end - 1] else (begin, end - 1)
-            rest = w[:begin].sum() + w[end:].sum()
             lows.append(first + begin)
             sizes.append(end - begin)
-            frequencies.append(quantize_pmf(np.append(w[begin:end], rest), precision))
+            frequencies.append(quantize_pmf(np.append(w[begin:end], w[:begin].sum() + w[end:].sum()), precision))
         return cls(precision, np.array(lows), np.array(sizes), np.concatenate(frequencies))
 
     @classmethod

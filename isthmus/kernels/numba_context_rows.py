@@ -25,13 +25,18 @@ HIGHEST_SYMBOL, LOWEST_SYMBOL = I32(1 << 26), I32(-(1 << 26))
 
 
 @njit(cache=True, nogil=True)
+def line_at(y, column, rows, stride):  # type: ignore[no-untyped-def]
+    """Where the even or the odd columns of line y of a plane begin in its passes."""
+    return U64((PASS_AT[y & 1, column] * rows + 1 + y // 2) * stride + 1)
+
+
+@njit(cache=True, nogil=True)
 def split_plane(plane, rows, stride, values):  # type: ignore[no-untyped-def]
     """plane: contiguous int16 [h, w] -> values: int32 [4 * rows * stride], its margins left alone."""
     height, width = plane.shape
     pairs, flat = width // 2, plane.reshape(height * width)
     for y in range(height):
-        begin, row = U64(y * width), (1 + y // 2) * stride + 1
-        even, odd = U64(PASS_AT[y & 1, 0] * rows * stride + row), U64(PASS_AT[y & 1, 1] * rows * stride + row)
+        begin, even, odd = U64(y * width), line_at(y, 0, rows, stride), line_at(y, 1, rows, stride)
         for x in range(pairs):
             values[even + U64(x)] = flat[begin + TWO * U64(x)]
             values[odd + U64(x)] = flat[begin + TWO * U64(x) + ONE]
@@ -45,8 +50,7 @@ def join_plane(values, rows, stride, plane):  # type: ignore[no-untyped-def]
     height, width = plane.shape
     pairs, flat = width // 2, plane.reshape(height * width)
     for y in range(height):
-        begin, row = U64(y * width), (1 + y // 2) * stride + 1
-        even, odd = U64(PASS_AT[y & 1, 0] * rows * stride + row), U64(PASS_AT[y & 1, 1] * rows * stride + row)
+        begin, even, odd = U64(y * width), line_at(y, 0, rows, stride), line_at(y, 1, rows, stride)
         for x in range(pairs):
             flat[begin + TWO * U64(x)] = values[even + U64(x)]
             flat[begin + TWO * U64(x) + ONE] = values[odd + U64(x)]

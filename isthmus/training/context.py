@@ -45,7 +45,7 @@ def fit_context(
 
     pairs: earlier channels that a channel may look at, in its mean and in its scale together, on average.
     """
-    latents = [_latents(model, path, threads) for path in tqdm(files, desc="latents", unit="image", disable=None)]
+    latents = [latents_of(model, path, threads) for path in tqdm(files, desc="latents", unit="image", disable=None)]
     linear = fit_linear(latents, device, steps, pairs, seed)
     predictor = to_integers(linear.cpu())
     family = count_tables(predictor, latents[::3], None)
@@ -53,7 +53,7 @@ def fit_context(
     return ContextModel(predictor, count_tables(predictor, latents, ContextModel(predictor, family)))
 
 
-def _latents(model: Walloc, path: Path, threads: int) -> list[NDArray[np.int16]]:
+def latents_of(model: Walloc, path: Path, threads: int) -> list[NDArray[np.int16]]:
     """int16 [c, h, w] at each quality of KNOTS."""
     image = load_rgb(path).numpy()
     weight, bias = (p.detach().cpu().numpy() for p in (model.analysis.weight, model.analysis.bias))
@@ -63,12 +63,17 @@ def _latents(model: Walloc, path: Path, threads: int) -> list[NDArray[np.int16]]
     return [analyze_quantized(image, weight, bias, g, ROUNDING_OFFSET, levels, threads=threads) for g in gains]
 
 
+def typical_magnitudes(latents: list[list[NDArray[np.int16]]]) -> Tensor:
+    """Mean distance of each channel from its mean, over images and qualities: float32 [c]."""
+    magnitudes = [np.abs(q - q.mean((1, 2), keepdims=True)).mean((1, 2)) for image in latents for q in image]
+    return torch.from_numpy(np.mean(magnitudes, axis=0)).float().clamp_min(0.05)
+
+
 def fit_linear(
     latents: list[list[NDArray[np.int16]]], device: torch.device, steps: int, pairs: int, seed: int
 ) -> LinearContext:
     """Gradient descent on the bits of random crops; each quality in turn, weighted by the inverse of its rate."""
-    magnitudes = [np.abs(q - q.mean((1, 2), keepdims=True)).mean((1, 2)) for image in latents for q in image]
-    typical = torch.from_numpy(np.mean(magnitudes, axis=0)).float().clamp_min(0.05)
+    typical = typical_magnitudes(latents)
     torch.manual_seed(seed)
     context = LinearContext(typical, len(KNOTS)).to(device)
     mixture = ScaleMixture().to(device)
@@ -82,7 +87,7 @@ def fit_linear(
         if step == int(PRUNED_AFTER * steps):
             context.prune(pairs * len(typical))
         knot = step % len(KNOTS)
-        q = _crops([image[knot] for image in on_device], generator)
+        q = crops_of([image[knot] for image in on_device], generator)
         mean, scale = context(q, torch.full((BATCH,), float(knot), device=device))
         bits = mixture(q, mean, scale).mean()
         loss = bits / (0.05 + bits.detach())
@@ -95,7 +100,7 @@ def fit_linear(
     return context
 
 
-def _crops(planes: list[Tensor], generator: np.random.Generator) -> Tensor:
+def crops_of(planes: list[Tensor], generator: np.random.Generator) -> Tensor:
     """[BATCH, c, CROP, CROP] float32; zeros where an image is smaller, as beyond its border."""
     batch = torch.zeros(BATCH, planes[0].shape[0], CROP, CROP, dtype=torch.int16, device=planes[0].device)
     for i in range(BATCH):

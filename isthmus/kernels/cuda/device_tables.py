@@ -79,7 +79,7 @@ class DeviceTables:
             packed=put(np.empty(0, np.int64) if image else packed_slots(tables).view(np.int64)),
             low=put(tables.low),
             sizes=put(tables.size),
-            starts=put(tables.starts.astype(np.int32)),
+            starts=put(tables.starts),
             rows=put(tables.encoder_rows.view(np.int32)),
             costs=put(tables.costs),
         )

@@ -80,7 +80,8 @@ def decode_unchecked(
         out = torch.empty(_symbols(symbol_bounds, data, tables), dtype=dtype, device=tables.device)
     elif on_device(out, tables, tuple(VALUES), f"{what}: out") is not out:
         raise ValueError(f"{what}: `out` is not contiguous")
-    _check_values(out.dtype, tables, what)
+    else:
+        _check_values(out.dtype, tables, what)
     in_bytes = as_bounds(byte_bounds, tables, f"{what}: byte_bounds")
     in_symbols = as_bounds(symbol_bounds, tables, f"{what}: symbol_bounds")
     if len(in_bytes) != len(in_symbols):
