@@ -14,7 +14,7 @@ from isthmus.kernels.cuda.driver import most_shared
 WARPS = 32  # of a decoding block
 FAMILY = "PPPPPII"  # `struct Family` of rans_encode.cu, as `struct` writes types
 DECODER_FAMILY = "PPPPIIII"  # that of rans_decode.cu
-RINGS = WARPS * 512  # bytes of shared memory that they take
+RINGS = WARPS * (512 + 16)  # bytes of shared memory that they take
 OTHER_SHARED = 163 << 10  # of a block on devices that are asked for no more, those without CUDA
 
 

@@ -22,6 +22,7 @@ const u32 MOST_LANES = 32;
 const u32 ROUNDS = 4;                       // between questions
 const u32 NEEDED = 2 * MOST_LANES * ROUNDS; // bytes of words that these may take
 const u32 PIECE = 2 * 64, RING = 512;       // bytes that come to a ring at a time, and that it holds
+const u32 RING_AND_REST = RING + 16;        // a ring, and behind it the last bytes of the words
 const u32 WARPS = 32;                       // of a block
 const i64 MOST = 1 << 30;                   // symbols or bytes of a chunk
 const i64 LEAST_VALUE = -(1LL << (8 * sizeof(VALUE) - 1)), MOST_VALUE = -1 - LEAST_VALUE;
@@ -58,7 +59,7 @@ struct Choice {
 struct Words {
     const u32* source;  // aligned; the words begin `shift` bits behind
     u32 shift;
-    int last;  // place in `source` that holds a part of a word, or -1; what is behind is asked for in vain
+    int last;  // place in `source` before the last one that holds a part of a word, or -1; that one is behind the ring
     u8* ring;
     u32 taken, loaded, low, high;  // taken, loaded: bytes; low, high: what the next piece is made of
 
@@ -73,6 +74,12 @@ struct Words {
 #pragma unroll 1
         while (loaded - taken < NEEDED) {
             __syncwarp();
+            if ((int)(loaded / 4 + 32) > last) {  // the bytes behind the payload may be nobody's
+                const int i = (int)(loaded / 4 + lane);
+                const u32 rest = *(const u32*)(ring + RING);
+                low = i > last ? rest : low;
+                high = i >= last ? rest : high;
+            }
             *(u32*)(ring + loaded % RING + 4 * lane) = __funnelshift_r(low, high, shift);
             loaded += PIECE;
             fetch(lane);
@@ -202,7 +209,11 @@ __device__ __forceinline__ Status decode_chunk(const Family& family, const u8* i
     const u8* first_word = payload + head + 4 * lanes;
     const u32 word_bytes = rest - (u32)escape_bytes, offset = (u32)((u64)first_word & 3);
     Escapes escapes = {first_word + word_bytes, (u32)escape_bytes, 0};
-    Words words = {(const u32*)(first_word - offset), 8 * offset, (int)(offset + word_bytes + 3) / 4 - 1, ring, 0, 0, 0, 0};
+    const u8* const source = first_word - offset;
+    const int last = (int)(offset + word_bytes + 3) / 4 - 1, at = 4 * last + (int)lane;
+    __syncwarp();
+    if (lane < 4) ring[RING + lane] = at >= 0 && at < (int)(offset + word_bytes) ? source[at] : 0;
+    Words words = {(const u32*)source, 8 * offset, max(last - 1, -1), ring, 0, 0, 0, 0};
     words.fetch(lane);
     words.refill(lane);
 
@@ -223,13 +234,13 @@ __device__ __forceinline__ Status decode_chunk(const Family& family, const u8* i
 // data: payload j has the bytes byte_bounds[j] .. byte_bounds[j + 1] - 1, and its symbols go to
 // out[symbol_bounds[j] .. symbol_bounds[j + 1] - 1]. The table of its symbol i is
 // indices[j * chunk_step + symbol_bounds[j] * first_step + i * STEP]. status: one a payload. Blocks are persistent.
-// Shared memory: the image, then a ring for each warp.
+// Shared memory: the image, then a ring for each warp and what is behind it.
 extern "C" __global__ void __launch_bounds__(1024, 1)
 decode_rans(const u8* data, i64 data_bytes, const i64* byte_bounds, const i64* symbol_bounds, i64 chunks,
             const INDEX* indices, i64 index_count, int chunk_step, int first_step, const Family family,
             VALUE* out, i64 out_length, u8* status) {
     extern __shared__ uint4 shared[];
-    u8* const ring = (u8*)shared + family.image_bytes + threadIdx.x / 32 * RING;
+    u8* const ring = (u8*)shared + family.image_bytes + threadIdx.x / 32 * RING_AND_REST;
     if (LOOKUP) {
         for (u32 i = threadIdx.x; i < family.image_bytes / 16; i += blockDim.x) shared[i] = __ldg(family.image + i);
         __syncthreads();
