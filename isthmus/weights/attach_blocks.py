@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which modules of a model decode their weights together, just before they run."""
+"""Which modules of a model decode their weights together, just before they run, and what these refuse."""
 
 from collections.abc import Collection
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 # Modules that read the weights of modules below them without calling these.
 READ_BELOW = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 # Modules that are never called themselves.
 HOLDERS = (nn.ParameterList, nn.ParameterDict, nn.ModuleList, nn.ModuleDict)
-LAUNCH = 16 << 20  # bytes of weights that a GPU decodes in the time of a launch
 
 
 def find_blocks(model: nn.Module, owners: Collection[str], blocks: Collection[str] | None) -> dict[str, str]:
@@ -43,14 +43,13 @@ def _block_of(owner: str, modules: dict[str, nn.Module], blocks: Collection[str]
     return path[chosen]
 
 
-def looked_up(module: nn.Module, args: tuple[Any, ...]) -> list[slice] | None:
-    """The weights that a call of an embedding reads, its rows; None for other modules, and where it is not known."""
-    if type(module).forward is not nn.Embedding.forward or module.max_norm is not None:
-        return None
-    if len(args) != 1 or not isinstance(args[0], Tensor) or args[0].is_floating_point():
-        return None
-    weights = 2 * module.num_embeddings * module.embedding_dim
-    if args[0].is_cuda and args[0].numel() * LAUNCH >= weights:  # it would also have to wait for the GPU
-        return None
-    width, rows = module.embedding_dim, args[0].unique().tolist()
-    return [slice(row * width, (row + 1) * width) for row in rows if 0 <= row < module.num_embeddings]
+def refuse_gradients(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """RuntimeError where gradients would have to pass through a module with weights that do not stay."""
+    if not torch.is_grad_enabled():
+        return
+    wanted = any(isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values()))
+    if module.training or wanted:
+        raise RuntimeError(
+            "isthmus.weights: gradients cannot pass through attached weights, whose memory is used again; call "
+            "model.eval() and run it under torch.no_grad(), or detach() first"
+        )

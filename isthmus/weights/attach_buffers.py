@@ -29,11 +29,11 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Views:
-    """A group's weights in `memory`: flat, what each item is decoded to; tensors, for each item its tensors."""
+    """A group's weights in `memory`: flat, what each item is decoded to; tensors, those of all items, in order."""
 
     memory: Tensor
     flat: list[Tensor]
-    tensors: list[list[Tensor]]
+    tensors: list[Tensor]
 
 
 class BufferPool:
@@ -95,7 +95,7 @@ class Group:
         self._done: set[int] | None = None  # pieces that are decoded, in use; None for all
         self._home: torch.device | None = None
         self._views: Views | None = None  # of the buffer that was used last
-        self._lock = threading.Lock()
+        self._lock, self._moving = threading.Lock(), threading.Lock()
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -105,21 +105,13 @@ class Group:
         for item in self.items:
             size = item.size * item.dtype.itemsize
             self._places.append(-(-(self._places[-1] + size) // ALIGN) * ALIGN)
+        of_tensors = [slots for of_item in self.slots for slots in of_item]
+        self._shown = [(slot[0]._parameters, slot[1], k) for k, slots in enumerate(of_tensors) for slot in slots]
 
     @property
     def nbytes(self) -> int:
         """Bytes that its weights take, decoded."""
         return self._places[-1]
-
-    def parameters(self) -> list[list[list[nn.Parameter]]]:
-        """What `slots` name now: `model.to(device)` may have put other objects there."""
-
-        def find(slot: Slot) -> nn.Parameter:
-            found = slot[0]._parameters[slot[1]]
-            assert found is not None
-            return found
-
-        return [[[find(slot) for slot in slots] for slots in of_item] for of_item in self.slots]
 
     @property
     def device(self) -> torch.device:
@@ -135,20 +127,25 @@ class Group:
 
     def settle(self, *, offload: bool, threads: int) -> None:
         """Brings the compressed bytes to where the parameters are, if these have moved."""
-        device = self.device
-        if device != self._home:
+        if self.device == self._home:
+            return
+        with self._moving:
+            device = self.device
+            if device == self._home:
+                return
             self.items, self.slots = settle(self.items, self.slots, device, offload=offload, threads=threads)
-            self._home = device
             self._lay_out()
+            self._home = device
 
     def views(self, memory: Tensor) -> "Views":
         """Its weights in `memory`, uint8 of at least `nbytes`."""
         if self._views is None or self._views.memory is not memory:
-            flat, tensors = [], []
+            flat: list[Tensor] = []
+            tensors: list[Tensor] = []
             for item, place in zip(self.items, self._places, strict=False):
                 flat.append(memory[place : place + item.size * item.dtype.itemsize].view(item.dtype))
                 parts = zip(item.offsets, item.counts, item.shapes, strict=True)
-                tensors.append([flat[-1][begin : begin + count].view(shape) for begin, count, shape in parts])
+                tensors += [flat[-1][begin : begin + count].view(shape) for begin, count, shape in parts]
             self._views = Views(memory, flat, tensors)
         return self._views
 
@@ -221,7 +218,7 @@ class Group:
             self._end_use(buffer)
             if self._users == 0:
                 self._in_use = None
-                self.show([[pool.empty(item.dtype)] * len(item.names) for item in self.items])
+                self.show([pool.empty(item.dtype) for item in self.items for _ in item.names])
                 pool.give_back(buffer)
 
     def memory(self) -> list[Tensor]:
@@ -229,22 +226,19 @@ class Group:
         with self._lock:
             return [] if self._in_use is None else [self._in_use[1].memory]
 
-    def show(self, tensors: list[list[Tensor]]) -> None:
-        """Makes `tensors`, for each item those of its names, the data of the parameters.
+    def show(self, tensors: Sequence[Tensor]) -> None:
+        """Makes `tensors`, those of all items, the data of the parameters.
 
-        Raises ValueError where the model has been converted to another dtype.
+        These are looked up each time, since `model.to(device)` may put other objects there. Raises ValueError where the
+        model has been converted to another dtype.
         """
-        pairs = [
-            (parameter, tensor)
-            for of_item, found in zip(tensors, self.parameters(), strict=True)
-            for tensor, parameters in zip(of_item, found, strict=True)
-            for parameter in parameters
-        ]
+        pairs = [(parameters[name], tensors[k]) for parameters, name, k in self._shown]
         for parameter, tensor in pairs:
-            if parameter.dtype != tensor.dtype:
+            assert parameter is not None
+            if parameter.dtype is not tensor.dtype:
                 raise ValueError(
                     f"attached weights are {tensor.dtype}, but the model is {parameter.dtype} now: it cannot be "
                     "converted while weights are attached"
                 )
         for parameter, tensor in pairs:
-            parameter.data = tensor
+            parameter.data = tensor  # type: ignore[union-attr]

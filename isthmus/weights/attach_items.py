@@ -85,7 +85,11 @@ class Item(ABC):
 
 def do_jobs(jobs: Sequence[Job], device: torch.device, threads: int) -> None:
     """Runs jobs of items, on threads if it is the CPU that decodes."""
-    pool.run(lambda job: job(), jobs, threads if device.type == "cpu" else 1)
+    if device.type == "cpu":
+        pool.run(lambda job: job(), jobs, threads)
+        return
+    for job in jobs:
+        job()
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ class DeviceItem(Item):
             self._decode(streams.part(chunks), [plane[part] for plane in planes], out[part])
 
     def _decode(self, streams: HuffmanStreams, planes: list[Tensor], out: Tensor) -> None:
-        decoder: Any = huffman if _has_kernels(out.device) else torch_huffman
+        decoder: Any = huffman if has_kernels(out.device) else torch_huffman
         if len(planes) == 1:
             decoder.decode_bf16(streams, planes[0], out=out.view(torch.bfloat16))
         elif not planes:
@@ -199,7 +203,7 @@ class PlainItem(Item):
 
 
 @cache
-def _has_kernels(device: torch.device) -> bool:
+def has_kernels(device: torch.device) -> bool:
     """Whether our CUDA kernels run there; torch's own operations do everywhere."""
     if device.type != "cuda" or torch.version.cuda is None or torch.cuda.get_device_capability(device) < OLDEST:
         return False

@@ -7,29 +7,31 @@ from isthmus.kernels.cuda.driver import current_stream
 
 
 class Marks:
-    """The last point of each stream that matters; on devices without CUDA streams nothing has to wait."""
+    """Streams of a device whose work matters, at least up to the last mark of each; without CUDA nothing has to wait.
+
+    While a CUDA graph is captured there are no marks: what was told before is done by then, and the graph's own work
+    runs in its order.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._events: dict[int, tuple[torch.cuda.Stream, torch.cuda.Event]] = {}  # by the stream's handle
+        self._streams: dict[int, torch.cuda.Stream] = {}  # by handle
 
     def add(self) -> bool:
         """Marks what the current stream has been told so far; whether it had no mark before."""
-        if self._device.type != "cuda":
+        if self._device.type != "cuda" or torch.cuda.is_current_stream_capturing():
             return False
         handle = current_stream(self._device)
-        if handle in self._events:
-            stream, event = self._events[handle]
-            event.record(stream)
+        if handle in self._streams:
             return False
-        stream = torch.cuda.current_stream(self._device)
-        self._events[handle] = stream, stream.record_event()
+        self._streams[handle] = torch.cuda.current_stream(self._device)
         return True
 
     def wait(self) -> None:
-        """What the current stream is told from now on comes behind all marks."""
-        if self._events:
-            current = current_stream(self._device)
-            for handle, (_, event) in list(self._events.items()):
-                if handle != current:
-                    torch.cuda.current_stream(self._device).wait_event(event)
+        """What the current stream is told from now on comes behind all marks, and whatever those streams have now."""
+        if not self._streams or torch.cuda.is_current_stream_capturing():
+            return
+        current = current_stream(self._device)
+        for handle, stream in list(self._streams.items()):
+            if handle != current:
+                torch.cuda.current_stream(self._device).wait_stream(stream)

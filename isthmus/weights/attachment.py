@@ -3,16 +3,19 @@
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from isthmus.weights.attach_blocks import find_blocks, looked_up
+from isthmus.weights.attach_blocks import refuse_gradients
 from isthmus.weights.attach_buffers import BufferPool, Group
+from isthmus.weights.attach_groups import Groups, group_items
 from isthmus.weights.attach_load import Devices, load
 from isthmus.weights.attach_outputs import copied_out
 from isthmus.weights.attach_source import open_source
@@ -44,31 +47,37 @@ class AttachReport:
 class Attachment:
     """A model's compressed weights; made by `attach`. It lasts until `detach`.
 
-    groups: what each block decodes before it runs. unused: names of tensors of the source that the model has no place
-    for.
+    groups: what is decoded when. unused: names of tensors of the source that the model has no place for.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        groups: Mapping[nn.Module, list[Group]],
+        groups: Groups,
         *,
         offload: bool = False,
         threads: int = 1,
         unused: tuple[str, ...] = (),
     ) -> None:
         self.model, self.unused = model, unused
-        self._groups = list(dict.fromkeys(group for found in groups.values() for group in found))
+        of_blocks = [group for found in groups.before.values() for group in found]
+        self._groups = list(dict.fromkeys([*of_blocks, *(group for _, _, group, _ in groups.compressed)]))
         self._offload, self._threads = offload, threads
         self._pools: dict[torch.device, BufferPool] = {}
         self._running = threading.local()
         refuse: Any = model.register_state_dict_pre_hook
         self.hooks: list[Any] = [refuse(_refuse_state_dict)]
         for group in self._groups:
-            group.settle(offload=offload, threads=threads)
+            self._settle(group)
             self._pool_of(group)
-        for block, found in {model: [], **groups}.items():
+        for block, found in {model: [], **groups.before}.items():
             self._hook(block, found)
+        for module, kind, group, block in groups.compressed:
+            make: Any = kind
+            self.hooks.append(make(module, group, self._settle, partial(self._decoded, group, block)))
+
+    def _settle(self, group: Group) -> None:
+        group.settle(offload=self._offload, threads=self._threads)
 
     def _pool_of(self, group: Group) -> BufferPool:
         device = group.device
@@ -76,7 +85,7 @@ class Attachment:
         pool.largest = max(pool.largest, group.nbytes)
         return pool
 
-    def _acquire(self, group: Group, parts: list[slice] | None = None) -> None:
+    def _acquire(self, group: Group, parts: Sequence[slice] | None = None) -> None:
         group.acquire(self._pool_of, offload=self._offload, threads=self._threads, parts=parts)
 
     def _hook(self, block: nn.Module, groups: list[Group]) -> None:
@@ -87,10 +96,9 @@ class Attachment:
                     group.release()
             acquired: list[Group] = []
             stack.append((module, acquired))
-            _refuse_gradients(module, args, kwargs)
-            parts = looked_up(module, args) if groups and len(groups[0].items) == 1 else None
+            refuse_gradients(module, args, kwargs)
             for group in groups:
-                self._acquire(group, parts)
+                self._acquire(group)
                 acquired.append(group)
 
         def after(module: nn.Module, args: Any, result: Any) -> Any:
@@ -106,6 +114,22 @@ class Attachment:
 
         self.hooks.append(block.register_forward_pre_hook(before, prepend=True, with_kwargs=True))
         self.hooks.append(block.register_forward_hook(after, always_call=True))
+
+    @contextmanager
+    def _decoded(self, group: Group, block: nn.Module, parts: Sequence[slice] | None) -> Iterator[None]:
+        """Where a group's weights are there: to the end of `block`, or only here where that does not run."""
+        running = [acquired for module, acquired in self._stack() if module is block]
+        if not running:
+            self._acquire(group, parts)
+            try:
+                yield
+            finally:
+                group.release()
+            return
+        if parts is not None or group not in running[-1]:
+            self._acquire(group, parts)
+            running[-1].append(group)
+        yield
 
     def _stack(self) -> list[tuple[nn.Module, list[Group]]]:
         """The blocks that run at the moment on this thread, and what each has acquired."""
@@ -137,10 +161,10 @@ class Attachment:
     def detach(self) -> None:
         """Makes the model an ordinary one again: its weights decoded to stay, no hooks."""
         for group in self._groups:
-            group.settle(offload=self._offload, threads=self._threads)
+            self._settle(group)
             memory = torch.empty(group.nbytes, dtype=torch.uint8, device=group.device)
             group.decode(memory, self._threads)
-            group.show([[view.clone() for view in views] for views in group.views(memory).tensors])
+            group.show([view.clone() for view in group.views(memory).tensors])
         for hook in self.hooks:
             hook.remove()
         self._groups, self.hooks = [], []
@@ -153,6 +177,7 @@ def attach(
     *,
     device: str | torch.device | Mapping[str, str | int | torch.device] | None = None,
     offload: bool = False,
+    fused: bool = False,
     blocks: Collection[str] | None = None,
     strict: bool = True,
     threads: int | None = None,
@@ -163,15 +188,19 @@ def attach(
 
     The model's outputs are those of the same weights uncompressed, bit for bit. It may be on the meta device, so that
     uncompressed weights are never in memory. For inference: parameters no longer take gradients. `model.to(device)`
-    works afterwards; changing dtypes, saving and training do not, before `detach`.
+    works afterwards; changing dtypes, saving and training do not, before `detach`. It can be captured in a CUDA graph
+    after it has run once; the graph must not run at the same time as the model itself.
 
     path: a file or folder that `isthmus.weights.compress` made (plain safetensors files may lie beside), or a published
     DFloat11 folder. device: where weights go, a device or for names of modules a device each (the longest name that
     fits counts; inputs are moved between them); None leaves parameters where they are, and takes the CPU for meta.
-    offload: keep the compressed bytes in the CPU's memory and copy them each time. blocks: names of modules that decode
-    all their weights together; by default the layers of a transformer. strict: False lets parameters that the source
-    does not have stay as they are. threads: for decoding on the CPU; torch's number when None. base: the checkpoint
-    that a delta needs. patterns: pattern_dict of a single DFloat11 file.
+    offload: keep the compressed bytes in the CPU's memory and copy them each time. fused: on a GPU, nn.Linear modules
+    multiply up to 4 vectors with bf16 weights as they decode them, where rows are a multiple of 256 weights; that takes
+    half the time, but sums are in another order than torch's, so outputs are not the same bits. A weight that is read
+    without calling its module is then empty. blocks: names of modules that decode all their weights together; by
+    default the layers of a transformer. strict: False lets parameters that the source does not have stay as they are.
+    threads: for decoding on the CPU; torch's number when None. base: the checkpoint that a delta needs. patterns:
+    pattern_dict of a single DFloat11 file.
 
     Raises UnreadableFileError, CorruptStreamError and WeightsMismatchError for the files; ValueError for a tensor of
     another shape or dtype than the model's, one that is missing, or a block or module that is not there.
@@ -179,30 +208,10 @@ def attach(
     threads = torch.get_num_threads() if threads is None else threads
     devices = Devices(device)
     loaded = load(model, open_source(path, base=base, patterns=patterns), devices, strict=strict)
-    modules = dict(model.named_modules(remove_duplicate=False))
-    block_of = find_blocks(model, {owner for owners in loaded.owners.values() for owner in owners}, blocks)
-    together: dict[frozenset[nn.Module], list[str]] = {}  # what the same blocks need is one group
-    for item, owners in loaded.owners.items():
-        together.setdefault(frozenset(modules[block_of[owner]] for owner in owners), []).append(item)
-    groups: dict[nn.Module, list[Group]] = {}
-    for users, items in together.items():
-        group = Group([loaded.items[item] for item in items], [loaded.slots[item] for item in items])
-        for block in users:
-            groups.setdefault(block, []).append(group)
+    groups = group_items(model, loaded, blocks, fused=fused)
     attachment = Attachment(model, groups, offload=offload, threads=threads, unused=loaded.unused)
     attachment.hooks += devices.hook(model)
     return attachment
-
-
-def _refuse_gradients(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if not torch.is_grad_enabled():
-        return
-    wanted = any(isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values()))
-    if module.training or wanted:
-        raise RuntimeError(
-            "isthmus.weights: gradients cannot pass through attached weights, whose memory is used again; call "
-            "model.eval() and run it under torch.no_grad(), or detach() first"
-        )
 
 
 def _refuse_state_dict(module: nn.Module, *_: Any) -> None:

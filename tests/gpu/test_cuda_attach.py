@@ -87,6 +87,21 @@ def test_the_same_outputs(dtype: torch.dtype, mode: str, offload: bool, tmp_path
         assert same_bits(other(ids), model(ids))
 
 
+def test_an_embedding_decodes_few_rows_or_all(tmp_path: Path, device: torch.device) -> None:
+    model = make(torch.bfloat16)
+    weights.compress(plain(model, tmp_path / "plain.safetensors"), tmp_path / "a.safetensors")
+    other = empty(torch.bfloat16, device)
+    attachment = weights.attach(other, tmp_path / "a.safetensors")
+    [group] = [group for group in attachment._groups if "embed.weight" in group.items[0].names]
+    decoded: list[object] = []
+    decode = group.decode
+    group.decode = lambda *arguments: (decoded.append(1), decode(*arguments))  # type: ignore[method-assign]
+    model, few, all_rows = model.to(device), IDS.to(device), torch.arange(3001, device=device)
+    with torch.no_grad():
+        assert same_bits(other.embed(few), model.embed(few)) and not decoded
+        assert same_bits(other.embed(all_rows), model.embed(all_rows)) and len(decoded) == 1
+
+
 def test_a_model_that_moves(tmp_path: Path, device: torch.device) -> None:
     model = make(torch.bfloat16)
     weights.compress(plain(model, tmp_path / "plain.safetensors"), tmp_path / "a.safetensors")

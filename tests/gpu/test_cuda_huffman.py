@@ -153,6 +153,35 @@ def test_damage_stays_within_bounds(seed: int, device: torch.device) -> None:
     assert np.array_equal(bits_of(huffman.decode_bf16(streams, rest)), bits)
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(5, 31), (1000, 192), (3001, 320), (7, 40_000), (16, 16_384), (300, 4097)]
+)
+def test_rows(rows: int, columns: int, device: torch.device) -> None:
+    bits = random_bits(rows, rows * columns, 1.5)
+    streams, rest = coded(bits, device)
+    matrix = bits.reshape(rows, columns)
+    ids = torch.randint(0, rows, (3, 5), generator=torch.Generator().manual_seed(rows))
+    ids[0, 0], ids[2, 4] = 0, rows - 1
+    for kind in (torch.int64, torch.int32):
+        found = huffman.gather_bf16(streams, rest, ids.to(device, kind), columns)
+        assert found.shape == (3, 5, columns)
+        assert np.array_equal(bits_of(found), matrix[ids.numpy()])
+    wrong = huffman.gather_bf16(streams, rest, torch.tensor([rows, 0, -1, 1 << 60], device=device), columns)
+    assert wrong[[0, 2, 3]].isnan().all() and np.array_equal(bits_of(wrong[1]), matrix[0])
+    assert huffman.gather_bf16(streams, rest, ids[:0].to(device), columns).shape == (0, 5, columns)
+
+
+def test_rows_of_other_shapes(device: torch.device) -> None:
+    streams, rest = coded(random_bits(6, 3000, 1.5), device)
+    ids = torch.zeros(3, dtype=torch.int64, device=device)
+    for columns in (0, 7, 3001):
+        with pytest.raises(ValueError, match="expected whole rows"):
+            huffman.gather_bf16(streams, rest, ids, columns)
+    for other in (ids.cpu(), ids.float()):
+        with pytest.raises(ValueError, match="ids are .*expected integers on"):
+            huffman.gather_bf16(streams, rest, other, 30)
+
+
 def test_wrong_arguments(device: torch.device) -> None:
     streams, rest = coded(random_bits(6, 3000, 1.5), device)
     wrong: list[torch.Tensor] = [

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isthmus.errors import MissingExtraError
-from isthmus.kernels.cuda import nvrtc, status
+from isthmus.kernels.cuda import huffman_linear, nvrtc, status
 
 needs_cuda_build = pytest.mark.skipif(
     torch.version.cuda is None, reason=f"torch {torch.__version__} is not a CUDA build, so it brings no NVRTC"
@@ -25,13 +25,16 @@ DEFINES: dict[str, list[tuple[str, ...]]] = {
         ("VALUE=i8", "INDEX=u16", "STEP=0", "LOOKUP=1", "PRECISION=12", "WIDTH=0"),
         ("VALUE=i32", "INDEX=u8", "STEP=1", "LOOKUP=2", "PRECISION=12", "WIDTH=1"),
         ("VALUE=i16", "INDEX=u16", "STEP=0", "LOOKUP=2", "PRECISION=14", "WIDTH=5"),
-    ]
+    ],
+    "huffman_linear.cu": [
+        (f"VECTORS={vectors}", f"BLOCKS={blocks}") for vectors, blocks in enumerate(huffman_linear.BLOCKS, start=1)
+    ],
 }
 CASES = [(name, defines) for name in sorted(SOURCES) for defines in DEFINES.get(name, [()])]
 
 
 def test_the_sources_are_in_the_package() -> None:
-    assert set(SOURCES) == {"huffman_decode.cu", "rans_decode.cu", "rans_encode.cu"}
+    assert set(SOURCES) == {"huffman_decode.cu", "huffman_linear.cu", "rans_decode.cu", "rans_encode.cu"}
     assert not [name for name, source in SOURCES.items() if "#include" in source]
 
 
@@ -42,7 +45,9 @@ def test_machine_code_without_a_remark(name: str, defines: tuple[str, ...], arch
     code, log = nvrtc.compile_source(SOURCES[name], name, arch, defines)
     assert log == ""
     assert code[:4] == b"\x7fELF"
-    kernels = re.findall(r"__global__ void __launch_bounds__\((?:128|256, 4|1024, 1)\)\s+(\w+)\(", SOURCES[name])
+    kernels = re.findall(
+        r"__global__ void __launch_bounds__\((?:128|256, 4|256, BLOCKS|1024, 1)\)\s+(\w+)\(", SOURCES[name]
+    )
     assert kernels and len(kernels) == SOURCES[name].count("__global__")
     assert all(kernel.encode() in code for kernel in kernels)
 

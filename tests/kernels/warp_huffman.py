@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What huffman_decode.cu does, in numpy: arrays of 32 are one value for each lane of a warp."""
+"""What the kernels of huffman_units.cuh do, in numpy: arrays of 32 are one value for each lane of a warp."""
 
 import numpy as np
 
@@ -56,13 +56,9 @@ def decode_group(
     return rows
 
 
-def units_of(block: int, blocks: int, units: int, run: int) -> list[int]:
+def units_of(block: int, blocks: int, units: int, ranges: bool) -> range:
     """The units of a block, in order."""
-    found, unit = [], block * run
-    while unit < units:
-        found.append(unit)
-        unit += 1 if (unit + 1) & (run - 1) else 1 + (blocks - 1) * run
-    return found
+    return range(units * block // blocks, units * (block + 1) // blocks) if ranges else range(block, units, blocks)
 
 
 def stage(words: np.ndarray, last: int, start: int, total: int) -> np.ndarray | None:
@@ -79,17 +75,19 @@ def stage(words: np.ndarray, last: int, start: int, total: int) -> np.ndarray | 
     return found
 
 
-def decode(streams: HuffmanStreams, rest: np.ndarray | None, blocks: int, run: int = 1) -> np.ndarray:
+def decode(streams: HuffmanStreams, rest: np.ndarray | None, blocks: int, ranges: bool = False) -> np.ndarray:
     """uint8 [count], or uint16 with `rest`: every warp of every block."""
     words = streams.data.numpy().view("<u4").astype(np.int64)
     warps, lengths = streams.warps.numpy(), streams.lengths.numpy().astype(np.int64)
     tables = streams.tables.numpy().view(np.uint32).astype(np.int64)
     count, last = streams.count, streams.words - 1
+    if rest is not None:
+        tables = turned(tables)
     out = np.full(count, 0xEE, np.uint8 if rest is None else np.uint16)
     written = np.zeros(count, np.int64)
     units = -(-count // (8 * PER_WARP))
     for block in range(blocks):
-        for unit in units_of(block, blocks, units, run):
+        for unit in units_of(block, blocks, units, ranges):
             table = tables[min(int(streams.chunk_tables[unit // 4]) & 0xFFFF, len(tables) - 1)]
             for warp in range(unit * 8, min(unit * 8 + 8, -(-count // PER_WARP))):
                 head, first = int(warps[warp]), warp * PER_WARP
@@ -119,12 +117,12 @@ def decode(streams: HuffmanStreams, rest: np.ndarray | None, blocks: int, run: i
     return out
 
 
+def turned(entries: np.ndarray) -> np.ndarray:
+    """Entries with each symbol turned right by a bit."""
+    return entries & 0xFF000000 | (entries & 0x00FEFEFE) >> 1 | (entries & 0x00010101) << 7
+
+
 def merge(exponents: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """Pairs by byte permutation, as the kernel merges them: high >> 1 | (both & 0x807f807f)."""
-    padded = np.zeros((2, -(-len(exponents) // 2), 2), np.uint32)
-    padded[0].reshape(-1)[: len(exponents)] = exponents
-    padded[1].reshape(-1)[: len(rest)] = rest
-    high = padded[0, :, 0] << 8 | padded[0, :, 1] << 24
-    both = padded[1, :, 0] * 0x101 | padded[1, :, 1] * np.uint32(0x1010000)
-    words = high >> 1 | (both & np.uint32(0x807F807F))
-    return words.astype("<u4").view(np.uint16)[: len(exponents)]
+    """Weights of turned exponents: the highest bits of bytes change places, which gives upper and lower halves."""
+    low, high = exponents & 0x80 | rest & 0x7F, rest & 0x80 | exponents & 0x7F
+    return low.astype(np.uint16) | high.astype(np.uint16) << 8

@@ -14,8 +14,9 @@ from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_decoder import Decoder
 from isthmus.codecs.dfloat_payload import read_payload
 from isthmus.weights import attach, compress
-from isthmus.weights.attach_blocks import find_blocks, looked_up
+from isthmus.weights.attach_blocks import find_blocks
 from isthmus.weights.attach_buffers import BufferPool, Group
+from isthmus.weights.attach_embedding import CompressedEmbedding
 from isthmus.weights.attach_items import Item, PayloadItem, PlainItem, UpstreamItem
 from isthmus.weights.attach_load import Devices
 from isthmus.weights.attach_move import for_device
@@ -160,8 +161,8 @@ def test_views_are_made_once_for_each_memory() -> None:
     memory, other = torch.empty(4096, dtype=torch.uint8), torch.empty(4096, dtype=torch.uint8)
     found = group.views(memory)
     assert group.views(memory) is found
-    assert found.tensors[0][0].data_ptr() == memory.data_ptr() and found.tensors[0][0].shape == (1000,)
-    assert group.views(other).tensors[0][0].data_ptr() == other.data_ptr()
+    assert found.tensors[0].data_ptr() == memory.data_ptr() and found.tensors[0].shape == (1000,)
+    assert group.views(other).tensors[0].data_ptr() == other.data_ptr()
 
 
 def test_an_embedding_decodes_the_rows_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,25 +190,21 @@ def test_an_embedding_decodes_the_rows_it_reads(tmp_path: Path, monkeypatch: pyt
         assert runs == [0, 4]
         assert same_bits(other(ids), model(ids))
         assert runs == [0, 4, 0, 4, 0, 1, 2, 3, 4]
-        assert same_bits(other.embed(input=ids), model.embed(ids))  # by keyword: what it reads is not known
+        assert same_bits(other.embed(input=ids), model.embed(ids))
         for wrong in (torch.tensor([6000]), torch.tensor([-1])):
             with pytest.raises(IndexError):
                 other.embed(wrong)
         assert same_bits(other(ids), model(ids))
 
 
-def test_which_rows_are_read() -> None:
-    ids = torch.tensor([[3, 1], [3, 9]])
-    assert looked_up(nn.Embedding(10, 4), (ids,)) == [slice(4, 8), slice(12, 16), slice(36, 40)]
-    assert looked_up(nn.Embedding(9, 4), (torch.tensor([9, -1]),)) == []
-    assert looked_up(nn.Embedding(10, 4, max_norm=1.0), (ids,)) is None
-    assert looked_up(nn.Embedding(10, 4), ()) is None and looked_up(nn.Linear(2, 2), (ids,)) is None
-
+def test_which_embeddings_decode_rows() -> None:
     class Scaled(nn.Embedding):
         def forward(self, ids: Tensor) -> Tensor:
             return super().forward(ids) * self.weight.mean()
 
-    assert looked_up(Scaled(10, 4), (ids,)) is None
+    assert CompressedEmbedding.fits(nn.Embedding(10, 4)) and not CompressedEmbedding.fits(nn.Linear(2, 2))
+    assert not CompressedEmbedding.fits(nn.Embedding(10, 4, max_norm=1.0))
+    assert not CompressedEmbedding.fits(Scaled(10, 4))
 
 
 def test_blocks_by_themselves() -> None:

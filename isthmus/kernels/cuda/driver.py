@@ -4,7 +4,7 @@
 import ctypes
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -38,8 +38,14 @@ def _library() -> ctypes.CDLL:
     return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
 
 
+@cache
+def _function(name: str) -> Callable[..., int]:
+    found: Callable[..., int] = getattr(_library(), name)
+    return found
+
+
 def _call(name: str, *arguments: Any) -> None:
-    result = getattr(_library(), name)(*arguments)
+    result = _function(name)(*arguments)
     if result:
         text = ctypes.c_char_p()
         _library().cuGetErrorString(result, ctypes.byref(text))
@@ -134,15 +140,40 @@ def launch(
     is compiled with, as NAME=VALUE. Does not wait for the kernel. Raises ValueError for a device without CUDA,
     RuntimeError for what the driver refuses, MissingExtraError where NVRTC is missing.
     """
+    block = packed(signature, arguments)
+    start(file, name, device, blocks, threads, block, shared=shared, defines=defines)
+
+
+def packed(signature: str, arguments: Sequence[Argument]) -> bytes:
+    """Arguments of a kernel as `start` takes them."""
+    return _layout(signature).pack(*[a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments])
+
+
+def start(
+    file: str,
+    name: str,
+    device: torch.device,
+    blocks: int,
+    threads: int,
+    block: bytes,
+    *,
+    shared: int = 0,
+    defines: tuple[str, ...] = (),
+) -> None:
+    """`launch` with arguments that are packed already."""
     number = _number(device)
-    block = _layout(signature).pack(*[a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments])
     size = ctypes.c_size_t(len(block))
     extra = ctypes.byref(_Arguments(1, block, 2, ctypes.addressof(size), 0))
     stream = ctypes.c_void_p(current_stream(device))
+    context, current = _context(number), ctypes.c_void_p()
+    _call("cuCtxGetCurrent", ctypes.byref(current))
     # A thread that has not called the CUDA runtime yet has no current context, whatever device torch names.
-    _call("cuCtxPushCurrent_v2", _context(number))
+    pushed = current.value != context.value
+    if pushed:
+        _call("cuCtxPushCurrent_v2", context)
     try:
         kernel = _kernel(file, name, number, defines, shared)
         _call("cuLaunchKernel", kernel, blocks, 1, 1, threads, 1, 1, shared, stream, None, extra)
     finally:
-        _call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+        if pushed:
+            _call("cuCtxPopCurrent_v2", ctypes.byref(current))

@@ -10,23 +10,30 @@ import torch
 from isthmus.kernels.cuda.driver import Argument, launch, processors
 from isthmus.kernels.huffman_streams import HuffmanStreams, check_output, check_rest
 
+FILE = "huffman_decode.cu"
 THREADS = 256  # a block, as `__launch_bounds__` says
 UNIT = 8 * 32 * 64  # symbols that a block decodes at a time
 BLOCKS_PER_PROCESSOR = 4
-RUN = 4  # units that a block decodes behind each other where tables change; a power of two
+STREAMS = "PQPPiPPIQ"  # of `arguments_of`, as `struct` writes types
 
 
 def _launch(name: str, streams: HuffmanStreams, outputs: list[Argument]) -> None:
-    units, tables = -(-streams.count // UNIT), streams.tables.shape[0]
-    blocks = min(units, BLOCKS_PER_PROCESSOR * processors(streams.device))
-    # Short runs keep all blocks in one region of memory; with several tables they cost a table each.
-    run = RUN if tables > 1 and units >= RUN * blocks else 1
-    arguments: list[Argument] = [
+    signature = STREAMS + "P" * len(outputs)
+    blocks = blocks_of(streams, BLOCKS_PER_PROCESSOR)
+    launch(FILE, name, streams.device, blocks, THREADS, signature, [*arguments_of(streams), *outputs])
+
+
+def blocks_of(streams: HuffmanStreams, blocks_per_processor: int) -> int:
+    """How many blocks a kernel of `decode_all` (huffman_units.cuh) is started with."""
+    return min(-(-streams.count // UNIT), blocks_per_processor * processors(streams.device))
+
+
+def arguments_of(streams: HuffmanStreams) -> list[Argument]:
+    """The first arguments of the kernels of huffman_units.cuh, of the types of STREAMS."""
+    return [
         streams.data, streams.words, streams.warps, streams.lengths, streams.lengths.dtype == torch.int16,
-        streams.tables, streams.chunk_tables, tables, streams.count, run, *outputs,
+        streams.tables, streams.chunk_tables, streams.tables.shape[0], streams.count,
     ]  # fmt: skip
-    signature = "PQPPiPPIQI" + "P" * len(outputs)
-    launch("huffman_decode.cu", name, streams.device, blocks, THREADS, signature, arguments)
 
 
 def decode_bytes(streams: HuffmanStreams, *, out: torch.Tensor | None = None) -> torch.Tensor:
@@ -35,7 +42,7 @@ def decode_bytes(streams: HuffmanStreams, *, out: torch.Tensor | None = None) ->
     Raises ValueError for another `out` or streams that are on no CUDA device.
     """
     what = "cuda.huffman.decode_bytes"
-    _check_device(streams, what)
+    check_device(streams, what)
     out = check_output(out, streams, torch.uint8, what)
     if streams.count:
         _launch("decode_huffman_bytes", streams, [out])
@@ -49,7 +56,7 @@ def decode_bf16(streams: HuffmanStreams, rest: torch.Tensor, *, out: torch.Tenso
     CUDA device.
     """
     what = "cuda.huffman.decode_bf16"
-    _check_device(streams, what)
+    check_device(streams, what)
     rest = check_rest(rest, streams, what)
     out = check_output(out, streams, torch.bfloat16, what)
     if streams.count:
@@ -57,6 +64,29 @@ def decode_bf16(streams: HuffmanStreams, rest: torch.Tensor, *, out: torch.Tenso
     return out
 
 
-def _check_device(streams: HuffmanStreams, what: str) -> None:
+def gather_bf16(streams: HuffmanStreams, rest: torch.Tensor, ids: torch.Tensor, columns: int) -> torch.Tensor:
+    """Rows of a matrix of `columns`: bfloat16 [..., columns], NaN for an id that is no row. Other rows are not decoded.
+
+    streams, rest: as `decode_bf16` takes them, of whole rows. ids: int64 or int32 [...] on their device. Raises
+    ValueError for others.
+    """
+    what = "cuda.huffman.gather_bf16"
+    check_device(streams, what)
+    rest = check_rest(rest, streams, what)
+    if columns <= 0 or streams.count % columns:
+        raise ValueError(f"{what}: {streams.count} weights, expected whole rows of {columns}")
+    if ids.dtype not in (torch.int64, torch.int32) or ids.device != streams.device:
+        raise ValueError(f"{what}: ids are {ids.dtype} on {ids.device}, expected integers on {streams.device}")
+    flat = ids.reshape(-1).to(torch.int64).contiguous()
+    out = torch.empty(flat.shape[0], columns, dtype=torch.bfloat16, device=streams.device)
+    blocks_a_row = (columns + 2 * UNIT - 2) // UNIT  # wherever in a unit it begins
+    arguments = [*arguments_of(streams), blocks_a_row, rest, flat, streams.count // columns, columns, out]
+    if out.numel():
+        blocks = flat.shape[0] * blocks_a_row
+        launch(FILE, "gather_huffman_bf16", streams.device, blocks, THREADS, STREAMS + "IPPQQP", arguments)
+    return out.view(*ids.shape, columns)
+
+
+def check_device(streams: HuffmanStreams, what: str) -> None:
     if streams.device.type != "cuda":
         raise ValueError(f"{what}: the streams are on {streams.device}, expected a CUDA device")

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`attach(fused=True)` where there is no GPU: linear modules decode with their block, when first needed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from small_models import randomize, same_bits
+from torch import Tensor, nn
+
+from isthmus import weights
+from isthmus.weights import Attachment, attach
+
+X = torch.randn(2, 3, 256, generator=torch.Generator().manual_seed(0)).bfloat16()
+
+
+class Layer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down, self.odd = nn.Linear(256, 512), nn.Linear(512, 256), nn.Linear(256, 300)
+        self.mix = nn.MultiheadAttention(256, 4, batch_first=True)
+        self.fails = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.down(torch.relu(self.up(x))) + self.odd(x).mean(-1, keepdim=True)
+        if self.fails:
+            raise KeyError("as told")
+        return x + self.mix(x, x, x, need_weights=False)[0]
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(256, 256)
+        self.layers = nn.ModuleList([Layer() for _ in range(2)])
+        self.last = nn.Sequential(nn.Linear(256, 512), nn.GELU(), nn.Linear(512, 256))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for layer in self.layers:
+            x = layer(x)
+        return self.last(x)
+
+
+@pytest.fixture(autouse=True)
+def no_gradients():  # type: ignore[no-untyped-def]
+    with torch.no_grad():
+        yield
+
+
+def attached(tmp_path: Path, **options: object) -> tuple[Model, Model, Attachment]:
+    model, other = Model().bfloat16().eval(), Model().bfloat16().eval()
+    randomize(model, 1)
+    save_file(model.state_dict(), tmp_path / "plain.safetensors")
+    weights.compress(tmp_path / "plain.safetensors", tmp_path / "a.safetensors")
+    return model, other, attach(other, tmp_path / "a.safetensors", fused=True, **options)  # type: ignore[arg-type]
+
+
+def test_the_same_outputs(tmp_path: Path) -> None:
+    model, other, attachment = attached(tmp_path)
+    assert same_bits(other(X), model(X))
+    assert all(parameter.numel() in (0, 256, 300, 512, 768) for parameter in other.parameters())
+    assert all(pool._taken == 0 and len(pool._free) <= 2 for pool in attachment._pools.values())
+    for name in ("first", "last.0", "layers.1.up"):
+        assert same_bits(other.get_submodule(name)(X), model.get_submodule(name)(X))
+    attachment.detach()
+    assert not [name for name, module in other.named_modules() if "forward" in vars(module)]
+    assert same_bits(other(X), model(X))
+
+
+def test_which_modules_multiply(tmp_path: Path) -> None:
+    _, other, _ = attached(tmp_path)
+    found = {name for name, module in other.named_modules() if "forward" in vars(module)}
+    layers = {f"layers.{k}.{name}" for k in (0, 1) for name in ("up", "down", "odd")}
+    assert found == {"first", "last.0", "last.2"} | layers  # attention reads its projection without calling it
+
+
+def test_a_block_is_decoded_once_and_when_it_is_needed(tmp_path: Path) -> None:
+    _, other, attachment = attached(tmp_path)
+    layer, sizes = other.layers[0], []
+    layer.up.register_forward_pre_hook(lambda *_: sizes.append(layer.down.weight.numel()))
+    layer.mix.register_forward_pre_hook(lambda *_: sizes.append(layer.down.weight.numel()))
+    decoded: list[object] = []
+    for group in attachment._groups:
+        original = group.decode
+        group.decode = lambda *a, g=group, o=original: (decoded.append(g), o(*a))  # type: ignore[method-assign]
+    other(X)
+    assert sizes == [0, 256 * 512]
+    assert len(decoded) == len(set(map(id, decoded))) == len(attachment._groups)
+
+
+def test_after_an_error_nothing_is_kept(tmp_path: Path) -> None:
+    model, other, attachment = attached(tmp_path)
+    other.layers[1].fails = True
+    with pytest.raises(KeyError, match="as told"):
+        other(X)
+    assert all(pool._taken == 0 for pool in attachment._pools.values())
+    other.layers[1].fails = False
+    assert same_bits(other(X), model(X))
+
+
+def test_gradients_are_refused(tmp_path: Path) -> None:
+    _, other, _ = attached(tmp_path)
+    with torch.enable_grad(), pytest.raises(RuntimeError, match="gradients cannot pass"):
+        other.layers[0].up(X.clone().requires_grad_())
+
+
+def test_modules_with_a_forward_of_their_own_are_left_alone(tmp_path: Path) -> None:
+    class Scaled(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    model, other = nn.Sequential(Scaled(256, 256)).bfloat16().eval(), nn.Sequential(Scaled(256, 256)).bfloat16().eval()
+    randomize(model, 3)
+    save_file(model.state_dict(), tmp_path / "plain.safetensors")
+    weights.compress(tmp_path / "plain.safetensors", tmp_path / "a.safetensors")
+    attach(other, tmp_path / "a.safetensors", fused=True)
+    assert "forward" not in vars(other[0])
+    assert same_bits(other(X), model(X))
