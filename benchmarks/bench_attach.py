@@ -3,8 +3,11 @@
 
     python benchmarks/bench_attach.py [--batches 1 16] [--device cpu] [--hidden 1024 --layers 8] [--output FILE.json]
 
-The model is a Llama of random weights made here. Both generate in turn, greedily. Beside the milliseconds a token stand
-those of one forward of all prompts of the batch. Tokens and logits are compared, bit for bit: of both, and of repeats.
+The model is a Llama of random weights made here. All generate in turn, greedily; beside the milliseconds a token stand
+those of one forward of all prompts of the batch and, on a GPU, of a forward of one token each in a CUDA graph, where
+Python does not count. On a GPU there is a third model, attached with `fused=True`. Tokens and logits of plain and
+attached are compared bit for bit, with torch's own operations for attention, since cuDNN's do not repeat themselves;
+the distance of fused ones is the root of the mean square of their difference from plain logits, over that of these.
 """
 
 import argparse
@@ -16,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bench_weights_gpu import milliseconds
 from measurement import RESULTS, facts, write_json
 from safetensors.torch import save_file
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isthmus import weights
 
@@ -54,31 +59,58 @@ def forward(model: Any, ids: torch.Tensor) -> tuple[float, torch.Tensor]:
     return time.perf_counter() - begin, found
 
 
-def compare(plain: Any, attached: Any, batch: int, options: argparse.Namespace) -> dict[str, Any]:
+def graph(model: Any, ids: torch.Tensor, repeats: int) -> float:
+    """Milliseconds of a forward of the first token of each prompt, replayed."""
+    first = ids[:, :1].contiguous()
+    with torch.inference_mode():
+        side = torch.cuda.Stream(ids.device)
+        side.wait_stream(torch.cuda.current_stream(ids.device))
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                model(first, use_cache=False)
+        torch.cuda.current_stream(ids.device).wait_stream(side)
+        captured = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(captured):
+            model(first, use_cache=False)
+    return milliseconds([captured.replay], repeats)
+
+
+def distance(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((found.float() - wanted.float()).square().mean().sqrt() / wanted.float().square().mean().sqrt())
+
+
+def compare(models: dict[str, Any], batch: int, options: argparse.Namespace) -> dict[str, Any]:
     shape = batch, options.prompt
     ids = torch.randint(3, options.vocabulary, shape, generator=torch.Generator().manual_seed(batch)).to(options.device)
+    with sdpa_kernel(SDPBackend.MATH):
+        tokens = {name: generate(model, ids, options.tokens)[1] for name, model in models.items()}
+        logits = {name: forward(model, ids)[1] for name, model in models.items()}
+    row: dict[str, Any] = {"batch": batch}
+    row["same"] = all(torch.equal(found["plain"], found["attached"]) for found in (tokens, logits))
     seconds: dict[str, list[float]] = {}
-    found: dict[str, list[torch.Tensor]] = {}
     for repeat in range(options.repeats + 1):
-        for name, model in (("plain", plain), ("attached", attached)):
-            for what, (taken, result) in (
-                ("", generate(model, ids, options.tokens)),
-                ("_forward", forward(model, ids)),
+        for name, model in models.items():
+            for what, taken in (
+                ("", generate(model, ids, options.tokens)[0]),
+                ("_forward", forward(model, ids)[0]),
             ):
-                found.setdefault(f"{name}{what}", []).append(result)
                 if repeat:
                     seconds.setdefault(f"{name}{what}_ms", []).append(1e3 * taken)
-    row: dict[str, Any] = {"batch": batch, **{name: statistics.median(taken) for name, taken in seconds.items()}}
-    for what in ("", "_forward"):
-        row[f"ratio{what}"] = row[f"attached{what}_ms"] / row[f"plain{what}_ms"]
-    # Where plain weights do not even repeat themselves, nothing follows for the attached ones.
-    row["plain_repeats_itself"] = all(same(found[f"plain{what}"]) for what in ("", "_forward"))
-    row["same"] = all(same([*found[f"plain{what}"], *found[f"attached{what}"]]) for what in ("", "_forward"))
+    row |= {name: statistics.median(taken) for name, taken in seconds.items()}
+    if "fused" in models:
+        row["fused_distance"] = distance(*(forward(models[name], ids[:, :1])[1] for name in ("fused", "plain")))
+        row |= {f"{name}_graph_ms": graph(model, ids, options.repeats) for name, model in models.items()}
     return row
 
 
-def same(tensors: list[torch.Tensor]) -> bool:
-    return all(torch.equal(tensors[0], other) for other in tensors)
+def show(row: dict[str, Any], names: list[str]) -> None:
+    for what, title in (("", "a token"), ("_forward", "a forward of the prompts"), ("_graph", "a token in a graph")):
+        times = {name: row.get(f"{name}{what}_ms", 0.0) for name in names}
+        if all(times.values()):
+            each = (f"{name} {taken:8.2f} ms, {taken / times['plain']:.2f} times" for name, taken in times.items())
+            print(f"batch {row['batch']:3d}, {title:24s}: {'; '.join(each)}")
+    print(f"batch {row['batch']:3d}, plain and attached: {'the same bits' if row['same'] else 'OTHER BITS'}"
+          + (f"; fused {row['fused_distance']:.1e} apart" if "fused_distance" in row else ""), flush=True)  # fmt: skip
 
 
 def main() -> None:
@@ -100,26 +132,23 @@ def main() -> None:
         path = Path(folder)
         save_file({name: t.contiguous() for name, t in model.state_dict().items()}, path / "plain.safetensors")
         weights.compress(path / "plain.safetensors", path / "model.safetensors")
-        attached, plain = copy.deepcopy(model), model
-        attachment = weights.attach(
-            attached, path / "model.safetensors", device=options.device, offload=options.offload
-        )
-        attachment.report()  # compiles
-        report = attachment.report()
+        models, attachments = {"plain": model}, {}
+        for name in ["attached"] + ["fused"] * (options.device != "cpu" and not options.offload):
+            models[name] = copy.deepcopy(model)
+            attachments[name] = weights.attach(
+                models[name], path / "model.safetensors", device=options.device, offload=options.offload,
+                fused=name == "fused",
+            )  # fmt: skip
+            attachments[name].report()  # compiles
+        report = attachments["attached"].report()
         print(
             f"{report.plain_bytes / 1e6:.0f} MB of weights in {report.held_bytes / 1e6:.0f} MB and a buffer of "
             f"{report.buffer_bytes / 1e6:.0f} MB; decoded at {report.gigabytes_per_second:.2f} GB/s"
         )
         rows = []
         for batch in options.batches:
-            row = compare(plain, attached, batch, options)
-            rows.append(row)
-            print(f"batch {batch:3d}: plain {row['plain_ms']:8.2f} ms a token, attached {row['attached_ms']:8.2f} ms, "
-                  f"{row['ratio']:.2f} times; forward {row['plain_forward_ms']:8.2f} and "
-                  f"{row['attached_forward_ms']:8.2f} ms, {row['ratio_forward']:.2f} times; "
-                  f"{'the same bits' if row['same'] else 'OTHER BITS'}"
-                  f"{'' if row['plain_repeats_itself'] else ', but plain does not repeat itself either'}",
-                  flush=True)  # fmt: skip
+            rows.append(compare(models, batch, options))
+            show(rows[-1], list(models))
     settings = {name: value for name, value in vars(options).items() if name != "output"}
     if options.device != "cpu":
         settings["gpu"] = torch.cuda.get_device_name(torch.device(options.device))
