@@ -113,8 +113,12 @@ def show(row: dict[str, Any], names: list[str]) -> None:
         if all(times.values()):
             each = (f"{name} {taken:8.2f} ms, {taken / times['plain']:.2f} times" for name, taken in times.items())
             print(f"batch {row['batch']:3d}, {title:24s}: {'; '.join(each)}")
-    print(f"batch {row['batch']:3d}, plain and attached: {'the same bits' if row['same'] else 'OTHER BITS'}"
-          + (f"; fused {row['fused_distance']:.1e} apart, plain in a larger batch {row['plain_distance']:.1e}" if "fused_distance" in row else ""), flush=True)  # fmt: skip
+    print(
+        f"batch {row['batch']:3d}, plain and attached: {'the same bits' if row['same'] else 'OTHER BITS'}", flush=True
+    )
+    if "fused_distance" in row:
+        print(f"batch {row['batch']:3d}, distance from plain    : fused {row['fused_distance']:.1e}, "
+              f"plain in a larger batch {row['plain_distance']:.1e}", flush=True)  # fmt: skip
 
 
 def main() -> None:

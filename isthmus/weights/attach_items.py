@@ -161,6 +161,9 @@ class DeviceItem(Item):
         return self.streams.nbytes + sum(plane.nbytes for plane in self.planes)
 
     def jobs(self, out: Tensor, pieces: Pieces = None) -> list[Job]:
+        usual = pieces is None and len(self.planes) == 1 and self.streams.device == out.device
+        if usual and has_kernels(out.device):
+            return [huffman.prepare_bf16(self.streams, self.planes[0], out.view(torch.bfloat16))]
         return [partial(self._decode_pieces, out, pieces)]
 
     def _decode_pieces(self, out: Tensor, pieces: Pieces) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.weights.attach_buffers import Slot
+from isthmus.weights.attach_group import Slot
 from isthmus.weights.attach_items import Item
 from isthmus.weights.attach_source import Source
 

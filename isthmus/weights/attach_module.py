@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.kernels.huffman_streams import CHUNK, HuffmanStreams
-from isthmus.weights.attach_buffers import Group
+from isthmus.weights.attach_group import Group
 from isthmus.weights.attach_items import DeviceItem, has_kernels
 
 Module = TypeVar("Module", bound=nn.Module)

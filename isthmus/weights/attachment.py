@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from isthmus.weights.attach_blocks import refuse_gradients
-from isthmus.weights.attach_buffers import BufferPool, Group
-from isthmus.weights.attach_groups import Groups, group_items
+from isthmus.weights.attach_buffers import BufferPool
+from isthmus.weights.attach_group import Group
+from isthmus.weights.attach_grouping import Groups, group_items
 from isthmus.weights.attach_load import Devices, load
 from isthmus.weights.attach_outputs import copied_out
 from isthmus.weights.attach_source import open_source

@@ -17,7 +17,7 @@ from isthmus import weights
 from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_payload import read_payload
 from isthmus.errors import CorruptStreamError, UnreadableFileError, WeightsMismatchError
-from isthmus.weights import Attachment, attach, attach_buffers
+from isthmus.weights import Attachment, attach, attach_group
 from isthmus.weights.attach_items import DeviceItem, Item, PayloadItem
 from isthmus.weights.attach_move import for_device, join_items
 
@@ -48,7 +48,7 @@ def on_devices(monkeypatch: pytest.MonkeyPatch) -> list[Item]:
         made.extend(found)
         return found, theirs
 
-    monkeypatch.setattr(attach_buffers, "settle", settle)
+    monkeypatch.setattr(attach_group, "settle", settle)
     return made
 
 

@@ -15,8 +15,9 @@ from isthmus.codecs.dfloat_decoder import Decoder
 from isthmus.codecs.dfloat_payload import read_payload
 from isthmus.weights import attach, compress
 from isthmus.weights.attach_blocks import find_blocks
-from isthmus.weights.attach_buffers import BufferPool, Group
+from isthmus.weights.attach_buffers import BufferPool
 from isthmus.weights.attach_embedding import CompressedEmbedding
+from isthmus.weights.attach_group import Group
 from isthmus.weights.attach_items import Item, PayloadItem, PlainItem, UpstreamItem
 from isthmus.weights.attach_load import Devices
 from isthmus.weights.attach_move import for_device

@@ -5,9 +5,12 @@ Nothing here waits for the GPU. Streams and index are read within their bounds w
 other symbols: check the streams where they come from.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 
-from isthmus.kernels.cuda.driver import Argument, launch, processors
+from isthmus.kernels.cuda.driver import Argument, launch, packed, processors, start
 from isthmus.kernels.huffman_streams import HuffmanStreams, check_output, check_rest
 
 FILE = "huffman_decode.cu"
@@ -15,12 +18,6 @@ THREADS = 256  # a block, as `__launch_bounds__` says
 UNIT = 8 * 32 * 64  # symbols that a block decodes at a time
 BLOCKS_PER_PROCESSOR = 4
 STREAMS = "PQPPiPPIQ"  # of `arguments_of`, as `struct` writes types
-
-
-def _launch(name: str, streams: HuffmanStreams, outputs: list[Argument]) -> None:
-    signature = STREAMS + "P" * len(outputs)
-    blocks = blocks_of(streams, BLOCKS_PER_PROCESSOR)
-    launch(FILE, name, streams.device, blocks, THREADS, signature, [*arguments_of(streams), *outputs])
 
 
 def blocks_of(streams: HuffmanStreams, blocks_per_processor: int) -> int:
@@ -44,8 +41,7 @@ def decode_bytes(streams: HuffmanStreams, *, out: torch.Tensor | None = None) ->
     what = "cuda.huffman.decode_bytes"
     check_device(streams, what)
     out = check_output(out, streams, torch.uint8, what)
-    if streams.count:
-        _launch("decode_huffman_bytes", streams, [out])
+    _prepared("decode_huffman_bytes", streams, [out])()
     return out
 
 
@@ -55,13 +51,25 @@ def decode_bf16(streams: HuffmanStreams, rest: torch.Tensor, *, out: torch.Tenso
     rest: uint8 [count], sign << 7 | mantissa. Raises ValueError for another `rest` or `out`, or streams that are on no
     CUDA device.
     """
+    check_device(streams, "cuda.huffman.decode_bf16")
+    out = torch.empty(streams.count, dtype=torch.bfloat16, device=streams.device) if out is None else out
+    prepare_bf16(streams, rest, out)()
+    return out
+
+
+def prepare_bf16(streams: HuffmanStreams, rest: torch.Tensor, out: torch.Tensor) -> Callable[[], None]:
+    """What `decode_bf16` does, to be called again and again while these tensors are there."""
     what = "cuda.huffman.decode_bf16"
     check_device(streams, what)
     rest = check_rest(rest, streams, what)
-    out = check_output(out, streams, torch.bfloat16, what)
-    if streams.count:
-        _launch("decode_huffman_bf16", streams, [rest, out])
-    return out
+    return _prepared("decode_huffman_bf16", streams, [rest, check_output(out, streams, torch.bfloat16, what)])
+
+
+def _prepared(name: str, streams: HuffmanStreams, outputs: list[Argument]) -> Callable[[], None]:
+    if not streams.count:
+        return lambda: None
+    block = packed(STREAMS + "P" * len(outputs), [*arguments_of(streams), *outputs])
+    return partial(start, FILE, name, streams.device, blocks_of(streams, BLOCKS_PER_PROCESSOR), THREADS, block)
 
 
 def gather_bf16(streams: HuffmanStreams, rest: torch.Tensor, ids: torch.Tensor, columns: int) -> torch.Tensor:

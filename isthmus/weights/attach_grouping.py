@@ -8,8 +8,8 @@ from typing import TypeAlias
 from torch import nn
 
 from isthmus.weights.attach_blocks import READ_BELOW, find_blocks
-from isthmus.weights.attach_buffers import Group
 from isthmus.weights.attach_embedding import CompressedEmbedding
+from isthmus.weights.attach_group import Group
 from isthmus.weights.attach_linear import CompressedLinear
 from isthmus.weights.attach_load import Loaded
 
