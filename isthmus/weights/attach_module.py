@@ -3,9 +3,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -64,5 +64,14 @@ class CompressedModule(ABC, Generic[Module, Weight]):
         return None
 
     def remove(self) -> None:
-        """Gives the module its own forward again."""
-        vars(self._module).pop("forward", None)
+        """Gives the module its own forward again. The weight is there to stay, should others still call this one."""
+        if vars(self._module).get("forward") is self:
+            del vars(self._module)["forward"]
+        self._settle, self._decoded = lambda _: None, lambda _: nullcontext()
+        self._found = self._group.items, None
+
+    def __reduce_ex__(self, _: object) -> NoReturn:
+        raise RuntimeError(
+            "isthmus.weights: a model with attached weights cannot be copied; detach() first, or attach the file to "
+            "another model"
+        )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`attach(fused=True)` where there is no GPU: linear modules decode with their block, when first needed."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,22 @@ def test_modules_with_a_forward_of_their_own_are_left_alone(tmp_path: Path) -> N
     attach(other, tmp_path / "a.safetensors", fused=True)
     assert "forward" not in vars(other[0])
     assert same_bits(other(X), model(X))
+
+
+def test_a_forward_that_was_wrapped_meanwhile(tmp_path: Path) -> None:
+    """As accelerate's hooks do: they keep what they found, and call it after `detach` too."""
+    model, other, attachment = attached(tmp_path)
+    found = other.first.forward
+    other.first.forward = lambda x: found(x) + 1
+    wanted = model.first(X) + 1
+    assert same_bits(other.first(X), wanted)
+    attachment.detach()
+    assert same_bits(other.first(X), wanted) and not hasattr(other.layers[0].up.forward, "remove")
+
+
+def test_copies_are_refused(tmp_path: Path) -> None:
+    _, other, attachment = attached(tmp_path)
+    with pytest.raises(RuntimeError, match=r"cannot be copied; detach\(\) first"):
+        copy.deepcopy(other)
+    attachment.detach()
+    assert same_bits(copy.deepcopy(other)(X), other(X))
