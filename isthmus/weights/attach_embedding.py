@@ -26,8 +26,8 @@ class CompressedEmbedding(CompressedModule[nn.Embedding, tuple[HuffmanStreams, T
     def __call__(self, input: Tensor) -> Tensor:
         module, ids = self._module, input
         refuse_gradients(module, (ids,), {})
-        weight = self._weight() if ids.is_cuda and self._few(ids) else None
-        if weight is not None and ids.device == weight[1].device:
+        weight = self._weight()
+        if weight is not None and self._few(ids) and ids.device == weight[1].device:
             return gather_bf16(*weight, ids, module.embedding_dim)
         with self._decoded(None if ids.is_cuda else self._parts(ids)):
             return embedding(ids, module.weight, module.padding_idx)

@@ -34,12 +34,15 @@ def group_items(model: nn.Module, loaded: Loaded, blocks: Collection[str] | None
     of_item: dict[str, list[tuple[nn.Module, Kind, nn.Module]]] = {}
     for item, owners in loaded.owners.items():
         slots = [slot for of_tensor in loaded.slots[item] for slot in of_tensor]
-        kinds = {
-            modules[owner]: kind
-            for owner in owners
-            if (kind := _kind(owner, modules, fused=fused))
-            and all(name == "weight" for module, name in slots if module is modules[owner])
-        }
+        kinds: dict[nn.Module, Kind] = {}
+        others = {module for module, name in slots if name != "weight"}
+        for owner in owners:
+            kind = _kind(owner, modules, block_of, fused=fused)
+            if kind:
+                kinds[modules[owner]] = kind
+            else:
+                others.add(modules[owner])  # under one of its names it cannot
+        kinds = {module: kind for module, kind in kinds.items() if module not in others}
         pairs = dict.fromkeys((modules[owner], modules[block_of[owner]]) for owner in owners)
         before = frozenset(block for module, block in pairs if module not in kinds)
         # What is decoded before a block runs is there anyway.
@@ -56,12 +59,15 @@ def group_items(model: nn.Module, loaded: Loaded, blocks: Collection[str] | None
     return found
 
 
-def _kind(owner: str, modules: dict[str, nn.Module], *, fused: bool) -> Kind | None:
-    """As what a module can compute with its compressed weight, which nothing above it reads."""
+def _kind(owner: str, modules: dict[str, nn.Module], block_of: dict[str, str], *, fused: bool) -> Kind | None:
+    """As what a module can compute with its compressed weight, which nothing above it reads.
+
+    An embedding within a block is decoded with that, whose forward may read its weight.
+    """
     parts = owner.split(".")
     above = [".".join(parts[:depth]) for depth in range(len(parts))]
     if any(isinstance(modules[name], READ_BELOW) for name in above):
         return None
-    if CompressedEmbedding.fits(modules[owner]):
+    if block_of[owner] == owner and CompressedEmbedding.fits(modules[owner]):
         return CompressedEmbedding
     return CompressedLinear if fused and CompressedLinear.fits(modules[owner]) else None

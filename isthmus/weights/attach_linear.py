@@ -26,8 +26,8 @@ class CompressedLinear(CompressedModule[nn.Linear, Matrix]):
     def __call__(self, input: Tensor) -> Tensor:
         module, x = self._module, input
         refuse_gradients(module, (x,), {})
-        matrix = self._weight() if self._takes(x) else None
-        if matrix is not None and x.device == matrix.device:
+        matrix = self._weight()
+        if matrix is not None and self._takes(x) and x.device == matrix.device:
             return matrix.times(x, module.bias)
         with self._decoded(None):
             return linear(x, module.weight, module.bias)

@@ -82,7 +82,14 @@ class Attachment:
 
     def _pool_of(self, group: Group) -> BufferPool:
         device = group.device
-        pool = self._pools.get(device) or self._pools.setdefault(device, BufferPool(device))
+        pool = self._pools.get(device)
+        if pool is None:
+            # Sized for every group from the start: a CUDA graph keeps using the buffer that it was captured with.
+            pool = self._pools.setdefault(device, BufferPool(device))
+            there = [other for other in self._groups if other.device == device]
+            for other in there:
+                self._settle(other)
+            pool.largest = max((other.nbytes for other in there), default=0)
         pool.largest = max(pool.largest, group.nbytes)
         return pool
 
@@ -120,15 +127,15 @@ class Attachment:
     def _decoded(self, group: Group, block: nn.Module, parts: Sequence[slice] | None) -> Iterator[None]:
         """Where a group's weights are there: to the end of `block`, or only here where that does not run."""
         running = [acquired for module, acquired in self._stack() if module is block]
-        if not running:
+        if not running or parts is not None:  # parts are for this call alone: others of the block need the whole
             self._acquire(group, parts)
             try:
                 yield
             finally:
                 group.release()
             return
-        if parts is not None or group not in running[-1]:
-            self._acquire(group, parts)
+        if group not in running[-1]:
+            self._acquire(group)
             running[-1].append(group)
         yield
 

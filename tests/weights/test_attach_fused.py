@@ -2,6 +2,7 @@
 """`attach(fused=True)` where there is no GPU: linear modules decode with their block, when first needed."""
 
 import copy
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from isthmus import weights
 from isthmus.weights import Attachment, attach
+from isthmus.weights.attach_buffers import Buffer, BufferPool
 
 X = torch.randn(2, 3, 256, generator=torch.Generator().manual_seed(0)).bfloat16()
 
@@ -138,3 +140,47 @@ def test_copies_are_refused(tmp_path: Path) -> None:
         copy.deepcopy(other)
     attachment.detach()
     assert same_bits(copy.deepcopy(other)(X), other(X))
+
+
+class Tied(nn.Module):
+    """Reads its embedding's weight itself, by a head that is tied to it or without one."""
+
+    def __init__(self, *, head: bool) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(4096, 256)
+        self.head = nn.Linear(256, 4096, bias=False) if head else None
+        if self.head:
+            self.head.weight = self.embed.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.embed(ids)
+        return self.head(x) if self.head else nn.functional.linear(x, self.embed.weight)
+
+
+@pytest.mark.parametrize("head", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("blocks", [None, [""]])
+def test_an_embedding_that_its_block_reads(
+    head: bool, fused: bool, blocks: list[str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more rows than are decoded may be seen; what a buffer holds before is made to be anything."""
+    take = BufferPool.take
+
+    def poisoned(pool: BufferPool, size: int) -> Buffer:
+        buffer = take(pool, size)
+        buffer.memory.fill_(0x3C)
+        return buffer
+
+    monkeypatch.setattr(BufferPool, "take", poisoned)
+    kind = nn.Sequential if blocks else nn.ModuleList
+    model, other = (
+        kind([Tied(head=head)] if kind is nn.ModuleList else OrderedDict({"0": Tied(head=head)})) for _ in "12"
+    )
+    model, other = model.bfloat16().eval(), other.bfloat16().eval()
+    randomize(model, 5)
+    save_file({"0.embed.weight": model[0].embed.weight.detach()}, tmp_path / "plain.safetensors")
+    weights.compress(tmp_path / "plain.safetensors", tmp_path / "a.safetensors")
+    attach(other, tmp_path / "a.safetensors", fused=fused, blocks=blocks)
+    ids = torch.tensor([1, 2, 3])
+    call = (lambda m: m(ids)) if blocks else (lambda m: m[0](ids))
+    assert same_bits(call(other), call(model))
