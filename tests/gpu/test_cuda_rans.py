@@ -60,6 +60,13 @@ def test_the_largest_family(device: torch.device) -> None:
     both_ways(Chunked.random(9, random_family(np.random.default_rng(8), 12, 1024), [5000, 1, 40]), device, None)
 
 
+def test_families_of_several_sizes_in_turn(device: torch.device) -> None:
+    """They share a kernel, and what a small one asks for must not be all that a large one may have."""
+    cases = [Chunked.random(n, random_family(np.random.default_rng(n), 12, n), [300, 40]) for n in (24, 12, 24, 2, 24)]
+    for case in cases:
+        both_ways(case, device, None)
+
+
 def test_no_chunk_and_no_symbol(device: torch.device) -> None:
     family = random_family(np.random.default_rng(0), 12, 2)
     both_ways(Chunked.random(0, family, []), device, None)

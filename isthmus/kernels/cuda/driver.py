@@ -71,11 +71,13 @@ def _module(file: str, device: int, defines: tuple[str, ...]) -> ctypes.c_void_p
 
 
 @cache
-def _kernel(file: str, name: str, device: int, defines: tuple[str, ...], shared: int) -> ctypes.c_void_p:
+def _kernel(file: str, name: str, device: int, defines: tuple[str, ...], asks: bool) -> ctypes.c_void_p:
+    """asks: whether launches ask for memory. The limit is of the function, not of a launch, so it is the greatest."""
     function = ctypes.c_void_p()
     _call("cuModuleGetFunction", ctypes.byref(function), _module(file, device, defines), name.encode())
-    if shared:
-        _call("cuFuncSetAttribute", function, MAX_DYNAMIC_SHARED, shared)
+    if asks:
+        most = most_shared(torch.device("cuda", device))
+        _call("cuFuncSetAttribute", function, MAX_DYNAMIC_SHARED, most)
     return function
 
 
@@ -172,7 +174,7 @@ def start(
     if pushed:
         _call("cuCtxPushCurrent_v2", context)
     try:
-        kernel = _kernel(file, name, number, defines, shared)
+        kernel = _kernel(file, name, number, defines, shared > 0)
         _call("cuLaunchKernel", kernel, blocks, 1, 1, threads, 1, 1, shared, stream, None, extra)
     finally:
         if pushed:
