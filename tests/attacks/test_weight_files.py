@@ -3,7 +3,6 @@
 
 import json
 import struct
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +16,7 @@ from hypothesis import strategies as st
 from isthmus import weights
 from isthmus.codecs import dfloat_coding as coding
 from isthmus.errors import CorruptStreamError, IsthmusError
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "weights"))
-from sample_files import entries_of, mixed, pack, write
+from tests.weights.sample_files import entries_of, mixed, pack, write
 
 MANY = 10**18
 

@@ -3,12 +3,12 @@
 
 import numpy as np
 import pytest
-from coarse_codec import CoarseCodec
 
 from isthmus.bench.compare import compare, encode_within, numbers_table
 from isthmus.bench.comparison_sheet import most_detailed
 from isthmus.bench.metrics import psnr
 from isthmus.bench.pillow_codecs import JPEG, WEBP
+from tests.bench.coarse_codec import CoarseCodec
 
 
 def picture(height, width, channels=3):

@@ -9,13 +9,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from coarse_codec import CoarseCodec
 from PIL import Image
 
 from isthmus.bench.pillow_codecs import AVIF, JPEG, JPEG_2000, WEBP, pillow_codecs
 from isthmus.bench.rate_distortion import average, list_images, run
 from isthmus.bench.report import markdown_table, savings, write_report
 from isthmus.errors import MissingExtraError, UnreadableFileError
+from tests.bench.coarse_codec import CoarseCodec
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_tables import random_family, random_symbols
 
 from isthmus.entropy import TableFamily, decode, encode
 from isthmus.entropy.batch import decode_batch, encode_batch
 from isthmus.errors import CorruptStreamError
+from tests.entropy.random_tables import random_family, random_symbols
 
 FAMILY = random_family(np.random.default_rng(0), 13, 5)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_tables import random_family, random_symbols
 
 from isthmus.entropy import TableFamily, chunks, rans
 from isthmus.errors import CorruptStreamError
 from isthmus.varint import pack_varint
+from tests.entropy.random_tables import random_family, random_symbols
 
 FAMILY = random_family(np.random.default_rng(0), 13, 5)
 

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import numpy as np
-from random_tables import frequencies_of
 
 from isthmus.entropy import RansDecoder, TableFamily, decode, encode
 from isthmus.kernels import reference_rans
+from tests.entropy.random_tables import frequencies_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format-entropy.md").read_text(encoding="utf-8")
 

@@ -9,10 +9,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_tables import frequencies_of, laplacian_family, random_family, random_symbols, reference_payload
 
 from isthmus.entropy import RansDecoder, TableFamily, decode, encode, encode_segments
 from isthmus.kernels import numba_rans, reference_rans
+from tests.entropy.random_tables import (
+    frequencies_of,
+    laplacian_family,
+    random_family,
+    random_symbols,
+    reference_payload,
+)
 
 LANES = [1, 2, 4, 8, 16, 32]
 INT32 = st.one_of(

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_tables import laplacian_family, random_family, random_symbols
 
 from isthmus.entropy import RansDecoder, TableFamily, decode, encode
 from isthmus.errors import CorruptStreamError
+from tests.entropy.random_tables import laplacian_family, random_family, random_symbols
 
 TABLES = random_family(np.random.default_rng(0), 12, 5)
 INDICES = np.random.default_rng(1).integers(0, 5, 300)

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from random_tables import laplacian_family, random_family
 
 from isthmus.entropy import TableFamily
 from isthmus.entropy.fixed_log2 import fixed_log2
 from isthmus.errors import CorruptStreamError
+from tests.entropy.random_tables import laplacian_family, random_family
 
 VALID = {"precision": [12], "low": [-1, 0], "size": [3, 1], "frequencies": [1024, 2047, 1024, 1, 4090, 6]}
 

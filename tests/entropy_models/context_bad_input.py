@@ -10,11 +10,11 @@ import itertools
 import numpy as np
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
-from random_context import random_model, random_planes
 
 from isthmus.entropy.context_predictor import TILE
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import numba_rans_symbols
+from tests.entropy_models.random_context import random_model, random_planes
 
 SIZES = [*itertools.product(range(5), range(5)), (1, TILE + 1), (TILE + 2, 3), (40, 70)]
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_context import random_arrays, random_model, random_planes
 
 from isthmus.entropy import TableFamily
 from isthmus.entropy.context import ESCAPE_COST, TABLES, ContextChoices, ContextModel
@@ -20,6 +19,7 @@ from isthmus.kernels import numba_context_choice as choice
 from isthmus.kernels.numba_context_rows import MEAN_LIMIT
 from isthmus.kernels.numba_context_sums import available
 from isthmus.kernels.reference_context import contexts
+from tests.entropy_models.random_context import random_arrays, random_model, random_planes
 
 
 @pytest.fixture(scope="module")

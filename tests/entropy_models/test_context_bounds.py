@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAM = Path(__file__).with_name("context_bad_input.py")
+ROOT = Path(__file__).parents[2]
+PROGRAM = "tests.entropy_models.context_bad_input"
 
 
 def test_any_planes_and_bytes_within_bounds(tmp_path: Path) -> None:
     # A cache of its own: the usual one holds code without the checks.
     settings = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_OPT": "0", "NUMBA_DISABLE_JIT": "0", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, str(PROGRAM)], cwd=tmp_path, env={**os.environ, **settings}, text=True, capture_output=True
+        [sys.executable, "-m", PROGRAM], cwd=ROOT, env={**os.environ, **settings}, text=True, capture_output=True
     )
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "whole", done.stderr[-4000:]

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_network import laplace_tables, random_input, random_layer, random_network
 
 from isthmus.entropy import IntegerNetwork
 from isthmus.entropy.integer_layer import EXACT, ITEMS, IntegerLayer
+from tests.entropy_models.random_network import laplace_tables, random_input, random_layer, random_network
 
 
 @pytest.fixture

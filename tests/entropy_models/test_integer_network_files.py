@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_network import laplace_tables, random_input, random_layer, random_network
 from safetensors.numpy import load_file, save_file
 
 from isthmus.entropy import IntegerNetwork
 from isthmus.entropy.integer_layer import EXACT, LIMIT, IntegerLayer
 from isthmus.errors import CorruptStreamError
+from tests.entropy_models.random_network import laplace_tables, random_input, random_layer, random_network
 
 
 def test_layers_that_do_not_fit() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from random_network import laplace_tables
 
 from isthmus.entropy import IntegerNetwork, TableFamily
 from isthmus.entropy.integer_layer import IntegerLayer
+from tests.entropy_models.random_network import laplace_tables
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format-network.md").read_text(encoding="utf-8")
 

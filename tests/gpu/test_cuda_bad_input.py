@@ -4,12 +4,12 @@
 import numpy as np
 import pytest
 import torch
-from chunked import Chunked, on_device, random_family, to_payloads
 
 from isthmus.entropy import TableFamily, decode, encode
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.cuda import rans, status
 from isthmus.varint import pack_varint
+from tests.gpu.chunked import Chunked, on_device, random_family, to_payloads
 
 pytestmark = pytest.mark.gpu
 FAMILY = random_family(np.random.default_rng(0), 12, 5)

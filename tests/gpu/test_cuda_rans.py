@@ -6,10 +6,10 @@ import threading
 import numpy as np
 import pytest
 import torch
-from chunked import Chunked, on_device, random_family, to_payloads
 
 from isthmus.entropy import encode_segments
 from isthmus.kernels.cuda import rans
+from tests.gpu.chunked import Chunked, on_device, random_family, to_payloads
 
 pytestmark = pytest.mark.gpu
 LANES = [1, 2, 4, 8, 16, 32]

@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-import warp_huffman
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from isthmus.kernels.cuda import nvrtc
 from isthmus.kernels.huffman_index import group_starts, index_warps, single_tables, warp_tables
 from isthmus.kernels.huffman_streams import FRONT, READ_AHEAD, HuffmanStreams, join
 from isthmus.weights.device_streams import plane_bytes, streams_of, with_huffman
+from tests.kernels import warp_huffman
 
 SIZES = [63, 64, 65, 129, 300, 2047, 2048, 2049, 4097, 16_384, 16_385, 65_535, 65_536, 65_537, 70_001, 131_073]
 

@@ -3,7 +3,6 @@
 
 import numpy as np
 import pytest
-import warp_rans
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from isthmus.kernels.cuda import rans as cuda_rans
 from isthmus.kernels.cuda.device_image import make_image, packed_slots
 from isthmus.kernels.cuda.status import BAD_ESCAPES, BAD_TABLE, BAD_VALUE, FAULTS, OK
 from isthmus.varint import pack_varint
+from tests.kernels import warp_rans
 
 LANES = [None, 1, 2, 4, 8, 16, 32]
 MOST = [0, 3000, 9000, 1 << 18]  # bytes of an image: for none at all, for long and short searches, for no search

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAM = Path(__file__).with_name("rans_bad_input.py")
+ROOT = Path(__file__).parents[2]
+PROGRAM = "tests.kernels.rans_bad_input"
 MODES = {
     # Compiled kernels in a cache of their own: the usual one holds code without the checks.
     "compiled": ("150", {"NUMBA_BOUNDSCHECK": "1", "NUMBA_OPT": "0", "NUMBA_DISABLE_JIT": "0"}),
@@ -18,9 +19,9 @@ def test_any_bytes_within_bounds(tmp_path: Path) -> None:
     running = {}
     for mode, (examples, settings) in MODES.items():
         environment = {**os.environ, **settings, "NUMBA_CACHE_DIR": str(tmp_path / mode)}
-        command = [sys.executable, str(PROGRAM), examples]
+        command = [sys.executable, "-m", PROGRAM, examples]
         running[mode] = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
     for mode, process in running.items():
         output, _ = process.communicate()

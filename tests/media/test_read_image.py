@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from png_bytes import chunk, png, tiff
 
 from isthmus.errors import UnreadableFileError
 from isthmus.media.image import ColourWarning, PrecisionWarning, read_image
 from isthmus.media.sample_depth import bits_per_sample
+from tests.media.png_bytes import chunk, png, tiff
 
 
 def noise(height, width, channels=3, dtype=np.uint8):

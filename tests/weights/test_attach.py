@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_models import WIDTH, Layer, Tied, randomize, same_bits, save
 from torch import Tensor, nn
 
 from isthmus import weights
@@ -20,6 +19,7 @@ from isthmus.errors import CorruptStreamError, UnreadableFileError, WeightsMisma
 from isthmus.weights import Attachment, attach, attach_group
 from isthmus.weights.attach_items import DeviceItem, Item, PayloadItem
 from isthmus.weights.attach_move import for_device, join_items
+from tests.weights.small_models import WIDTH, Layer, Tied, randomize, same_bits, save
 
 IDS = torch.tensor([[3, 200, 0, 7], [5, 6, 7, 210]])
 

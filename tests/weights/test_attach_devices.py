@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_models import Tied, same_bits, save
 from torch import Tensor, nn
 
 from isthmus.codecs import dfloat_coding
@@ -22,6 +21,7 @@ from isthmus.weights.attach_items import Item, PayloadItem, PlainItem, UpstreamI
 from isthmus.weights.attach_load import Devices
 from isthmus.weights.attach_move import for_device
 from isthmus.weights.upstream_encode import encode_block
+from tests.weights.small_models import Tied, same_bits, save
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 

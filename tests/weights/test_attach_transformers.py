@@ -9,11 +9,11 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from small_models import randomize, same_bits
 
 from isthmus import weights
 from isthmus.weights import attach
 from isthmus.weights.upstream_write import to_upstream
+from tests.weights.small_models import randomize, same_bits
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

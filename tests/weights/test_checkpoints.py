@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from sample_files import mixed, normal, same, write
 
 from isthmus import weights
 from isthmus.errors import CorruptStreamError, UnreadableFileError, UnwritableFileError, WeightsMismatchError
 from isthmus.weights import compression, decompression
+from tests.weights.sample_files import mixed, normal, same, write
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from sample_files import mixed, write
+
+from tests.weights.sample_files import mixed, write
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import published_kernel
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,6 +16,7 @@ from isthmus.errors import CorruptStreamError, UnreadableFileError, UnwritableFi
 from isthmus.weights.upstream import UpstreamCheckpoint, UpstreamConfig
 from isthmus.weights.upstream_encode import verify_block
 from isthmus.weights.upstream_write import to_upstream
+from tests.weights import published_kernel
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "dfloat11-upstream"
 PATTERNS = {"embed": [], "head": [], r"layers\.\d+": ["attention.q", "attention.k", "up"]}

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import published_kernel
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +13,7 @@ from isthmus.errors import CorruptStreamError
 from isthmus.weights import upstream_encode
 from isthmus.weights.upstream_block import UpstreamBlock
 from isthmus.weights.upstream_encode import MOST_IN_CHUNK, encode_block, verify_block
+from tests.weights import published_kernel
 
 
 def random_bits(seed: int, n: int, spread: float) -> np.ndarray:
