@@ -25,7 +25,7 @@ from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_payload import read_payload
 from isthmus.kernels.cuda import huffman
 from isthmus.kernels.cuda.huffman_linear import MOST, Matrix
-from isthmus.kernels.huffman_streams import HuffmanStreams
+from isthmus.kernels.huffman.streams import HuffmanStreams
 from isthmus.weights.device_streams import plane_bytes, streams_of
 
 SHAPES = [(4096, 4096), (1024, 4096), (14_336, 4096), (4096, 14_336), (28_672, 8192), (8192, 28_672)]

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from measurement import RESULTS, facts, measure, write_json
 
-from isthmus.kernels.image_transform import analyze_bands, analyze_quantized, synthesize_image, synthesize_linear
-from isthmus.kernels.numba_wavelet import analyze_packet, synthesize_packet
+from isthmus.kernels.wavelet.image import analyze_bands, analyze_quantized, synthesize_image, synthesize_linear
+from isthmus.kernels.wavelet.packets import analyze_packet, synthesize_packet
 
 GOAL = 10.0  # times walloc's speed, one thread
 PEER = "walloc wavelet_analysis"

@@ -25,8 +25,8 @@ from measurement import RESULTS, facts, write_json
 
 from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_payload import read_payload
-from isthmus.kernels import torch_huffman
 from isthmus.kernels.cuda import huffman
+from isthmus.kernels.huffman import torch_decode
 from isthmus.weights.device_streams import plane_bytes, streams_of
 from isthmus.weights.upstream_block import UpstreamBlock
 from isthmus.weights.upstream_encode import encode_block
@@ -106,7 +106,7 @@ def ours(weights: torch.Tensor, bits: np.ndarray, repeats: int, threads: int) ->
         other = streams.to("cpu").to(weights.device)
         sets.append((other, rest.clone(), torch.empty_like(weights)))
     rows = []
-    for name, decoder in (("isthmus", huffman), ("torch operations", torch_huffman)):
+    for name, decoder in (("isthmus", huffman), ("torch operations", torch_decode)):
         if name != "isthmus" and weights.numel() > 1 << 28:
             continue
         calls = [lambda s=s, r=r, o=o, d=decoder: d.decode_bf16(s, r, out=o) for s, r, o in sets]

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import isthmus
-from isthmus.kernels.numba_context_sums import PASSES, available
+from isthmus.kernels.context.sums import PASSES, available
 from isthmus.models.context import HIGHEST, LOWEST, LinearContext, ScaleMixture
 from isthmus.training import context as fitting
 from isthmus.training.context_integers import KNOTS

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from isthmus.bench.metrics import ms_ssim, psnr
 from isthmus.bench.rate_distortion import Row
-from isthmus.kernels.image_transform import analyze_bands, synthesize_image
+from isthmus.kernels.wavelet.image import analyze_bands, synthesize_image
 from isthmus.media.image import read_image
 from isthmus.models.walloc import ROUNDING_OFFSET
 from isthmus.training.klt import band_statistics

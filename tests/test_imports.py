@@ -107,7 +107,7 @@ def test_the_rule_sees_what_it_should() -> None:
         ("bitstream", "isthmus.codecs.base"),
     ]:
         assert not allowed(part, target), (part, target)
-    assert "isthmus.kernels.image_transform" in set(imports(PACKAGE / "codecs" / "walloc.py"))
+    assert "isthmus.kernels.wavelet.image" in set(imports(PACKAGE / "codecs" / "walloc.py"))
 
 
 LIGHT = """

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes `isthmus/kernels/numba_rans_unrolled.py`: the rANS loops for 32 lanes with the states in local variables.
+"""Writes `isthmus/kernels/rans/unrolled.py`: the rANS loops for 32 lanes with the states in local variables.
 
 python tools/generate_rans.py
 
 LLVM cannot keep an array of states in registers, since a store to another array might change it; with local variables
 32 lanes decode about 1.3 times as fast. numba's cache needs a real file and looks at that file alone to see that a
-compiled loop is out of date: so the result is committed, and names the digest of `numba_rans.py`, whose functions are
+compiled loop is out of date: so the result is committed, and names the digest of `lanes.py`, whose functions are
 compiled into it. A test compares the file with what this tool writes.
 """
 
@@ -13,34 +13,34 @@ import hashlib
 from pathlib import Path
 
 LANES = 32
-KERNELS = Path(__file__).parents[1] / "isthmus" / "kernels"
-TARGET = KERNELS / "numba_rans_unrolled.py"
+KERNELS = Path(__file__).parents[1] / "isthmus" / "kernels" / "rans"
+TARGET = KERNELS / "unrolled.py"
 
 HEADER = '''# SPDX-License-Identifier: Apache-2.0
 # fmt: off
-"""Written by tools/generate_rans.py for the numba_rans.py of SHA-256 {digest}...; do not edit.
+"""Written by tools/generate_rans.py for the lanes.py of SHA-256 {digest}...; do not edit.
 
-The loops of `numba_rans` for 32 lanes, with the states in local variables. The symbols before the first of lane 0, and
+The loops of `lanes` for 32 lanes, with the states in local variables. The symbols before the first of lane 0, and
 those after the last whole step of 32, go through the loops there.
 """
 
 import numpy as np
 from numba import njit
 
-from isthmus.kernels import numba_rans
-from isthmus.kernels.numba_rans import IS_ESCAPE, U32, U64, fill_escapes, pop, pop_packed, pop_small, push
+from isthmus.kernels.rans import lanes as rans_lanes
+from isthmus.kernels.rans.lanes import IS_ESCAPE, U32, U64, fill_escapes, pop, pop_packed, pop_small, push
 
 LANES = {lanes}
-WORD_PADDING = numba_rans.WORD_PADDING
-decode_any = numba_rans.decode
-encode_any = numba_rans.encode
+WORD_PADDING = rans_lanes.WORD_PADDING
+decode_any = rans_lanes.decode
+encode_any = rans_lanes.encode
 '''
 
 ENCODE = '''
 
 @njit(cache=True, nogil=True)
 def encode(entries, first, rows, precision, states, words, at):  # type: ignore[no-untyped-def]
-    """As `numba_rans.encode`, for 32 states."""
+    """As `rans_lanes.encode`, for 32 states."""
     limit, total = U32(31 - precision), U32(1 << precision)
     head = min(-first & {mask}, len(entries))
     end = len(entries) - ((len(entries) - head) & {mask})
@@ -60,7 +60,7 @@ DECODE = '''
 def {name}(  # type: ignore[no-untyped-def]
     indices, {argument}first, tables, states, words, escapes, at, escape_at, out
 ):
-    """As `numba_rans.decode` with a step of {step}, for 32 states{note}."""
+    """As `rans_lanes.decode` with a step of {step}, for 32 states{note}."""
     precision, low, size, starts, slots, entries = tables
 {setup}
     begin, last = min(-first & {mask}, len(out)), np.int64(len(words) - WORD_PADDING)
@@ -130,7 +130,7 @@ def _shared() -> dict[str, object]:
 
 def source() -> str:
     """The whole file."""
-    digest = hashlib.sha256((KERNELS / "numba_rans.py").read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:8]
+    digest = hashlib.sha256((KERNELS / "lanes.py").read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:8]
     pushes = [f"        x{k}, at = push(x{k}, U64(e[{k}]), rows, limit, total, words, at)" for k in range(LANES)]
     each = "pop(x{0}, d[{0}], starts, slots, entries, mask, shift, words, place)"
     run = "pop_packed(x{0}, packed, mask, shift, words, place)"

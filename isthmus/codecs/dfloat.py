@@ -15,7 +15,7 @@ from isthmus.codecs.dfloat_payload import Payload
 from isthmus.codecs.dfloat_set import CODED_PAYLOAD, RAW, Bytes, Entry, pack_set, unpack_set
 from isthmus.codecs.tensor_dtypes import CODED, NAMES, UINT, bits_of, tensor_of
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_weight_planes as planes
+from isthmus.kernels.weights import planes
 from isthmus.signals import NO_HASH, TensorSignal, TrackHeader
 
 CODEC_ID, NAME = "dfloat.1", "dfloat"

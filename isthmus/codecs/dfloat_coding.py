@@ -10,8 +10,8 @@ from isthmus.codecs.dfloat_decoder import NEIGHBOURS, RUN, Decoder
 from isthmus.codecs.dfloat_encoder import Encoder
 from isthmus.codecs.dfloat_payload import CHUNK, GROUP, HUFFMAN, Payload, unpack_index
 from isthmus.codecs.tensor_dtypes import UINT
-from isthmus.kernels import numba_huffman_encode
 from isthmus.kernels import threads as pool
+from isthmus.kernels.huffman import encode as huffman_encode
 
 Mode = Literal["huffman", "rans"]
 MODES: tuple[Mode, ...] = ("huffman", "rans")
@@ -109,7 +109,7 @@ def group_bits(payload: Payload, *, threads: int = 1) -> NDArray[np.uint16]:
             part = symbols[begin : begin + chunk]
             place = run * RUN + begin
             lengths = payload.tables[plane.records["table"][place // chunk]]
-            numba_huffman_encode.group_bits(part, lengths, bits[place // GROUP :][: -(-len(part) // GROUP)])
+            huffman_encode.group_bits(part, lengths, bits[place // GROUP :][: -(-len(part) // GROUP)])
 
     pool.run(work, range(decoder.runs), threads)
     return bits

@@ -14,8 +14,11 @@ from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, WIDE, Paylo
 from isthmus.codecs.scratch import scratch
 from isthmus.entropy import histogram
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_huffman as kernels
-from isthmus.kernels import numba_huffman_tables, numba_weight_planes, numba_weights16
+from isthmus.kernels import checksums
+from isthmus.kernels.huffman import decode as kernels
+from isthmus.kernels.huffman import tables as huffman_tables
+from isthmus.kernels.weights import planes as weight_planes
+from isthmus.kernels.weights import planes16
 
 RUN = CHUNK[RANS]  # weights that a thread takes at a time
 NEIGHBOURS = 8  # runs: where two threads first touch the same 2 MB, the system clears them for each
@@ -57,7 +60,7 @@ class Decoder:
             if self._is_wide:
                 parts = [scratch("plane0", RUN)[: len(out)], scratch("plane1", RUN)[: len(out)], *parts]
                 self._wide(run, parts[0], parts[1])
-            merge: Any = numba_weight_planes.merge2 if width == 2 else numba_weight_planes.merge4
+            merge: Any = weight_planes.merge2 if width == 2 else weight_planes.merge4
             merge(*parts, out)
 
     def _plane(self, number: int, run: int, count: int) -> Bytes:
@@ -96,7 +99,7 @@ class Decoder:
         symbols = self._rans(0, high, run, len(plane0))
         self._check(1, low, range(run, run + 1))
         packed = self._payload.data[low.places[run] : low.places[run + 1]]
-        if not numba_weight_planes.narrow(symbols, packed, plane0, plane1):
+        if not weight_planes.narrow(symbols, packed, plane0, plane1):
             raise damaged(1, run)
 
     def _raw(self, number: int, plane: Plane, run: int) -> Bytes:
@@ -107,7 +110,7 @@ class Decoder:
     def _check(self, number: int, plane: Plane, chunks: range) -> None:
         places = plane.places[chunks.start : chunks.stop + 1]
         told = self._checks[number][chunks.start : chunks.stop]
-        bad = numba_weight_planes.first_damaged(self._payload.data, places, told)
+        bad = checksums.first_damaged(self._payload.data, places, told)
         if bad >= 0:
             raise damaged(number, chunks.start + bad)
 
@@ -140,7 +143,7 @@ class Decoder:
         sizes = self._sizes[0]
         assert sizes is not None
         for chunks, part, lookups in self._same_table(0, run):
-            bad = numba_weights16.decode(
+            bad = planes16.decode(
                 self._payload.data, high.places[chunks], sizes[chunks], self._checks[0][chunks], low.places[chunks],
                 self._checks[1][chunks], *lookups, out[part],
             )  # fmt: skip
@@ -152,12 +155,12 @@ class Decoder:
         kept: OrderedDict[tuple[int, int], Lookups] = _local.__dict__.setdefault("lookups", OrderedDict())
         found = kept.get((self._key, number))
         if found is None:
-            limit = numba_huffman_tables.LIMIT
+            limit = huffman_tables.LIMIT
             if len(kept) == KEPT:
                 found = kept.popitem(last=False)[1]
             else:
                 found = np.empty(1 << limit, np.uint16), np.empty(2 << limit, np.uint64)
-            numba_huffman_tables.make_lookups(self._payload.tables[number], *found)
+            huffman_tables.make_lookups(self._payload.tables[number], *found)
             kept[self._key, number] = found
         return found
 

@@ -17,10 +17,12 @@ from isthmus.codecs.dfloat_plan import plan_planes
 from isthmus.codecs.dfloat_source import RUN, Bytes, Source
 from isthmus.codecs.scratch import scratch
 from isthmus.entropy import huffman
-from isthmus.kernels import numba_huffman_encode as kernels
-from isthmus.kernels import numba_weight_planes, numba_weights16
+from isthmus.kernels import checksums
 from isthmus.kernels import threads as pool
-from isthmus.kernels.numba_huffman import ROOM
+from isthmus.kernels.huffman import encode as kernels
+from isthmus.kernels.huffman.decode import ROOM
+from isthmus.kernels.weights import planes as weight_planes
+from isthmus.kernels.weights import planes16
 
 
 class Encoder:
@@ -87,7 +89,7 @@ class Encoder:
             return
         parts = self._source.split(run, [t if c == RAW else None for t, c in zip(targets, self._codings, strict=True)])
         if self._codings[0] == WIDE:
-            numba_weight_planes.pack_rest(parts[1], targets[1])
+            weight_planes.pack_rest(parts[1], targets[1])
         for plane, (plan, target) in enumerate(zip(self._plans, targets, strict=True)):
             step = RUN // CHUNK[plan.coding]
             if plan.coding == HUFFMAN:
@@ -99,7 +101,7 @@ class Encoder:
             records = plan.records[run * step : (run + 1) * step]
             at = self._places[plane][run * step : (run + 1) * step + 1]
             checks = np.empty((len(records), 2), np.uint32)
-            numba_weight_planes.checks(target, at - at[0], checks)
+            checksums.checks(target, at - at[0], checks)
             records["a"], records["b"] = checks.T
 
     def _write_usual(self, run: int, high: Bytes, low: Bytes) -> None:
@@ -110,7 +112,7 @@ class Encoder:
         checks = np.empty((2, len(records[0]), 2), np.uint32)
         out = scratch("streams", len(part) * 2 + ROOM)
         code = self._code(int(self._plans[0].tables[run]))
-        size = numba_weights16.encode(part, *code, out, low, checks[0], checks[1])
+        size = planes16.encode(part, *code, out, low, checks[0], checks[1])
         high[:] = out[:size]
         for some, found in zip(records, checks, strict=True):
             some["a"], some["b"] = found.T

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.entropy import huffman
-from isthmus.entropy.arguments import read_only
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels.numba_weight_planes import check
+from isthmus.kernels.checksums import check
+from isthmus.kernels.native.read_only import read_only
 
 MAGIC = b"DFL1"
 RAW, HUFFMAN, RANS, WIDE = 0, 1, 2, 3

@@ -12,8 +12,9 @@ from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, RECORD, WID
 from isthmus.codecs.dfloat_source import RUN, Bytes, Source
 from isthmus.codecs.scratch import scratch
 from isthmus.entropy import histogram, huffman
-from isthmus.kernels import numba_huffman_encode, numba_weight_planes
 from isthmus.kernels import threads as pool
+from isthmus.kernels.huffman import encode as huffman_encode
+from isthmus.kernels.weights import planes as weight_planes
 
 CHUNKS = RUN // CHUNK[HUFFMAN]
 PROMISING = 7.6  # bits of entropy a byte, up to which a plane of mantissa may be worth coding: it would halve the speed
@@ -77,7 +78,7 @@ def _streams(weights: NDArray[Any]) -> NDArray[np.uint16]:
 
 
 def _count(plane: Bytes) -> Counts:
-    return numba_huffman_encode.count_streams(plane, _streams(plane))  # type: ignore[no-any-return]
+    return huffman_encode.count_streams(plane, _streams(plane))  # type: ignore[no-any-return]
 
 
 def _entropy(counts: Counts) -> float:
@@ -88,7 +89,7 @@ def _entropy(counts: Counts) -> float:
 def _widens(sample: list[Bytes]) -> bool:
     """Whether two bits of mantissa beside the exponent make it smaller: whether they depend on it."""
     symbols = np.empty(len(sample[0]), np.int16)
-    numba_weight_planes.widen(sample[0], sample[1], symbols)
+    weight_planes.widen(sample[0], sample[1], symbols)
     return _entropy(np.bincount(symbols)) < _entropy(_count(sample[0])) + 1.99
 
 
@@ -100,11 +101,11 @@ def _measure(source: Source, run: int, hopeful: list[int], mode: str, wide: bool
     for plane in hopeful:
         symbols = parts[plane]
         streams, lengths = _streams(symbols), np.empty(huffman.SYMBOLS, np.uint8)
-        total = numba_huffman_encode.measure(symbols, streams, lengths)
+        total = huffman_encode.measure(symbols, streams, lengths)
         payload = b""
         if wide:
             integers = scratch("integers", 2 * RUN).view(np.int16)[: len(symbols)]
-            numba_weight_planes.widen(parts[0], parts[1], integers)
+            weight_planes.widen(parts[0], parts[1], integers)
             payload = histogram.encode(integers)
         elif mode == "rans":
             payload = histogram.encode(symbols)
@@ -122,7 +123,7 @@ def _plan_huffman(source: Source, runs: list[_Measured], first: int) -> tuple[Pl
     records = np.zeros(page.chunks_of(source.count, HUFFMAN), RECORD[HUFFMAN])
     for number, run in enumerate(runs):
         sizes = np.empty(len(run.streams), np.int64)
-        numba_huffman_encode.stream_bytes(run.streams, tables[chosen[number]], sizes)
+        huffman_encode.stream_bytes(run.streams, tables[chosen[number]], sizes)
         some = records[number * CHUNKS : (number + 1) * CHUNKS]
         some["streams"] = sizes.reshape(-1, page.STREAMS)
         some["table"] = first + chosen[number]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from isthmus.codecs.dfloat_payload import CHUNK, RANS
 from isthmus.codecs.scratch import scratch
-from isthmus.entropy.arguments import read_only
-from isthmus.kernels import numba_weight_planes
+from isthmus.kernels.native.read_only import read_only
+from isthmus.kernels.weights import planes as weight_planes
 
 RUN = CHUNK[RANS]  # weights that share a table, and that a thread takes at a time
 SAMPLES, SAMPLE = 16, 1 << 12  # slices, and weights of each, by which the codings to try are chosen
@@ -61,4 +61,4 @@ def _split(part: NDArray[Any], found: list[Bytes]) -> None:
     if len(found) == 1:
         found[0][:] = part
     else:
-        (numba_weight_planes.split2 if len(found) == 2 else numba_weight_planes.split4)(part, *found)
+        (weight_planes.split2 if len(found) == 2 else weight_planes.split4)(part, *found)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isthmus.kernels import image_transform as transform
+from isthmus.kernels.wavelet import image as transform
 
 MAX_TILE = 1 << 17  # latent positions that the network sees at once: bounds its memory to about 0.8 GB
 TILE_ROWS, TILE_COLUMNS = 96, 256  # latent positions of a tile without its halo: 0.35 GB, and 1.8 times the work

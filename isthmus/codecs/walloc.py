@@ -21,7 +21,7 @@ from isthmus.codecs.tiles import synthesize_in_tiles
 from isthmus.entropy.context import ContextModel
 from isthmus.entropy.factorized import FactorizedModel
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
-from isthmus.kernels import image_transform as transform
+from isthmus.kernels.wavelet import image as transform
 from isthmus.media.arrays import from_array, mean_of_channels, to_array
 from isthmus.models.walloc import ROUNDING_OFFSET, ResidualNetwork, Walloc, lerp_levels, quality_to_level
 from isthmus.signals import ImageSignal, TrackHeader

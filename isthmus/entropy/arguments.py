@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.entropy.tables import TableFamily
+from isthmus.kernels.native.read_only import read_only
 
 
 def as_integers(values: Any, what: str) -> NDArray[Any]:
@@ -41,10 +42,3 @@ def flat_indices(values: Any, shape: tuple[int, ...], tables: TableFamily) -> tu
     if array.ndim == 0:
         return read_only(array.astype(np.uint16).reshape(1)), 0
     return read_only(np.ascontiguousarray(np.broadcast_to(array, shape), dtype=np.uint16).reshape(-1)), 1
-
-
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A view of `array` that cannot be written to."""
-    view = array.view()
-    view.setflags(write=False)
-    return view

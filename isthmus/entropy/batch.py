@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.entropy.arguments import as_integers, flat_indices, flat_symbols, read_only
+from isthmus.entropy.arguments import as_integers, flat_indices, flat_symbols
 from isthmus.entropy.fixed_log2 import COST_ONE
 from isthmus.entropy.rans import BYTES_PER_LANE
 from isthmus.entropy.tables import TableFamily
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_rans, numba_rans_batch
 from isthmus.kernels import threads as pool
+from isthmus.kernels.native.read_only import read_only
+from isthmus.kernels.rans import batch as rans_batch
+from isthmus.kernels.rans import lanes as rans_lanes
 
 LANE_COST = BYTES_PER_LANE * 8 * COST_ONE
 GROUP_BYTES = 1 << 24  # room for the payloads of the items that one call encodes
@@ -81,7 +83,7 @@ def collect_payloads(
     items: int, size: int, threads: int, encode: Callable[[range, NDArray[np.uint8], NDArray[np.int64]], None]
 ) -> list[bytes]:
     """Payloads of items of `size` symbols; encode(group, room, bounds) writes those of a group and where they end."""
-    worst = numba_rans_batch.HEAD_BYTES + (2 + numba_rans.ESCAPE_BYTES) * size
+    worst = rans_batch.HEAD_BYTES + (2 + rans_lanes.ESCAPE_BYTES) * size
 
     def work(group: range) -> list[bytes]:
         room, bounds = np.empty(worst * len(group), np.uint8), np.zeros(len(group) + 1, np.int64)
@@ -133,7 +135,7 @@ def encode_batch(symbols: Any, table_indices: Any, tables: TableFamily, *, threa
 
     def work(group: range, room: NDArray[np.uint8], bounds: NDArray[np.int64]) -> None:
         part = slice(group.start, group.stop)
-        numba_rans_batch.encode_items(
+        rans_batch.encode_items(
             flat[part], indices[part] if len(indices) == shape[0] else indices, step, t.low, t.size, t.starts, t.costs,
             t.encoder_rows, t.precision, LANE_COST, room, bounds,
         )  # fmt: skip
@@ -176,7 +178,7 @@ def decode_batch(
     def work(group: range) -> None:
         part = slice(group.start, group.stop)
         status = np.zeros(len(group), np.uint8)
-        numba_rans_batch.decode_items(
+        rans_batch.decode_items(
             data, bounds[group.start : group.stop + 1], indices[part] if len(indices) == items else indices, step,
             t.lookups, out[part], status,
         )  # fmt: skip

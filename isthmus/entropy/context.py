@@ -20,8 +20,8 @@ from isthmus.entropy.rans import Part, encode_parts, lanes_for
 from isthmus.entropy.rans_decoder import RansDecoder
 from isthmus.entropy.tables import TableFamily
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_context as kernels
-from isthmus.kernels import numba_context_choice as choice
+from isthmus.kernels.context import choice
+from isthmus.kernels.context import passes as kernels
 
 TABLES = kernels.SCALES * kernels.PHASES
 ESCAPE_COST = 8 * COST_ONE

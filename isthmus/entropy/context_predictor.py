@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_context as kernels
-from isthmus.kernels.numba_context_rows import MEAN_LIMIT, SCALE_LIMIT
-from isthmus.kernels.numba_context_sums import EARLIER, LEVELS, OWN, OWN_MOST, available, neighbours, plane_size
+from isthmus.kernels.context import passes as kernels
+from isthmus.kernels.context.rows import MEAN_LIMIT, SCALE_LIMIT
+from isthmus.kernels.context.sums import EARLIER, LEVELS, OWN, OWN_MOST, available, neighbours, plane_size
 
 QUALITIES = 100
 TILE = 128  # latent positions a side; no context crosses a tile
@@ -36,7 +36,7 @@ class TileContexts:
     """A tile's positions in the order of the stream, all [n]."""
 
     symbols: Int16 | Int32
-    contexts: Int16  # as `isthmus.kernels.numba_context` packs them
+    contexts: Int16  # as `isthmus.kernels.context.passes` packs them
 
     @property
     def scales(self) -> Int16:

@@ -21,8 +21,8 @@ from isthmus.entropy.rans import encode_segments
 from isthmus.entropy.rans_decoder import LANES
 from isthmus.entropy.tables import TableFamily
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_rans_factorized as kernels
 from isthmus.kernels import threads as pool
+from isthmus.kernels.rans import factorized as kernels
 
 QUALITIES = 100
 SMALL_PLANE = 1 << 14  # positions, up to which a call for each plane would take most of the time

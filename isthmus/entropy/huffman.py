@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_huffman_tables as kernels
-from isthmus.kernels.numba_huffman_tables import ABSENT, LIMIT, RECENT, SYMBOLS
+from isthmus.kernels.huffman import tables as kernels
+from isthmus.kernels.huffman.tables import ABSENT, LIMIT, RECENT, SYMBOLS
 
 Lengths = NDArray[np.uint8]
 

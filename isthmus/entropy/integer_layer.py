@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isthmus.entropy.arguments import read_only
+from isthmus.kernels.native.read_only import read_only
 
 LIMIT = 127  # of inputs, both ways, and of activations, which are not negative
 EXACT = 1 << 24  # below it every integer is a float32

@@ -10,7 +10,7 @@ from isthmus.entropy import rans
 from isthmus.entropy.quantize_pmf import quantize_pmf
 from isthmus.entropy.tables import MAX_LOW, MAX_PRECISION, MIN_PRECISION, TableFamily
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_tables
+from isthmus.kernels.rans import tables as rans_tables
 from isthmus.varint import pack_varint, unpack_varint
 
 MOST_LEVEL = 111
@@ -34,7 +34,7 @@ def table_of(weights: Int64, low: int, precision: int) -> TableFamily:
             f"entropy tables: {n} weights that sum to {total}, expected at most 2**{precision} and above 0"
         )
     frequencies = np.empty(n, np.int64)
-    numba_tables.share_by_weights(weights, precision, frequencies)
+    rans_tables.share_by_weights(weights, precision, frequencies)
     return TableFamily(precision, np.array([low]), np.array([n - 1]), frequencies.astype(np.int32))
 
 
@@ -66,7 +66,7 @@ def alphabet_of(symbols: NDArray[np.int32]) -> tuple[int, Int64]:
     highest = max(lowest, min(highest, MAX_LOW))
     size = highest - lowest + 1
     counts = np.zeros(size, np.int64)
-    numba_tables.count_between(symbols, lowest, counts)
+    rans_tables.count_between(symbols, lowest, counts)
     kept = np.flatnonzero(counts * (1 << 16) >= len(symbols))
     begin, end = (int(kept[0]), int(kept[-1]) + 1) if kept.size else (0, 1)
     counts = counts[begin:end]
@@ -106,7 +106,7 @@ def fit(symbols: NDArray[np.int32]) -> tuple[TableFamily, bytes]:
     some = counts[counts > 0]
     entropy = float((some * np.log2(some.sum() / some)).sum())
     levels = np.empty(len(counts), np.int64)
-    precision = numba_tables.choose_levels(counts, level_weights(), (1 + LOSS) * entropy, PRECISIONS, levels)
+    precision = rans_tables.choose_levels(counts, level_weights(), (1 + LOSS) * entropy, PRECISIONS, levels)
     table = table_of(level_weights()[levels], low, precision)
     return table, _pack(table, levels)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isthmus.kernels import numba_tables
+from isthmus.kernels.rans import tables as rans_tables
 
 LOSS = 0.004  # of the entropy; with the escapes of families of distributions it stays below 0.5 %
 ROUNDING = 1e-4  # by which probabilities in half or single precision may exceed 1 in sum
@@ -33,7 +33,7 @@ def quantize_pmf(weights: ArrayLike, precision: int) -> NDArray[np.int32]:
             f"got an array of shape {w.shape}"
         )
     frequencies = np.empty(len(w))
-    numba_tables.share_slots(w / w.max(), total, frequencies)
+    rans_tables.share_slots(w / w.max(), total, frequencies)
     return frequencies.astype(np.int32)
 
 

@@ -11,9 +11,9 @@ from isthmus.entropy.arguments import flat_indices, flat_symbols
 from isthmus.entropy.fixed_log2 import COST_ONE
 from isthmus.entropy.rans_decoder import LANES, RansDecoder
 from isthmus.entropy.tables import TableFamily
-from isthmus.kernels import numba_rans
-from isthmus.kernels import numba_rans_segments as kernels
-from isthmus.kernels.reference_rans import LOWER
+from isthmus.kernels.rans import lanes as rans_lanes
+from isthmus.kernels.rans import segments as kernels
+from isthmus.kernels.rans.reference import LOWER
 from isthmus.varint import pack_varint
 
 BYTES_PER_LANE = 512  # a lane's state costs about 3 bytes more than it carries: 0.6 %
@@ -47,7 +47,7 @@ def encode_parts(parts: Sequence[Part], tables: TableFamily, lanes: int | None) 
     family = (t.low, t.size, t.starts)
     states = np.full(lanes, LOWER, np.uint32)
     at = first = sum(len(symbols) for symbols, _, _ in parts)
-    used = at * numba_rans.ESCAPE_BYTES
+    used = at * rans_lanes.ESCAPE_BYTES
     words, varints = np.empty(at, np.uint16), np.empty(used, np.uint8)  # what is not written to takes no memory
     for symbols, index, step in reversed(parts):
         first -= len(symbols)

@@ -14,9 +14,10 @@ from isthmus.entropy.arguments import as_integers, flat_indices
 from isthmus.entropy.fixed_log2 import COST_ONE
 from isthmus.entropy.tables import TableFamily
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_rans, numba_rans_unrolled
-from isthmus.kernels import numba_rans_segments as kernels
-from isthmus.kernels.reference_rans import LOWER
+from isthmus.kernels.rans import lanes as rans_lanes
+from isthmus.kernels.rans import segments as kernels
+from isthmus.kernels.rans import unrolled
+from isthmus.kernels.rans.reference import LOWER
 from isthmus.varint import unpack_varint
 
 LANES = (1, 2, 4, 8, 16, 32)
@@ -44,7 +45,7 @@ class RansDecoder:
     def __init__(self, data: bytes | memoryview, tables: TableFamily) -> None:
         self._first = self._at = self._escape_at = 0
         self._states = np.empty(0, np.uint32)
-        self._words = np.zeros(numba_rans.WORD_PADDING, np.uint16)
+        self._words = np.zeros(rans_lanes.WORD_PADDING, np.uint16)
         self._word_count = 0
         self._escapes = np.empty(0, np.uint8)
         self.use(tables)
@@ -69,7 +70,7 @@ class RansDecoder:
         if (self._states < LOWER).any() or (self._states >= LOWER << 16).any():
             raise CorruptStreamError("rANS payload: a lane state is outside [2^15, 2^31); fetch it again")
         self._word_count = (end - middle) // 2
-        self._words = np.empty(self._word_count + numba_rans.WORD_PADDING, np.uint16)
+        self._words = np.empty(self._word_count + rans_lanes.WORD_PADDING, np.uint16)
         self._words[self._word_count :] = 0
         self._words[: self._word_count] = np.frombuffer(view[middle:end], "<u2")
         self._escapes = np.frombuffer(view[end:], np.uint8)
@@ -141,21 +142,21 @@ class RansDecoder:
     def _kernel(self, index: NDArray[np.uint16], step: int, length: int) -> Callable[..., tuple[int, int]]:
         """The loop for so many symbols, its first arguments bound."""
         t = self.tables
-        if self.lanes != numba_rans_unrolled.LANES:
-            return partial(numba_rans.decode, index, step)
+        if self.lanes != unrolled.LANES:
+            return partial(rans_lanes.decode, index, step)
         if step:
-            return partial(numba_rans_unrolled.decode_each, index)
+            return partial(unrolled.decode_each, index)
         if length < WORTH_PACKING << t.precision:
-            return partial(numba_rans.decode, index, step)
+            return partial(rans_lanes.decode, index, step)
         slots = t.slots[int(index[0]) << t.precision :][: 1 << t.precision]
         start = t.starts[index[0]]
         if t.precision == SMALL_PRECISION and slots.dtype == np.uint8:
             small = np.empty(len(slots), np.uint32)
-            numba_rans.pack_small(slots, t.frequencies[start:], small)
-            return partial(numba_rans_unrolled.decode_small, index, small)
+            rans_lanes.pack_small(slots, t.frequencies[start:], small)
+            return partial(unrolled.decode_small, index, small)
         packed = np.empty(len(slots), np.uint64)
-        numba_rans.pack_slots(slots, t.decoder_entries[start:], packed)
-        return partial(numba_rans_unrolled.decode_run, index, packed)
+        rans_lanes.pack_slots(slots, t.decoder_entries[start:], packed)
+        return partial(unrolled.decode_run, index, packed)
 
     def _reserve(self, least_cost: int, length: int) -> None:
         self._capacity -= least_cost

@@ -15,7 +15,7 @@ from isthmus.entropy.alphabet import check_inside
 from isthmus.entropy.fixed_log2 import COST_ONE, fixed_log2
 from isthmus.entropy.quantize_pmf import quantize_pmf, quantize_rows, with_escape
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_rans
+from isthmus.kernels.rans import lanes as rans_lanes
 
 MIN_PRECISION, MAX_PRECISION = 12, 15
 MAX_TABLES = 1024
@@ -239,7 +239,7 @@ class TableFamily:
     @cached_property
     def encoder_rows(self) -> NDArray[np.uint32]:
         """What the kernel needs to encode each entry."""
-        return _frozen(numba_rans.encoder_rows(self.frequencies, self.cumulative))
+        return _frozen(rans_lanes.encoder_rows(self.frequencies, self.cumulative))
 
     @cached_property
     def decoder_entries(self) -> NDArray[np.uint64]:
@@ -247,4 +247,4 @@ class TableFamily:
         place = self._places()
         values = (place + np.repeat(self.low, self.size + 1)).astype(np.int32)
         escapes = place == np.repeat(self.size, self.size + 1)
-        return _frozen(numba_rans.decoder_entries(self.frequencies, self.cumulative, values, escapes))
+        return _frozen(rans_lanes.decoder_entries(self.frequencies, self.cumulative, values, escapes))

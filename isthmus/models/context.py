@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isthmus.kernels.numba_context_sums import PASSES, available
+from isthmus.kernels.context.sums import PASSES, available
 from isthmus.models.walloc import lerp_levels
 
 LEAST = 0.02  # of a weighted sum of normalised residuals, before the logarithm

@@ -8,7 +8,7 @@ horizontal one. Modes:
 - ``"symmetric"``: whole-sample symmetric extension, as JPEG 2000 (ISO/IEC 15444-1 annex F). Local, so strips work.
 - ``"periodization"``: wraps round; equals ``pywt.dwt2(..., mode="periodization")``, which published weights need.
 
-The CPU codec uses `isthmus.kernels.numba_wavelet`, the same steps in the same order; this path agrees with it to 1e-4
+The CPU codec uses `isthmus.kernels.wavelet.packets`, the same steps in the same order; this path agrees with it to 1e-4
 of the largest coefficient in float32.
 """
 

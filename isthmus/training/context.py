@@ -13,9 +13,9 @@ from tqdm import tqdm
 from isthmus.entropy.context import TABLES, ContextModel
 from isthmus.entropy.context_predictor import ContextPredictor
 from isthmus.entropy.tables import TableFamily
-from isthmus.kernels.image_transform import analyze_quantized
-from isthmus.kernels.numba_context import PHASES, SCALES
-from isthmus.kernels.numba_context_choice import OFFSET_REACH
+from isthmus.kernels.context.choice import OFFSET_REACH
+from isthmus.kernels.context.passes import PHASES, SCALES
+from isthmus.kernels.wavelet.image import analyze_quantized
 from isthmus.models.context import LinearContext, ScaleMixture
 from isthmus.models.walloc import ROUNDING_OFFSET, Walloc, lerp_levels, quality_to_level
 from isthmus.training.context_integers import KNOTS, to_integers

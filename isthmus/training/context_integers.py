@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.entropy.context_predictor import EXACT, MAX_SHIFT, QUALITIES, ContextPredictor
-from isthmus.kernels.numba_context import SCALES
-from isthmus.kernels.numba_context_rows import MEAN_LIMIT, SCALE_LIMIT
-from isthmus.kernels.numba_context_sums import LEVELS
+from isthmus.kernels.context.passes import SCALES
+from isthmus.kernels.context.rows import MEAN_LIMIT, SCALE_LIMIT
+from isthmus.kernels.context.sums import LEVELS
 from isthmus.models.context import LinearContext
 
 KNOTS = (1, 20, 40, 60, 80, 100)  # qualities that are trained; between two of them biases are interpolated

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from isthmus.entropy.factorized import QUALITIES, FactorizedModel
 from isthmus.entropy.tables import TableFamily
-from isthmus.kernels.image_transform import analyze_quantized
+from isthmus.kernels.wavelet.image import analyze_quantized
 from isthmus.models.walloc import ROUNDING_OFFSET, Walloc, lerp_levels, quality_to_level
 from isthmus.training.crops import load_rgb
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from isthmus.kernels.cuda.huffman import UNIT, gather_bf16
-from isthmus.kernels.huffman_streams import HuffmanStreams
+from isthmus.kernels.huffman.streams import HuffmanStreams
 from isthmus.weights.attach_blocks import refuse_gradients
 from isthmus.weights.attach_module import CompressedModule, has_forward_of
 

@@ -22,9 +22,9 @@ from isthmus.codecs.dfloat_payload import Payload
 from isthmus.codecs.tensor_dtypes import UINT
 from isthmus.errors import CorruptStreamError, MissingExtraError
 from isthmus.kernels import threads as pool
-from isthmus.kernels import torch_huffman
 from isthmus.kernels.cuda import huffman, nvrtc
-from isthmus.kernels.huffman_streams import CHUNK, HuffmanStreams
+from isthmus.kernels.huffman import torch_decode
+from isthmus.kernels.huffman.streams import CHUNK, HuffmanStreams
 from isthmus.weights.upstream_block import UpstreamBlock, ranges_of
 
 CHUNKS = RUN // CHUNK
@@ -178,7 +178,7 @@ class DeviceItem(Item):
             self._decode(streams.part(chunks), [plane[part] for plane in planes], out[part])
 
     def _decode(self, streams: HuffmanStreams, planes: list[Tensor], out: Tensor) -> None:
-        decoder: Any = huffman if has_kernels(out.device) else torch_huffman
+        decoder: Any = huffman if has_kernels(out.device) else torch_decode
         if len(planes) == 1:
             decoder.decode_bf16(streams, planes[0], out=out.view(torch.bfloat16))
         elif not planes:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from isthmus.kernels.cuda.huffman_linear import MOST, Matrix, can_multiply
-from isthmus.kernels.huffman_streams import HuffmanStreams
+from isthmus.kernels.huffman.streams import HuffmanStreams
 from isthmus.weights.attach_blocks import refuse_gradients
 from isthmus.weights.attach_module import CompressedModule, has_forward_of
 

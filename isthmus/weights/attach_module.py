@@ -10,7 +10,7 @@ from typing import Generic, NoReturn, TypeVar
 import torch
 from torch import Tensor, nn
 
-from isthmus.kernels.huffman_streams import CHUNK, HuffmanStreams
+from isthmus.kernels.huffman.streams import CHUNK, HuffmanStreams
 from isthmus.weights.attach_group import Group
 from isthmus.weights.attach_items import DeviceItem, has_kernels
 

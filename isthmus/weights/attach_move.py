@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_payload import HUFFMAN, read_payload
 from isthmus.codecs.tensor_dtypes import UINT
-from isthmus.kernels.huffman_streams import CHUNK, join
+from isthmus.kernels.huffman.streams import CHUNK, join
 from isthmus.weights.attach_items import DeviceItem, Item, PayloadItem, PlainItem, UpstreamItem
 from isthmus.weights.device_streams import plane_bytes, streams_of
 

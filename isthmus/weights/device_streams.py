@@ -9,7 +9,7 @@ from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_decoder import RUN, Decoder
 from isthmus.codecs.dfloat_payload import CHUNK, GROUP, HUFFMAN, STREAMS, Payload, read_payload
 from isthmus.kernels import threads as pool
-from isthmus.kernels.huffman_streams import HuffmanStreams
+from isthmus.kernels.huffman.streams import HuffmanStreams
 
 
 def streams_of(payload: Payload, *, threads: int = 1) -> HuffmanStreams:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from isthmus.codecs.dfloat_decoder import RUN, Decoder
 from isthmus.codecs.dfloat_payload import CODINGS
 from isthmus.codecs.tensor_dtypes import CODED, UINT
-from isthmus.kernels import numba_weight_planes
+from isthmus.kernels.weights import planes as weight_planes
 from isthmus.weights.base_checkpoint import MARK
 from isthmus.weights.checkpoints import shards
 from isthmus.weights.dfloat_file import WeightFile
@@ -104,7 +104,7 @@ def _bits(t: StoredTensor, data: Bytes) -> float | None:
         if width == 1:
             return [part]
         found = [np.empty(len(part), np.uint8) for _ in range(width)]
-        (numba_weight_planes.split2 if width == 2 else numba_weight_planes.split4)(part, *found)
+        (weight_planes.split2 if width == 2 else weight_planes.split4)(part, *found)
         return found
 
     return _entropy(len(weights), width, planes)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_dfloat11 as kernels
 from isthmus.kernels import threads as pool
+from isthmus.kernels.weights import dfloat11 as kernels
 from isthmus.weights.upstream_codes import PrefixCode, from_luts
 
 FIELDS = ("luts", "encoded_exponent", "sign_mantissa", "output_positions", "gaps", "split_positions")

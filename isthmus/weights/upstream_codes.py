@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_dfloat11
+from isthmus.kernels.weights import dfloat11
 
 FIRST_POINTER = 240
 MOST_ROWS = 17  # of 8-bit lookups: row 0 and one for each pointer
@@ -36,9 +36,9 @@ class PrefixCode:
 
     @cached_property
     def table(self) -> NDArray[np.uint64]:
-        """The decoder's table, see `numba_dfloat11`."""
-        table = np.empty(1 << numba_dfloat11.TABLE_BITS, np.uint64)
-        numba_dfloat11.fill_table(self.codes, self.lengths, self.symbols, table)
+        """The decoder's table, see `dfloat11`."""
+        table = np.empty(1 << dfloat11.TABLE_BITS, np.uint64)
+        dfloat11.fill_table(self.codes, self.lengths, self.symbols, table)
         return table
 
     def by_symbol(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_dfloat11_encode as kernels
 from isthmus.kernels import threads as pool
+from isthmus.kernels.weights import dfloat11_encode as kernels
 from isthmus.weights.upstream_block import WINDOW, UpstreamBlock
 from isthmus.weights.upstream_codes import FIRST_POINTER, PrefixCode, make_code, to_luts
 

@@ -12,7 +12,7 @@ from isthmus.codecs import dfloat_coding as coding
 from isthmus.codecs import dfloat_payload as page
 from isthmus.codecs.tensor_dtypes import UINT
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import reference_huffman as reference
+from isthmus.kernels.huffman import reference
 
 LENGTHS = (0, 1, 2, 63, 64, 65, 256, 257, 1000, 65_535, 65_536, 65_537, 262_144, 262_145, 300_001)
 KINDS = ("uniform", "normal", "drifting", "one", "half zero", "falling")

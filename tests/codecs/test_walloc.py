@@ -19,7 +19,7 @@ from isthmus.codecs.base import Latent, LatentSpec
 from isthmus.codecs.walloc import WallocImageCodec
 from isthmus.codecs.weights_file import save_weights
 from isthmus.errors import WeightsMismatchError
-from isthmus.kernels import image_transform
+from isthmus.kernels.wavelet import image as image_transform
 from isthmus.models.walloc import ROUNDING_OFFSET, ResidualNetwork, quantize
 from isthmus.models.wavelet_packet import analyze_packet
 from isthmus.signals import ImageSignal, TrackHeader

@@ -4,7 +4,7 @@
 import numpy as np
 
 from isthmus.entropy import TableFamily, quantize_pmf
-from isthmus.kernels import reference_rans
+from isthmus.kernels.rans import reference as rans_reference
 from isthmus.varint import pack_varint
 
 
@@ -31,7 +31,7 @@ def frequencies_of(tables: TableFamily, k: int) -> list[int]:
 
 
 def reference_payload(symbols: list[int], indices: list[int], tables: TableFamily, lanes: int) -> bytes:
-    """What docs/format-entropy.md says, by way of `reference_rans`."""
+    """What docs/format-entropy.md says, by way of `rans.reference`."""
     if not symbols:
         return b""
     intervals, escapes = [], b""
@@ -42,7 +42,7 @@ def reference_payload(symbols: list[int], indices: list[int], tables: TableFamil
             escapes += pack_varint(2 * (entry - size) if entry >= size else 2 * (-1 - entry) + 1)
             entry = size
         intervals.append((frequencies[entry], sum(frequencies[:entry])))
-    states, words = reference_rans.encode(intervals, tables.precision, lanes)
+    states, words = rans_reference.encode(intervals, tables.precision, lanes)
     body = np.array(states, "<u4").tobytes() + np.array(words, "<u2").tobytes()
     return bytes([lanes.bit_length() - 1]) + pack_varint(len(escapes)) + body + escapes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.entropy import RansDecoder, TableFamily, decode, encode
-from isthmus.kernels import reference_rans
+from isthmus.kernels.rans import reference as rans_reference
 from tests.entropy.random_tables import frequencies_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format-entropy.md").read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ def test_the_steps() -> None:
     position = 0
     for i, (row, k) in enumerate(zip(rows, indices, strict=True)):
         x = states[i % 2]
-        [entry], position = reference_rans.decode(states, words, position, i, [frequencies_of(tables, k)], 12)
+        [entry], position = rans_reference.decode(states, words, position, i, [frequencies_of(tables, k)], 12)
         f, c = (int(array[tables.starts[k] + entry]) for array in (tables.frequencies, tables.cumulative))
         after = f * (x >> 12) + x % 4096 - c
         value = f"escape, {symbols[i]}" if entry == tables.size[k] else str(symbols[i])

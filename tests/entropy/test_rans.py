@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.entropy import RansDecoder, TableFamily, decode, encode, encode_segments
-from isthmus.kernels import numba_rans, reference_rans
+from isthmus.kernels.rans import lanes as rans_lanes
+from isthmus.kernels.rans import reference as rans_reference
 from tests.entropy.random_tables import (
     frequencies_of,
     laplacian_family,
@@ -48,7 +49,7 @@ def test_the_kernel_decodes_what_the_reference_decodes() -> None:
         words = rng.integers(0, 1 << 16, 500)
         indices = rng.integers(0, 4, 300)
         payload = bytes([lanes.bit_length() - 1, 0]) + states.astype("<u4").tobytes() + words.astype("<u2").tobytes()
-        expected, _ = reference_rans.decode(
+        expected, _ = rans_reference.decode(
             states.tolist(), words.tolist(), 0, 0, [frequencies_of(tables, k) for k in indices], 15
         )
         entries = np.array(expected)
@@ -81,7 +82,7 @@ def test_families_with_more_than_65536_entries() -> None:
 def test_reciprocals_are_exact_at_every_border() -> None:
     """x // f for every frequency, at the multiples of f where rounding would show first, up to the largest state."""
     f = np.arange(1, 1 << 15, dtype=np.int32)
-    rows = numba_rans.encoder_rows(f, np.zeros_like(f)).reshape(-1, 4).astype(np.uint64)
+    rows = rans_lanes.encoder_rows(f, np.zeros_like(f)).reshape(-1, 4).astype(np.uint64)
     top = np.uint64(2**31 - 1)
     wide = f.astype(np.uint64)
     random = np.random.default_rng(8).integers(0, 1 << 31, (20, len(f)), dtype=np.uint64)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from isthmus.entropy.context_predictor import TILE
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_rans_symbols
+from isthmus.kernels.rans import symbols as rans_symbols
 from tests.entropy_models.random_context import random_model, random_planes
 
 SIZES = [*itertools.product(range(5), range(5)), (1, TILE + 1), (TILE + 2, 3), (40, 70)]
@@ -22,7 +22,7 @@ SIZES = [*itertools.product(range(5), range(5)), (1, TILE + 1), (TILE + 2, 3), (
 def guard() -> None:
     """An access outside an array does raise IndexError here."""
     try:
-        numba_rans_symbols.measure(np.array([9], np.uint16), np.zeros(3, np.int32), 1)
+        rans_symbols.measure(np.array([9], np.uint16), np.zeros(3, np.int32), 1)
     except IndexError:
         return
     raise AssertionError("bounds are not checked")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from isthmus.entropy import TableFamily
 from isthmus.entropy.context import TABLES, ContextModel
 from isthmus.entropy.context_predictor import ContextPredictor
-from isthmus.kernels.numba_context_sums import LEVELS, available
+from isthmus.kernels.context.sums import LEVELS, available
 
 
 def random_arrays(seed: int, channels: int, size: float = 60.0) -> dict[str, NDArray[Any]]:

@@ -14,11 +14,11 @@ from isthmus.entropy.context import ESCAPE_COST, TABLES, ContextChoices, Context
 from isthmus.entropy.context_predictor import TILE, ContextPredictor, tiles
 from isthmus.entropy.rans import encode_segments
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels import numba_context as kernels
-from isthmus.kernels import numba_context_choice as choice
-from isthmus.kernels.numba_context_rows import MEAN_LIMIT
-from isthmus.kernels.numba_context_sums import available
-from isthmus.kernels.reference_context import contexts
+from isthmus.kernels.context import choice
+from isthmus.kernels.context import passes as kernels
+from isthmus.kernels.context.reference import contexts
+from isthmus.kernels.context.rows import MEAN_LIMIT
+from isthmus.kernels.context.sums import available
 from tests.entropy_models.random_context import random_arrays, random_model, random_planes
 
 

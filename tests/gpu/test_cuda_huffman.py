@@ -10,9 +10,9 @@ import torch
 from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_payload import HUFFMAN, read_payload
 from isthmus.entropy import huffman as tables
-from isthmus.kernels import torch_huffman
 from isthmus.kernels.cuda import huffman
-from isthmus.kernels.huffman_streams import FRONT, HuffmanStreams, join
+from isthmus.kernels.huffman import torch_decode
+from isthmus.kernels.huffman.streams import FRONT, HuffmanStreams, join
 from isthmus.weights.device_streams import plane_bytes, streams_of
 
 pytestmark = pytest.mark.gpu
@@ -95,7 +95,7 @@ def test_streams_that_are_joined(device: torch.device) -> None:
 def test_torch_on_the_gpu(device: torch.device) -> None:
     bits = random_bits(5, 300_001, 1.5)
     streams, rest = coded(bits, device)
-    assert np.array_equal(bits_of(torch_huffman.decode_bf16(streams, rest)), bits)
+    assert np.array_equal(bits_of(torch_decode.decode_bf16(streams, rest)), bits)
 
 
 def test_the_current_stream(device: torch.device) -> None:

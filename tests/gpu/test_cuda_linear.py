@@ -12,7 +12,7 @@ from isthmus import weights
 from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_payload import read_payload
 from isthmus.kernels.cuda.huffman_linear import MOST, Matrix
-from isthmus.kernels.huffman_streams import FRONT, HuffmanStreams
+from isthmus.kernels.huffman.streams import FRONT, HuffmanStreams
 from isthmus.weights.attachment import Attachment
 from isthmus.weights.device_streams import plane_bytes, streams_of
 

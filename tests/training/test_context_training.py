@@ -13,8 +13,8 @@ import isthmus
 from isthmus import cli
 from isthmus.codecs.walloc import WallocImageCodec
 from isthmus.entropy.context import ContextModel
-from isthmus.kernels import numba_context as kernels
-from isthmus.kernels.numba_context_sums import PASSES
+from isthmus.kernels.context import passes as kernels
+from isthmus.kernels.context.sums import PASSES
 from isthmus.models.context import LinearContext, ScaleMixture
 from isthmus.training import context as fitting
 from isthmus.training.context_integers import KNOTS, LARGEST, SMALLEST, to_integers

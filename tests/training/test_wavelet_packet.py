@@ -6,7 +6,8 @@ import pytest
 import pywt
 import torch
 
-from isthmus.kernels import image_transform, numba_wavelet
+from isthmus.kernels.wavelet import image as image_transform
+from isthmus.kernels.wavelet import packets
 from isthmus.models.wavelet_packet import (
     analyze_by_matrix,
     analyze_packet,
@@ -52,9 +53,9 @@ def test_equals_the_kernels(shape: tuple[int, ...], levels: int, mode: str) -> N
     x = noise(2, *shape)
     bands = analyze_packet(x, levels, mode)  # type: ignore[arg-type]
     for one, expected in zip(x, bands, strict=True):
-        found = numba_wavelet.analyze_packet(one.numpy(), levels, mode)  # type: ignore[arg-type]
+        found = packets.analyze_packet(one.numpy(), levels, mode)  # type: ignore[arg-type]
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-4 * float(expected.abs().max()), rtol=0)
-        back = numba_wavelet.synthesize_packet(found, levels, mode)  # type: ignore[arg-type]
+        back = packets.synthesize_packet(found, levels, mode)  # type: ignore[arg-type]
         np.testing.assert_allclose(back, one.numpy(), atol=1e-4, rtol=0)
     torch.testing.assert_close(synthesize_packet(bands, levels, mode), x, atol=1e-4, rtol=0)  # type: ignore[arg-type]
 

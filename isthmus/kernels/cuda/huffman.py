@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from isthmus.kernels.cuda.driver import Argument, launch, packed, processors, start
-from isthmus.kernels.huffman_streams import HuffmanStreams, check_output, check_rest
+from isthmus.kernels.huffman.streams import HuffmanStreams, check_output, check_rest
 
 FILE = "huffman_decode.cu"
 THREADS = 256  # a block, as `__launch_bounds__` says

@@ -9,7 +9,7 @@ import torch
 
 from isthmus.kernels.cuda.driver import launch, packed, start
 from isthmus.kernels.cuda.huffman import STREAMS, THREADS, arguments_of, blocks_of, check_device
-from isthmus.kernels.huffman_streams import HuffmanStreams, check_rest
+from isthmus.kernels.huffman.streams import HuffmanStreams, check_rest
 
 PIECE = 256  # weights that a warp multiplies at a time; rows of a matrix are whole pieces
 BLOCKS = (4, 4, 3, 2)  # of a multiprocessor, for 1, 2, ... vectors: sums of more vectors take more registers

@@ -23,7 +23,7 @@ struct Family {
     const int* low;
     const int* sizes;
     const int* starts;  // the first entry of each table
-    const uint4* rows;  // of each entry: frequency, cumulative frequency, reciprocal and shift (`numba_rans`)
+    const uint4* rows;  // of each entry: frequency, cumulative frequency, reciprocal and shift (`lanes`)
     const int* costs;   // of each entry: bits times 65536
     u32 tables;
     u32 precision;

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Symbols to four Huffman streams a chunk on the CPU; equals `reference` bit for bit.
+
+Bytes are read and written eight at a time at any place (`unaligned`), so `out` has that much room behind it.
+"""
+
+import numpy as np
+from numba import njit
+
+from isthmus.kernels.huffman.decode import CHUNK, GROUP, STREAMS, streams_of
+from isthmus.kernels.huffman.tables import LIMIT, SYMBOLS, code_lengths, make_codes
+from isthmus.kernels.native.prefetch import prefetch, prefetch_to_write
+from isthmus.kernels.native.unaligned import load64, store64
+
+AHEAD = 2048  # bytes that are asked for before they are counted
+U8, U16, U32, U64 = np.uint8, np.uint16, np.uint32, np.uint64
+PAIR, CODE = U64(0xFFFF), U64(0xFFFFFF)  # of `make_pairs`: two symbols, and their code
+
+
+@njit(cache=True, nogil=True)
+def _count_stream(weights, counts, total):  # type: ignore[no-untyped-def]
+    """Fills counts, uint16 [256], with the histogram of plane 0 of weights [n], n < 2**16, and adds it to `total`."""
+    parts = np.zeros((8, SYMBOLS), np.uint32)  # a run of one symbol would wait for its own counter
+    whole = len(weights) // 8 * 8
+    shift = U64(7 if weights.itemsize == 2 else 0)
+    for i in range(0, whole, 8):
+        prefetch(weights, U64(weights.itemsize * i + AHEAD))
+        if weights.itemsize == 2:  # known when this is compiled
+            first, second = load64(weights, U64(i)), load64(weights, U64(i) + U64(4))
+            for k in range(4):
+                parts[k, first >> U64(7) & U64(255)] += U32(1)
+                parts[k + 4, second >> U64(7) & U64(255)] += U32(1)
+                first >>= U64(16)
+                second >>= U64(16)
+        else:
+            eight = load64(weights, U64(i))
+            for k in range(8):
+                parts[k, eight & U64(255)] += U32(1)
+                eight >>= U64(8)
+    for i in range(whole, len(weights)):
+        parts[0, U64(weights[i]) >> shift & U64(255)] += U32(1)
+    for s in range(SYMBOLS):
+        count = parts[:, s].sum()
+        counts[s] = U16(count)
+        total[s] += np.int64(count)
+
+
+@njit(cache=True, nogil=True)
+def count_streams(weights, counts):  # type: ignore[no-untyped-def]
+    """Fills counts, uint16 [chunks * STREAMS, 256], with the histogram of each stream of plane 0 of weights.
+
+    weights: uint16 [n], or plane 0 itself, uint8 [n]. Returns the sum of all, int64 [256].
+    """
+    total = np.zeros(SYMBOLS, np.int64)
+    for row in range(len(counts)):
+        chunk = weights[row // STREAMS * CHUNK :][:CHUNK]
+        at = streams_of(len(chunk))
+        _count_stream(chunk[at[row % STREAMS] : at[row % STREAMS + 1]], counts[row], total)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def measure(weights, counts, lengths):  # type: ignore[no-untyped-def]
+    """As `count_streams`; fills lengths, uint8 [256], with the table that is best for all."""
+    total = count_streams(weights, counts)
+    code_lengths(total, lengths)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def stream_bytes(counts, lengths, sizes):  # type: ignore[no-untyped-def]
+    """Fills sizes, int64 [streams], with the bytes of streams of the given histograms, uint16 [streams, 256]."""
+    for i in range(len(counts)):
+        bits = np.int64(0)
+        for s in range(SYMBOLS):
+            bits += np.int64(counts[i, s]) * np.int64(lengths[s])
+        sizes[i] = (bits + 7) // 8
+
+
+@njit(cache=True, nogil=True)
+def make_pairs(lengths, codes, pairs):  # type: ignore[no-untyped-def]
+    """Fills codes, uint32 [256], and pairs, uint32 [65536], of two symbols that have codes, the first one's lowest.
+
+    An entry of `pairs` is their code; its length from bit 24 on.
+    """
+    make_codes(lengths, codes)
+    for s in range(SYMBOLS):
+        if lengths[s] > LIMIT:
+            continue
+        for t in range(SYMBOLS):
+            if lengths[t] > LIMIT:
+                continue
+            bits = U32(lengths[s])
+            code = U32(codes[s]) | U32(codes[t]) << bits
+            pairs[t << 8 | s] = code | (bits + U32(lengths[t])) << U32(24)
+
+
+@njit(inline="always")
+def _flush(bits, used, out, byte):  # type: ignore[no-untyped-def]
+    """Writes whole bytes of at most 63 bits: what is left, how much, and the place of its byte."""
+    store64(out, byte, bits)
+    return bits >> (used & U64(56)), used & U64(7), byte + (used >> U64(3))
+
+
+@njit(inline="always")
+def _put(symbols, at, pairs, bits, used, out, byte):  # type: ignore[no-untyped-def]
+    """Eight symbols: the bits that are left over, their number, and the place of their byte."""
+    eight = load64(symbols, at)
+    p0, p1 = U64(pairs[eight & PAIR]), U64(pairs[eight >> U64(16) & PAIR])
+    p2, p3 = U64(pairs[eight >> U64(32) & PAIR]), U64(pairs[eight >> U64(48)])
+    n0, n1, n2, n3 = p0 >> U64(24), p1 >> U64(24), p2 >> U64(24), p3 >> U64(24)
+    low, low_bits = p0 & CODE | (p1 & CODE) << n0, n0 + n1
+    high, high_bits = p2 & CODE | (p3 & CODE) << n2, n2 + n3
+    if low_bits + high_bits > U64(56):  # rare: seven more may be left over
+        bits, used, byte = _flush(bits | low << used, used + low_bits, out, byte)
+        return _flush(bits | high << used, used + high_bits, out, byte)
+    return _flush(bits | (low | high << low_bits) << used, used + low_bits + high_bits, out, byte)
+
+
+@njit(cache=True, nogil=True)
+def encode_stream(symbols, lengths, codes, pairs, out, byte, following, target):  # type: ignore[no-untyped-def]
+    """Writes the code of symbols, uint8 [n], from out[byte] on, and zeros beyond; the place behind them.
+
+    Meanwhile memory is asked for that will be needed next: 2 n bytes of `following` to read, n of `target` to write.
+    """
+    bits, used, byte = U64(0), U64(0), U64(byte)
+    whole = len(symbols) // 8 * 8
+    for begin in range(0, whole, 32):
+        prefetch(following, U64(2 * begin))
+        prefetch_to_write(target, U64(begin))
+        for i in range(begin, min(begin + 32, whole), 8):
+            bits, used, byte = _put(symbols, U64(i), pairs, bits, used, out, byte)
+    for i in range(whole, len(symbols)):
+        s = U64(symbols[i])
+        bits |= U64(codes[s]) << used
+        used += U64(lengths[s])
+        bits, used, byte = _flush(bits, used, out, byte)
+    store64(out, byte, bits)
+    return byte + U64(used > U64(0))
+
+
+@njit(cache=True, nogil=True)
+def encode_chunks(symbols, lengths, pairs, out):  # type: ignore[no-untyped-def]
+    """Writes the streams of symbols, uint8 [n], chunk after chunk, to `out`; the bytes they take.
+
+    out has ROOM bytes beyond what they take. pairs: memory for `make_pairs`.
+    """
+    codes = np.empty(SYMBOLS, np.uint32)
+    make_pairs(lengths, codes, pairs)
+    byte = U64(0)
+    for begin in range(0, len(symbols), CHUNK):
+        part = symbols[begin : begin + CHUNK]
+        at = streams_of(len(part))
+        for s in range(STREAMS):
+            following = part[at[s + 1] :]
+            byte = encode_stream(part[at[s] : at[s + 1]], lengths, codes, pairs, out, byte, following, following)
+    return np.int64(byte)
+
+
+@njit(cache=True, nogil=True)
+def group_bits(symbols, lengths, bits):  # type: ignore[no-untyped-def]
+    """Fills bits, uint16 [groups], with the bits of each GROUP of symbols, uint8 [n]."""
+    for group in range(len(bits)):
+        total = U16(0)
+        for s in symbols[group * GROUP : (group + 1) * GROUP]:
+            total += U16(lengths[s])
+        bits[group] = total

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wavelet packet transform of `reference` on the CPU, equal to it bit for bit.
+
+A strip is one flat float32 array of polyphase planes (see `lifting`): plane (c * Px + px) * Py + py starts at its
+number times `plane_stride(rows * width)` and holds rows of `width` values, one after another.
+
+Strips need a halo. A low band at level 1 reads samples 2i - 4 .. 2i + 4 and a high band 2i - 2 .. 2i + 4, so bands
+[a, b) need samples [2a - 4, 2b + 3), and over any number of levels groups of 2**levels samples [a - 4, b + 3).
+Synthesis of sample pairs [a, b) needs bands [a - 2, b + 2) at level 1, and each further level needs half of that
+distance, rounded up, plus 2: at most 4. What lies further away cannot reach the kept part, so a strip may treat its
+own ends as borders of the image; periodization is the same kernel on lines continued by the halo.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from isthmus.kernels.native.read_only import read_only
+from isthmus.kernels.wavelet.lifting import copy_run, lift_columns, lift_rows
+from isthmus.kernels.wavelet.reference import Float32, Mode, band_scales, check_packet, inverse_scales
+
+ANALYSIS_HALO = (4, 3)  # groups of 2**levels samples before and after
+SYNTHESIS_HALO = (4, 4)  # band positions before and after
+BLOCK = 6400  # samples split along x at once: 25 KiB, most of a 32 KiB L1 cache
+LINE_SAMPLES = 1 << 18  # samples of a one-dimensional signal in one strip, so that it stays in the L2 cache
+
+
+@njit(cache=True, nogil=True)
+def plane_stride(size):  # type: ignore[no-untyped-def]
+    """Elements from one plane to the next: whole cache lines, never near a multiple of 4 KiB, where caches clash."""
+    stride = -(-size // 16) * 16
+    while not 80 <= stride % 1024 <= 944:
+        stride += 16
+    return stride
+
+
+@njit(cache=True, nogil=True)
+def _mirror(index, n):  # type: ignore[no-untyped-def]
+    """Whole-sample symmetric reflection of an index past the end, of period 2 (n - 1); one sample is repeated."""
+    if n == 1:
+        return 0
+    index %= 2 * (n - 1)
+    return min(index, 2 * (n - 1) - index)
+
+
+@njit(cache=True, nogil=True)
+def _load_line(buffer, base, stride, levels, width, line, center):  # type: ignore[no-untyped-def]
+    """Split samples, less `center`, into polyphase planes of `width` values; reflection fills up the last ones."""
+    period = 1 << levels
+    samples = len(line)
+    for phase in range(period):
+        start = base + phase * stride
+        plane = buffer[start : start + width]
+        source = line[phase:]
+        full = min(width, (samples - phase + period - 1) // period)
+        for i in range(full):
+            plane[i] = np.float32(source[period * i]) - center
+        for i in range(max(full, 0), width):
+            plane[i] = np.float32(line[_mirror(period * i + phase, samples)]) - center
+
+
+@njit(cache=True, nogil=True)
+def _store_line(line, buffer, base, stride, levels, center, clip):  # type: ignore[no-untyped-def]
+    """The inverse of `_load_line`, cropped; `clip` rounds to the nearest of 0..255, ties up, and NaN to 0."""
+    period = 1 << levels
+    samples = len(line)
+    for phase in range(min(period, samples)):
+        n = (samples - phase + period - 1) // period
+        start = base + phase * stride
+        plane = buffer[start : start + n]
+        target = line[phase:]
+        if clip:
+            for i in range(n):
+                value = plane[i] + center
+                value = value if value > np.float32(0) else np.float32(0)
+                target[period * i] = np.int32(min(value, np.float32(255)) + np.float32(0.5))
+        else:
+            for i in range(n):
+                target[period * i] = plane[i] + center
+
+
+@njit(cache=True, nogil=True)
+def row_offsets(rows, levels, width, stride):  # type: ignore[no-untyped-def]
+    """Where row y of a strip of rows * 2**levels begins, from the first plane along y."""
+    offsets = np.empty(rows << levels, np.int64)
+    for y in range(rows << levels):
+        offsets[y] = (y & ((1 << levels) - 1)) * stride + (y >> levels) * width
+    return offsets
+
+
+@njit(cache=True, nogil=True)
+def split_strip(  # type: ignore[no-untyped-def]
+    image, first, rows, width, levels_y, levels_x, center, scales, keep, planes, stride
+):
+    """Fill `planes` with the bands of groups `first` .. `first + rows` of `image` [H, C, W], reflected past its end.
+
+    `keep` = (from, to) are the rows of the strip that are multiplied by `scales`, one a plane of a channel.
+    """
+    height, channels, _ = image.shape
+    across, down = 1 << levels_x, 1 << levels_y
+    offsets = row_offsets(rows, levels_y, width, stride)
+    lines = max(1, min(rows * down, BLOCK // (across * (width + 1))))
+    pitch = plane_stride(lines * (width + 1) + 1)
+    buffer = np.zeros(across * pitch + 16, np.float32)
+    for top in range(0, rows * down, lines):
+        count = min(lines, rows * down - top)
+        for channel in range(channels):
+            for b in range(count):
+                line = image[_mirror(first * down + top + b, height), channel]
+                _load_line(buffer, 16 + b * (width + 1), pitch, levels_x, width, line, center)
+            lift_columns(buffer, 16, pitch, levels_x, width, count, False)
+            for phase in range(across):
+                base = (channel * across + phase) * down * stride
+                for b in range(count):
+                    source, target = 16 + phase * pitch + b * (width + 1), base + offsets[top + b]
+                    copy_run(planes, target, buffer, source, width)
+    for plane in range(0, channels * across * down, down):
+        lift_rows(planes, offsets, levels_y, plane * stride, width, False)
+        for y in range(plane, plane + down):
+            band = planes[y * stride + keep[0] * width : y * stride + keep[1] * width]
+            scale = scales[y % len(scales)]  # by the count of high splits, the same in the order of planes and of bands
+            for i in range(len(band)):
+                band[i] = band[i] * scale
+
+
+@njit(cache=True, nogil=True)
+def merge_strip(  # type: ignore[no-untyped-def]
+    planes, stride, rows, width, levels_y, levels_x, skip, center, clip, image
+):
+    """Samples of groups from `skip` on into `image` [H, C, W], from scaled bands in `planes`, which are overwritten."""
+    height, channels, _ = image.shape
+    across, down = 1 << levels_x, 1 << levels_y
+    offsets = row_offsets(rows, levels_y, width, stride)
+    for plane in range(0, channels * across * down, down):
+        lift_rows(planes, offsets, levels_y, plane * stride, width, True)
+    lines = max(1, min(height, BLOCK // (across * (width + 1))))
+    pitch = plane_stride(lines * (width + 1) + 1)
+    buffer = np.zeros(across * pitch + 16, np.float32)
+    for top in range(0, height, lines):
+        count = min(lines, height - top)
+        for channel in range(channels):
+            for phase in range(across):
+                base = (channel * across + phase) * down * stride
+                for b in range(count):
+                    target, source = 16 + phase * pitch + b * (width + 1), base + offsets[skip * down + top + b]
+                    copy_run(buffer, target, planes, source, width)
+            lift_columns(buffer, 16, pitch, levels_x, width, count, True)
+            for b in range(count):
+                line = image[top + b, channel]
+                _store_line(line, buffer, 16 + b * (width + 1), pitch, levels_x, center, clip)
+
+
+def band_view(planes: Float32, channels: int, levels_y: int, levels_x: int, positions: int) -> Float32:
+    """The planes of a strip in band order: a view [C, 2, 2, ..., positions], the first split the leftmost axis of 2."""
+    x = [levels_x - level for level in range(levels_x)]  # bit `level` of a plane's number is its axis from the right
+    y = [levels_x + levels_y - level for level in range(levels_y)]
+    digits = [axis for pair in zip(x, y, strict=True) for axis in pair] if levels_y else x
+    shape = (channels, *(2,) * (levels_x + levels_y), -1)
+    return planes.reshape(shape)[..., :positions].transpose(0, *digits, 1 + levels_x + levels_y)
+
+
+def band_offsets(channels: int, levels: int, stride: int) -> NDArray[np.int64]:
+    """Where each band of a two-dimensional strip begins, in band order: int64 [C * 4**levels]."""
+    numbers = np.arange(channels << (2 * levels), dtype=np.int64) * stride
+    return np.ascontiguousarray(band_view(numbers, channels, levels, levels, 1).reshape(-1))  # type: ignore[arg-type]
+
+
+def empty_planes(count: int, positions: int) -> tuple[Float32, int]:
+    """An uninitialised strip that begins on a cache line, and its stride."""
+    stride = plane_stride(positions)
+    memory = np.empty(count * stride + 16, np.float32)
+    start = (-memory.ctypes.data // 4) % 16
+    return memory[start : start + count * stride], stride
+
+
+def _line_strips(width: int, levels: int, axes: int, halo: tuple[int, int]) -> Iterator[tuple[slice, slice, slice]]:
+    """Pieces of a long one-dimensional signal: positions kept, positions read, where the first lie in the second."""
+    length = max(4, LINE_SAMPLES >> levels) if axes == 1 else width
+    for first in range(0, width, length):
+        last = min(width, first + length)
+        low, high = max(0, first - halo[0]), min(width, last + halo[1])
+        yield slice(first, last), slice(low, high), slice(first - low, last - low)
+
+
+def analyze_packet(x: Float32, levels: int, mode: Mode = "symmetric", gain: float = 1.0) -> Float32:
+    """As `reference.analyze_packet`, bit for bit; any strides."""
+    x = np.asarray(x, np.float32)
+    check_packet(x.shape, levels, mode)
+    if mode == "periodization":
+        before, after = ANALYSIS_HALO
+        for axis in range(1, x.ndim):
+            x = np.take(x, np.arange(-before << levels, x.shape[axis] + (after << levels)) % x.shape[axis], axis=axis)
+        inner = (slice(None), *(slice(before, -after),) * (x.ndim - 1))
+        return np.ascontiguousarray(analyze_packet(x, levels, "symmetric", gain)[inner])
+    channels, axes = x.shape[0], x.ndim - 1
+    levels_y, rows = (levels, x.shape[1] >> levels) if axes == 2 else (0, 1)
+    lines = x.transpose(1, 0, 2) if axes == 2 else x[None]
+    scales = band_scales(levels, axes, gain)
+    bands = np.empty((channels, *(2,) * (levels_y + levels), rows, x.shape[-1] >> levels), np.float32)
+    for kept, read, inside in _line_strips(bands.shape[-1], levels, axes, ANALYSIS_HALO):
+        width = read.stop - read.start
+        planes, stride = empty_planes(channels * len(scales), rows * width)
+        part = read_only(lines[..., read.start << levels : read.stop << levels])
+        split_strip(part, 0, rows, width, levels_y, levels, np.float32(0), scales, (0, rows), planes, stride)
+        view = band_view(planes, channels, levels_y, levels, rows * width)
+        bands[..., kept] = view.reshape(*view.shape[:-1], rows, width)[..., inside]
+    return bands.reshape(-1, *(n >> levels for n in x.shape[1:]))
+
+
+def synthesize_packet(bands: Float32, levels: int, mode: Mode = "symmetric", gain: float = 1.0) -> Float32:
+    """As `reference.synthesize_packet`, bit for bit; any strides."""
+    bands = np.asarray(bands, np.float32)
+    axes = bands.ndim - 1
+    check_packet(bands.shape, levels, mode, 1 << (levels * axes))
+    if mode == "periodization":
+        before, after = SYNTHESIS_HALO
+        for axis in range(1, bands.ndim):
+            n = bands.shape[axis]
+            bands = np.take(bands, np.arange(-before, n + after) % n, axis=axis)
+        inner = (slice(None), *(slice(before << levels, -after << levels),) * axes)
+        return np.ascontiguousarray(synthesize_packet(bands, levels, "symmetric", gain)[inner])
+    scales = inverse_scales(levels, axes, gain)
+    channels = bands.shape[0] // len(scales)
+    levels_y, rows = (levels, bands.shape[1]) if axes == 2 else (0, 1)
+    digits = bands.reshape(channels, *(2,) * (levels_y + levels), rows, bands.shape[-1])
+    x = np.empty((channels, rows << levels_y, bands.shape[-1] << levels), np.float32)
+    for kept, read, inside in _line_strips(bands.shape[-1], levels, axes, SYNTHESIS_HALO):
+        width = read.stop - read.start
+        planes, stride = empty_planes(channels * len(scales), rows * width)
+        view = band_view(planes, channels, levels_y, levels, rows * width)
+        part = digits[..., read].reshape(view.shape)
+        np.multiply(part, scales.reshape(*view.shape[1:-1], 1), out=view)
+        samples = np.empty((x.shape[1], channels, width << levels), np.float32)
+        merge_strip(planes, stride, rows, width, levels_y, levels, 0, np.float32(0), False, samples)
+        x[..., kept.start << levels : kept.stop << levels] = samples.transpose(1, 0, 2)[
+            ..., inside.start << levels : inside.stop << levels
+        ]
+    return x if axes == 2 else x[:, 0]

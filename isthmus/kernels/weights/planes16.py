@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The usual case in one pass over a chunk: 16-bit weights, plane 0 Huffman, plane 1 raw.
+
+The same bytes as plane after plane would give, about a third faster: what one step leaves is still in the cache.
+"""
+
+import numpy as np
+from numba import njit
+
+from isthmus.kernels.checksums import check
+from isthmus.kernels.huffman.decode import CHUNK, STREAMS, decode_chunk, streams_of
+from isthmus.kernels.huffman.encode import encode_stream, make_pairs
+from isthmus.kernels.huffman.tables import SYMBOLS
+from isthmus.kernels.weights.planes import merge2, split2
+
+U64 = np.uint64
+
+
+@njit(cache=True, nogil=True)
+def encode(weights, lengths, pairs, out, plane1, checks0, checks1):  # type: ignore[no-untyped-def]
+    """Writes the streams of plane 0 of weights, uint16 [n], to `out`, and plane 1; returns the bytes of the streams.
+
+    checks0, checks1: uint32 [chunks, 2], filled with the checks of both planes' bodies. pairs: memory for `make_pairs`.
+    """
+    codes = np.empty(SYMBOLS, np.uint32)
+    make_pairs(lengths, codes, pairs)
+    byte = U64(0)
+    plane0 = np.empty(CHUNK // STREAMS, np.uint8)
+    for k in range(len(checks0)):
+        begin, first = k * CHUNK, byte
+        part = weights[begin : begin + CHUNK]
+        low = plane1[begin : begin + CHUNK]
+        at = streams_of(len(part))
+        for s in range(STREAMS):
+            symbols = plane0[: at[s + 1] - at[s]]
+            split2(part[at[s] : at[s + 1]], symbols, low[at[s] : at[s + 1]])
+            following = begin + at[s + 1]
+            byte = encode_stream(symbols, lengths, codes, pairs, out, byte, weights[following:], plane1[following:])
+        checks0[k, 0], checks0[k, 1] = check(out[np.int64(first) : np.int64(byte)])
+        checks1[k, 0], checks1[k, 1] = check(low)
+    return np.int64(byte)
+
+
+@njit(cache=True, nogil=True)
+def decode(data, places0, sizes, checks0, places1, checks1, singles, multi, out):  # type: ignore[no-untyped-def]
+    """Decodes chunks of one table to weights, uint16 [n], each checked before; 2 k + plane of the first damaged, or -1.
+
+    Arguments are those of `decode_chunks`; places1, checks1: the same for plane 1.
+    """
+    symbols = np.empty(CHUNK, np.uint8)
+    for k in range(len(places0)):
+        part = out[k * CHUNK : (k + 1) * CHUNK]
+        low = data[places1[k] : places1[k] + len(part)]
+        high = data[places0[k] : places0[k] + sizes[k].sum()]
+        a, b = check(low)
+        if a != checks1[k, 0] or b != checks1[k, 1]:
+            return 2 * k + 1
+        a, b = check(high)
+        if a != checks0[k, 0] or b != checks0[k, 1]:
+            return 2 * k
+        following = places1[k] + len(part)
+        if not decode_chunk(data, places0[k], sizes[k], singles, multi, symbols[: len(part)], following, part):
+            return 2 * k
+        merge2(symbols[: len(part)], low, part)
+    return -1
