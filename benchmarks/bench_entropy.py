@@ -41,8 +41,9 @@ from entropy_peers import (
 )
 from measurement import RESULTS, facts, keep_memory, write_json
 
-from isthmus.entropy import RansDecoder, TableFamily, adaptive, chunks, decode, encode, encode_segments, histogram
-from isthmus.entropy.factorized import FactorizedModel
+from isthmus.entropy import RansDecoder, TableFamily, decode, encode, encode_segments
+from isthmus.entropy.coders import adaptive, chunks, histogram
+from isthmus.entropy.models.factorized import FactorizedModel
 
 SCALES = np.geomspace(0.25, 8, 64)
 TORCHAC_MOST = 1_000_000  # its CDFs take 4 bytes for each symbol and integer

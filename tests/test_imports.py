@@ -94,7 +94,7 @@ def test_the_free_modules_use_only_each_other() -> None:
 
 def test_the_rule_sees_what_it_should() -> None:
     for part, target in [
-        ("kernels", "isthmus.entropy.rans"),
+        ("kernels", "isthmus.entropy.coders.rans"),
         ("entropy", "isthmus.models.walloc"),
         ("models", "isthmus.codecs.walloc"),
         ("media", "isthmus.codecs.base"),

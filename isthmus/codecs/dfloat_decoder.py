@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, WIDE, Payload, Plane
 from isthmus.codecs.scratch import scratch
-from isthmus.entropy import histogram
+from isthmus.entropy.coders import histogram
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import checksums
 from isthmus.kernels.huffman import decode as kernels

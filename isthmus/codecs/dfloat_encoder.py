@@ -16,7 +16,7 @@ from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RAW, WIDE, align
 from isthmus.codecs.dfloat_plan import plan_planes
 from isthmus.codecs.dfloat_source import RUN, Bytes, Source
 from isthmus.codecs.scratch import scratch
-from isthmus.entropy import huffman
+from isthmus.entropy.tables import huffman
 from isthmus.kernels import checksums
 from isthmus.kernels import threads as pool
 from isthmus.kernels.huffman import encode as kernels

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.entropy import huffman
+from isthmus.entropy.tables import huffman
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.checksums import check
 from isthmus.kernels.native.read_only import read_only

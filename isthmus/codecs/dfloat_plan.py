@@ -11,7 +11,8 @@ from isthmus.codecs import dfloat_payload as page
 from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, RECORD, WIDE
 from isthmus.codecs.dfloat_source import RUN, Bytes, Source
 from isthmus.codecs.scratch import scratch
-from isthmus.entropy import histogram, huffman
+from isthmus.entropy.coders import histogram
+from isthmus.entropy.tables import huffman
 from isthmus.kernels import threads as pool
 from isthmus.kernels.huffman import encode as huffman_encode
 from isthmus.kernels.weights import planes as weight_planes

@@ -18,8 +18,8 @@ from torch import Tensor
 from isthmus.bitstream import pack_single, unpack_single
 from isthmus.codecs.base import Codec, Latent, LatentBatch, LatentSpec
 from isthmus.codecs.tiles import synthesize_in_tiles
-from isthmus.entropy.context import ContextModel
-from isthmus.entropy.factorized import FactorizedModel
+from isthmus.entropy.models.context import ContextModel
+from isthmus.entropy.models.factorized import FactorizedModel
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.kernels.wavelet import image as transform
 from isthmus.media.arrays import from_array, mean_of_channels, to_array

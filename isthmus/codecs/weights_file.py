@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from isthmus.codecs.walloc import WallocImageCodec
-from isthmus.entropy.context import ContextModel
-from isthmus.entropy.factorized import FactorizedModel
-from isthmus.entropy.tables import TableFamily
+from isthmus.entropy.models.context import ContextModel
+from isthmus.entropy.models.factorized import FactorizedModel
+from isthmus.entropy.tables.family import TableFamily
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 from isthmus.models.walloc import Walloc, WallocConfig
 

@@ -4,11 +4,11 @@
 No float past `quantize_pmf`, and no network that is not exact in integers.
 """
 
-from isthmus.entropy.integer_network import IntegerNetwork
-from isthmus.entropy.quantize_pmf import quantize_pmf
-from isthmus.entropy.rans import decode, encode, encode_segments
-from isthmus.entropy.rans_decoder import RansDecoder
-from isthmus.entropy.tables import TableFamily
+from isthmus.entropy.coders.rans import decode, encode, encode_segments
+from isthmus.entropy.coders.rans_decoder import RansDecoder
+from isthmus.entropy.models.integer_network import IntegerNetwork
+from isthmus.entropy.tables.family import TableFamily
+from isthmus.entropy.tables.quantize_pmf import quantize_pmf
 
 __all__ = [
     "IntegerNetwork",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isthmus.entropy.tables import TableFamily
+from isthmus.entropy.tables.family import TableFamily
 
 CDF_SLOTS = 1 << 16
 

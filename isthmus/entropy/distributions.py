@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isthmus.entropy.tables import MAX_PRECISION, TableFamily
+from isthmus.entropy.tables.family import MAX_PRECISION, TableFamily
 
 TAIL_LOSS = 2.0**-15  # mass left to the escape for each bit of entropy: an escape costs 8 to 24 bits more
 LEAST_ENTROPY = 0.1  # bits; see quantize_pmf

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training of integer networks: the sums of `isthmus.entropy.integer_layer` in floats that gradients flow through.
+"""Training of integer networks: the sums of `entropy.models.integer_layer` in floats that gradients flow through.
 
 Weights and activations are rounded on the way forward and left alone on the way back (straight-through: Bengio et al.,
 arXiv 1308.3432), so that what is trained is, bit for bit, what runs. Weights are fractions with a power of two below
@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isthmus.entropy.fixed_log2 import COST_ONE
-from isthmus.entropy.integer_layer import EXACT, LIMIT, MAX_SHIFT, IntegerLayer, exact_conv2d
-from isthmus.entropy.integer_network import IntegerNetwork
-from isthmus.entropy.tables import TableFamily
+from isthmus.entropy.models.integer_layer import EXACT, LIMIT, MAX_SHIFT, IntegerLayer, exact_conv2d
+from isthmus.entropy.models.integer_network import IntegerNetwork
+from isthmus.entropy.tables.family import TableFamily
+from isthmus.entropy.tables.fixed_log2 import COST_ONE
 
 UNIT = 16  # activations and indices to a one in the floats that are trained; biases learn at the pace of weights
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from isthmus.entropy.context import TABLES, ContextModel
-from isthmus.entropy.context_predictor import ContextPredictor
-from isthmus.entropy.tables import TableFamily
+from isthmus.entropy.models.context import TABLES, ContextModel
+from isthmus.entropy.models.context_predictor import ContextPredictor
+from isthmus.entropy.tables.family import TableFamily
 from isthmus.kernels.context.choice import OFFSET_REACH
 from isthmus.kernels.context.passes import PHASES, SCALES
 from isthmus.kernels.wavelet.image import analyze_quantized

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from isthmus.entropy.factorized import QUALITIES, FactorizedModel
-from isthmus.entropy.tables import TableFamily
+from isthmus.entropy.models.factorized import QUALITIES, FactorizedModel
+from isthmus.entropy.tables.family import TableFamily
 from isthmus.kernels.wavelet.image import analyze_quantized
 from isthmus.models.walloc import ROUNDING_OFFSET, Walloc, lerp_levels, quality_to_level
 from isthmus.training.crops import load_rgb

@@ -3,7 +3,8 @@
 
 import numpy as np
 
-from isthmus.entropy import TableFamily, quantize_pmf
+from isthmus.entropy import TableFamily
+from isthmus.entropy.tables.family import quantize_pmf
 from isthmus.kernels.rans import reference as rans_reference
 from isthmus.varint import pack_varint
 

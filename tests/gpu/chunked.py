@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from isthmus.entropy import TableFamily, encode, quantize_pmf
+from isthmus.entropy import TableFamily, encode
+from isthmus.entropy.tables.family import quantize_pmf
 
 
 def random_family(rng: np.random.Generator, precision: int, count: int) -> TableFamily:

@@ -9,7 +9,7 @@ import torch
 
 from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_payload import HUFFMAN, read_payload
-from isthmus.entropy import huffman as tables
+from isthmus.entropy.tables import huffman as tables
 from isthmus.kernels.cuda import huffman
 from isthmus.kernels.huffman import torch_decode
 from isthmus.kernels.huffman.streams import FRONT, HuffmanStreams, join

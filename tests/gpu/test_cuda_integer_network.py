@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isthmus.entropy import IntegerNetwork, TableFamily
-from isthmus.entropy.integer_layer import IntegerLayer
+from isthmus.entropy.models.integer_layer import IntegerLayer
 from isthmus.models.integer_network import QuantizedNetwork
 
 pytestmark = pytest.mark.gpu

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import isthmus
 from isthmus import cli
 from isthmus.codecs.walloc import WallocImageCodec
-from isthmus.entropy.context import ContextModel
+from isthmus.entropy.models.context import ContextModel
 from isthmus.kernels.context import passes as kernels
 from isthmus.kernels.context.sums import PASSES
 from isthmus.models.context import LinearContext, ScaleMixture

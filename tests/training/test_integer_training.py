@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from isthmus.entropy import IntegerNetwork, TableFamily, decode, encode
-from isthmus.entropy.integer_layer import EXACT, LIMIT
+from isthmus.entropy.models.integer_layer import EXACT, LIMIT
 from isthmus.models.integer_network import QuantizedConv, QuantizedNetwork, TableCost
 
 SCALES = 0.2 * 1.4 ** np.arange(16)

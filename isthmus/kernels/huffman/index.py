@@ -84,7 +84,7 @@ def _fill(singles, entries):  # type: ignore[no-untyped-def]
 def warp_tables(lengths: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """uint32 [K, 4096]: used << 28 | number of symbols << 24 | up to three symbols that 12 bits hold, the first lowest.
 
-    lengths: uint8 [K, 256], see `isthmus.entropy.huffman`.
+    lengths: uint8 [K, 256], see `isthmus.entropy.tables.huffman`.
     """
     entries = np.empty((len(lengths), 1 << LIMIT), np.uint32)
     multi = np.empty(2 << LIMIT, np.uint64)

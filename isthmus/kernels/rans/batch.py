@@ -2,7 +2,7 @@
 """Many `rans.1` payloads in one call: their heads, symbols and ends, item after item, without Python in between.
 
 Payloads lie behind each other in uint8 `data`; item i has the bytes bounds[i] .. bounds[i + 1]. A status tells what is
-wrong with an item: OK, or the place in `isthmus.entropy.batch.FAULTS`.
+wrong with an item: OK, or the place in `isthmus.entropy.coders.batch.FAULTS`.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Factorized latents of many items in one call: for each, a table and an offset a channel, then the planes.
 
-`isthmus.entropy.factorized` says what they mean; payloads, bounds and statuses are those of `batch`.
+`isthmus.entropy.models.factorized` says what they mean; payloads, bounds and statuses are those of `batch`.
 """
 
 import numpy as np

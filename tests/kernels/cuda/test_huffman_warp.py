@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from isthmus.codecs import dfloat_coding
 from isthmus.codecs.dfloat_payload import HUFFMAN, read_payload
-from isthmus.entropy import huffman
+from isthmus.entropy.tables import huffman
 from isthmus.kernels.cuda import huffman as cuda_huffman
 from isthmus.kernels.cuda import nvrtc
 from isthmus.kernels.huffman import index as huffman_index

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.entropy import TableFamily, decode, encode, quantize_pmf, rans
+from isthmus.entropy import TableFamily, decode, encode
+from isthmus.entropy.coders import rans
+from isthmus.entropy.tables.family import quantize_pmf
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.cuda import rans as cuda_rans
 from isthmus.kernels.cuda.device_image import make_image, packed_slots

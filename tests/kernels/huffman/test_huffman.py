@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from isthmus.entropy import bits
+from isthmus.entropy.coders import bits
 from isthmus.kernels import checksums
 from isthmus.kernels.huffman import decode as fast
 from isthmus.kernels.huffman import encode as encoding

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numba import config
 
 from isthmus.entropy import RansDecoder, TableFamily, encode
-from isthmus.entropy.batch import decode_batch, encode_batch
-from isthmus.entropy.factorized import FactorizedModel
+from isthmus.entropy.coders.batch import decode_batch, encode_batch
+from isthmus.entropy.models.factorized import FactorizedModel
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.rans import symbols as rans_symbols
 

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Context model of latents: already decoded neighbours name the table of each integer. Payload `context.1`.
+
+Four passes over interleaved sub-grids of a plane, planes one after another, one resumable rANS stream: every pass is
+decoded at once. Byte format: docs/format-context.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.entropy.coders.rans import Part, encode_parts, lanes_for
+from isthmus.entropy.coders.rans_decoder import RansDecoder
+from isthmus.entropy.models.context_predictor import ContextPredictor, TileContexts, TileLayout, tiles
+from isthmus.entropy.tables.family import TableFamily
+from isthmus.entropy.tables.fixed_log2 import COST_ONE
+from isthmus.errors import CorruptStreamError
+from isthmus.kernels.context import choice
+from isthmus.kernels.context import passes as kernels
+
+TABLES = kernels.SCALES * kernels.PHASES
+ESCAPE_COST = 8 * COST_ONE
+JUDGED = 1024  # positions of a plane on which its image offset is chosen, at most
+
+Int16 = NDArray[np.int16]
+Int32 = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class ContextChoices:
+    """What the encoder was free to choose; kept with a latent so that packing it again gives the same bytes."""
+
+    lanes: int
+    offsets: tuple[int, ...]  # scales added to what the contexts say, one a channel
+
+
+@dataclass(frozen=True, eq=False)
+class ContextModel:
+    """`predictor` and the tables that it names: 64 scales of 4 phases each, then one for image offsets."""
+
+    predictor: ContextPredictor
+    family: TableFamily
+    hash: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.family) != TABLES + 1:
+            raise CorruptStreamError(f"weights file: {len(self.family)} context tables, expected {TABLES + 1}")
+        digest = sha256(bytes.fromhex(self.family.hash) + self.predictor.digest)
+        object.__setattr__(self, "hash", digest.hexdigest()[:8])
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "ContextModel":
+        """The inverse of `to_arrays`; raises CorruptStreamError for arrays that are no valid model."""
+        try:
+            predictor = ContextPredictor(**{f.name: arrays[f.name] for f in fields(ContextPredictor)})
+        except KeyError as error:
+            raise CorruptStreamError(f"weights file: the context model lacks {error}; fetch the file again") from error
+        return cls(predictor, TableFamily.from_arrays(arrays))
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Integer arrays that hold the whole model, for safetensors."""
+        return self.family.to_arrays() | self.predictor.to_arrays()
+
+    def encode(self, planes: Int16, quality: int, choices: ContextChoices | None = None) -> bytes:
+        """int16 planes [C, h, w] to a payload; the choices are made here unless given.
+
+        Raises ValueError for another number of planes.
+        """
+        if planes.ndim != 3 or planes.shape[0] != self.predictor.channels:
+            raise ValueError(f"context: planes {planes.shape}, expected [{self.predictor.channels}, h, w]")
+        found = list(self.predictor.contexts(planes, quality))
+        if choices is None:
+            choices = self.choose(found)
+        offsets = np.array(choices.offsets, np.int32)
+        parts: list[Part] = [(offsets, np.array([TABLES], np.uint16), 0)]
+        for tile in found:
+            tables = tile.contexts.view(np.uint16)  # in their place: they are not needed any more
+            contexts, out = _rows(len(planes), tile.contexts, tables)
+            choice.tables_of(contexts, offsets, out)
+            parts.append((tile.symbols, tables, 1))
+        return b"".join(encode_parts(parts, self.family, choices.lanes))
+
+    def choose(self, found: Sequence[TileContexts]) -> ContextChoices:
+        """The cheapest image offset of each channel, judged on up to JUDGED positions of it, and lanes for that."""
+        channels = self.predictor.channels
+        costs, offsets = np.zeros((channels, choice.OFFSETS), np.int64), np.empty(channels, np.int32)
+        step = max(1, -(-sum(len(tile.symbols) for tile in found) // (channels * JUDGED)))
+        for tile in found:
+            symbols, contexts = _rows(channels, tile.symbols, tile.contexts)
+            choice.judge_offsets(symbols, contexts, step, self._costs, costs)
+        total = choice.pick_offsets(costs, step, self._offset_costs, offsets)
+        return ContextChoices(lanes_for(total), tuple(offsets.tolist()))
+
+    def _costs_of(self, tables: NDArray[np.int64], reach: int) -> Int32:
+        """What each symbol -reach..reach costs with each of the tables, in 1/65536 bits: [tables, 2 reach + 1]."""
+        t = self.family
+        entry = np.arange(-reach, reach + 1) - t.low[tables, None]
+        size = t.size[tables, None]
+        escaped = (entry < 0) | (entry >= size)
+        costs = t.costs[t.starts[tables, None] + np.where(escaped, size, entry)]
+        return np.ascontiguousarray(costs + escaped * ESCAPE_COST, np.int32)
+
+    @cached_property
+    def _costs(self) -> Int32:
+        return choice.arrange_costs(self._costs_of(np.arange(TABLES), choice.JUDGED_REACH))
+
+    @cached_property
+    def _offset_costs(self) -> Int32:
+        return self._costs_of(np.array([TABLES]), choice.OFFSET_REACH)[0]
+
+    def decode(
+        self, payload: bytes | memoryview, shape: tuple[int, int, int], quality: int
+    ) -> tuple[Int16, ContextChoices]:
+        """The inverse of `encode` for planes of `shape`; also what the encoder had chosen.
+
+        Raises CorruptStreamError for a payload that does not hold such planes, before memory is taken for them.
+        """
+        channels, height, width = shape
+        decoder = RansDecoder(payload, self.family)
+        offsets = decoder.decode(TABLES, channels)
+        if (offsets < -choice.OFFSET_REACH).any() or (offsets > choice.OFFSET_REACH).any():
+            raise CorruptStreamError("latent payload: an image offset is outside -6..6; fetch the stream again")
+        least = int(self.family.least_costs[:TABLES].min()) * channels * height * width
+        if least > 17 * COST_ONE * len(payload):  # 34 bits a word at most: see RansDecoder
+            raise CorruptStreamError(
+                f"latent payload: {len(payload)} bytes cannot hold {channels} x {height} x {width} latents; the header "
+                "or the payload is damaged, fetch the stream again"
+            )
+        planes = np.empty(shape, np.int16)
+        for top, left, rows, columns in tiles(height, width):
+            self._decode_tile(decoder, planes[:, top : top + rows, left : left + columns], quality, offsets)
+        decoder.finish()
+        return planes, ContextChoices(decoder.lanes, tuple(offsets.tolist()))
+
+    def _decode_tile(self, decoder: RansDecoder, tile: Int16, quality: int, offsets: Int32) -> None:
+        layout = TileLayout.of(*tile.shape[1:])
+        values = tile if tile.flags.c_contiguous else np.empty(tile.shape, np.int16)
+        fits = decoder.apply(
+            kernels.decode_tile, self.predictor.weights, self.predictor.biases(quality), layout.starts, offsets,
+            layout.planes(self.predictor.places), layout.rows, layout.stride, values,
+        )  # fmt: skip
+        if not fits:
+            raise CorruptStreamError("latent payload: a value does not fit 16 bits; fetch the stream again")
+        if values is not tile:
+            tile[:] = values
+
+
+def _rows(channels: int, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
+    """Arrays of a tile cut by channel: views [C, positions]."""
+    return [array.reshape(channels, -1) for array in arrays]

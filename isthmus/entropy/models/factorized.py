@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Factorized entropy model of latents: one table of a trained family for each image and channel.
+
+Images differ in scale, so a static table for each channel costs 10 to 12 % more than its order-0 entropy; naming, per
+image and channel, one of 64 tables and an integer offset takes most of that back for about 40 bytes a 48-channel image.
+Both are coded in the same rANS stream, as differences from what training saw at that quality.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.entropy.coders import batch
+from isthmus.entropy.coders.rans import encode_segments
+from isthmus.entropy.coders.rans_decoder import LANES
+from isthmus.entropy.tables.family import TableFamily
+from isthmus.entropy.tables.fixed_log2 import COST_ONE
+from isthmus.errors import CorruptStreamError
+from isthmus.kernels import threads as pool
+from isthmus.kernels.rans import factorized as kernels
+
+QUALITIES = 100
+SMALL_PLANE = 1 << 14  # positions, up to which a call for each plane would take most of the time
+MAX_REACH = 1 << 12  # latent tables lie within +-4096: a lying weights file cannot make `choose` take all memory
+
+Int16 = NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the encoder was free to choose; kept with a latent so that packing it again gives the same bytes."""
+
+    lanes: int
+    tables: tuple[int, ...]  # one a channel, 0..K-1
+    offsets: tuple[int, ...]  # integer subtracted from the channel before coding
+
+
+@dataclass(frozen=True, eq=False)
+class FactorizedModel:
+    """`family`: K tables in order of entropy, then one for table choices and one for offsets.
+
+    `expected`: uint8 [100, c], the usual table of each channel at quality 1..100.
+    """
+
+    family: TableFamily
+    expected: NDArray[np.uint8]
+    hash: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = self.expected.shape
+        if len(shape) != 2 or shape[0] != QUALITIES or self.expected.dtype != np.uint8 or self.expected.size == 0:
+            raise CorruptStreamError(
+                f"weights file: table expectations {shape}, expected uint8 [{QUALITIES}, channels]"
+            )
+        if len(self.family) < 3 or int(self.expected.max()) >= self.scales:
+            raise CorruptStreamError("weights file: an expected table lies outside the family; fetch the file again")
+        if self._reach > MAX_REACH:
+            raise CorruptStreamError(f"weights file: a latent table reaches +-{self._reach}, the limit is {MAX_REACH}")
+        digest = sha256(bytes.fromhex(self.family.hash) + self.expected.tobytes())
+        object.__setattr__(self, "hash", digest.hexdigest()[:8])
+
+    @property
+    def scales(self) -> int:
+        """Number of tables for latents, K."""
+        return len(self.family) - 2
+
+    @cached_property
+    def _reach(self) -> int:
+        """Histograms span -reach..reach; values beyond are counted at the ends, which are escapes in every table."""
+        low, size = self.family.low[: self.scales], self.family.size[: self.scales]
+        return int(max(-low.min(), (low + size).max(), 1))
+
+    @cached_property
+    def _costs(self) -> NDArray[np.float64]:
+        """Cost of each value under each table [2 reach + 1, K] in 1/65536 bits: integers, exact in float64."""
+        t, reach = self.family, self._reach
+        value = np.arange(-reach, reach + 1)
+        entry = value[:, None] - t.low[: self.scales]
+        size = t.size[: self.scales].astype(np.int64)
+        escaped = (entry < 0) | (entry >= size)
+        costs = t.costs[t.starts[: self.scales] + np.where(escaped, size, entry)]
+        return (costs + escaped * (8 * COST_ONE)).astype(np.float64)
+
+    def choose(self, planes: Int16) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The cheapest table and the offset (nearest integer to the mean) of each plane of [c, h, w]."""
+        flat = planes.reshape(len(planes), -1)
+        count = flat.shape[1]
+        offsets = (2 * flat.sum(axis=1, dtype=np.int64) + count) // (2 * count)
+        reach = self._reach
+        histograms = np.zeros((len(flat), 2 * reach + 1))
+        for row, plane, offset in zip(histograms, flat, offsets, strict=True):
+            shifted = plane + np.int32(reach - offset)
+            row[:] = np.bincount(np.clip(shifted, 0, 2 * reach, out=shifted), minlength=2 * reach + 1)
+        # Sums of integers below 2**53: exact in any order. Not `@`: BLAS would start threads, for 0.3 ms of work.
+        tables = np.argmin(np.einsum("ij,jk->ik", histograms, self._costs), axis=1)
+        return tuple(tables.tolist()), tuple(offsets.tolist())
+
+    def encode(self, planes: Int16, quality: int, choices: Choices | None = None) -> bytes:
+        """int16 planes [c, h, w] to a payload; the choices are made here unless given."""
+        if 0 < planes[0].size <= SMALL_PLANE:
+            return self.encode_batch(planes[None], quality, [choices] if choices else None)[0]
+        tables, offsets = (choices.tables, choices.offsets) if choices else self.choose(planes)
+        usual = self.expected[quality - 1].astype(np.int32)
+        segments: list[tuple[object, object]] = [
+            (np.array(tables, np.int32) - usual, self.scales),
+            (np.array(offsets, np.int32), self.scales + 1),
+        ]
+        for plane, table, offset in zip(planes, tables, offsets, strict=True):
+            segments.append((plane if offset == 0 else plane.astype(np.int32) - offset, table))
+        return encode_segments(segments, self.family, lanes=choices.lanes if choices else None)
+
+    def decode(self, payload: bytes | memoryview, shape: tuple[int, int, int], quality: int) -> tuple[Int16, Choices]:
+        """The inverse of `encode` for planes of `shape`; also what the encoder had chosen.
+
+        Raises CorruptStreamError for a payload that does not hold such planes, before memory is taken for them.
+        """
+        planes, choices = self.decode_batch([payload], shape, quality)
+        return planes[0], choices[0]
+
+    def encode_batch(
+        self,
+        planes: Int16,
+        qualities: int | Sequence[int],
+        choices: Sequence[Choices] | None = None,
+        *,
+        threads: int = 1,
+    ) -> list[bytes]:
+        """One payload for each item of int16 planes [n, c, h, w], the same as `encode` makes; c h w is at least 1.
+
+        qualities: one for all or one each; choices: made here unless given. Raises ValueError for other shapes.
+        """
+        if planes.ndim != 4 or planes.dtype != np.int16 or planes[:1].size == 0 < len(planes):
+            raise ValueError(f"encode_batch: planes {planes.dtype} {planes.shape}, expected int16 [n, c, h, w]")
+        items, channels, height, width = planes.shape
+        usual = self._usual(qualities, items, channels)
+        flat = np.ascontiguousarray(planes).reshape(items, channels, height * width)
+        tables, offsets = np.zeros((2, items, channels), np.int32)
+        lanes = np.zeros(items, np.int64)
+        if choices is not None:
+            if len(choices) != items or any(c.lanes not in LANES or len(c.tables) != channels for c in choices):
+                raise ValueError(f"encode_batch: the choices do not fit {items} items of {channels} channels")
+            for i, choice in enumerate(choices):
+                tables[i], offsets[i] = choice.tables, choice.offsets
+            if items and not 0 <= tables.min() <= tables.max() < self.scales:
+                raise ValueError(f"encode_batch: tables {tables.min()}..{tables.max()}, expected 0..{self.scales - 1}")
+            lanes[:] = [c.lanes for c in choices]
+        t, costs = self.family, self._costs.astype(np.int64)
+        family = (t.low, t.size, t.starts)
+
+        def work(group: range, room: NDArray[np.uint8], bounds: NDArray[np.int64]) -> None:
+            part = slice(group.start, group.stop)
+            if choices is None:
+                for i in group:
+                    kernels.choose(flat[i], costs, tables[i], offsets[i])
+            kernels.encode_planes(
+                flat[part], usual[part], self.scales, family, t.costs, t.encoder_rows, t.precision, batch.LANE_COST,
+                tables[part], offsets[part], lanes[part], room, bounds,
+            )  # fmt: skip
+
+        return batch.collect_payloads(items, channels * (height * width + 2), threads, work)
+
+    def decode_batch(
+        self,
+        payloads: Sequence[bytes | memoryview],
+        shape: tuple[int, int, int],
+        qualities: int | Sequence[int],
+        *,
+        threads: int = 1,
+    ) -> tuple[Int16, list[Choices]]:
+        """The inverse of `encode_batch`: int16 [n, c, h, w] and what was chosen for each item.
+
+        Raises what `decode` raises, and names the first item at fault.
+        """
+        what, items = "latent payload", len(payloads)
+        channels, height, width = shape
+        data, bounds = batch.join_payloads(payloads, what)
+        usual = self._usual(qualities, items, channels)
+        # What the cheapest table makes of it; the tables are known only once they are decoded.
+        least = int(self.family.least_costs.min()) * prod(shape)
+        batch.check_capacity(bounds, [least], what, f"{channels} x {height} x {width} latents")
+        planes = np.empty((items, channels, height * width), np.int16)
+        tables, offsets = np.empty((2, items, channels), np.int32)
+        lanes = np.zeros(items, np.int64)
+        t = self.family
+
+        def work(group: range) -> None:
+            part = slice(group.start, group.stop)
+            status = np.zeros(len(group), np.uint8)
+            kernels.decode_planes(
+                data, bounds[group.start : group.stop + 1], usual[part], self.scales, t.lookups, planes[part],
+                tables[part], offsets[part], lanes[part], status,
+            )  # fmt: skip
+            batch.raise_fault(status, group.start, what)
+
+        pool.run(work, batch.plan_groups(items, threads, max(items, 1)), threads)
+        rows = zip(lanes.tolist(), tables.tolist(), offsets.tolist(), strict=True)
+        return planes.reshape(items, *shape), [Choices(n, tuple(table), tuple(offset)) for n, table, offset in rows]
+
+    def _usual(self, qualities: int | Sequence[int], items: int, channels: int) -> NDArray[np.int32]:
+        """The expected tables of each item, int32 [items, c]."""
+        if channels != self.expected.shape[1]:
+            raise ValueError(f"got {channels} channels, expected {self.expected.shape[1]}")
+        given = np.asarray(qualities, np.int64)
+        if given.shape not in ((), (items,)):
+            raise ValueError(f"qualities of shape {given.shape}, expected one or {items}")
+        rows = np.broadcast_to(given, (items,))
+        if items and not 1 <= rows.min() <= rows.max() <= QUALITIES:
+            raise ValueError(f"qualities {rows.min()}..{rows.max()}, expected 1..{QUALITIES}")
+        return self.expected[rows - 1].astype(np.int32)
