@@ -21,8 +21,8 @@ from bench_weights_gpu import CACHE, captured, copy_rate, milliseconds, random_w
 from measurement import RESULTS, facts, write_json
 from torch.nn.functional import linear
 
-from isthmus.codecs import dfloat_coding
-from isthmus.codecs.dfloat_payload import read_payload
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat.payload import read_payload
 from isthmus.kernels.cuda import huffman
 from isthmus.kernels.cuda.huffman_linear import MOST, Matrix
 from isthmus.kernels.huffman.streams import HuffmanStreams
@@ -43,7 +43,7 @@ def measure(rows: int, columns: int, options: argparse.Namespace) -> list[dict[s
     device = torch.device("cuda", torch.cuda.current_device())
     plain = random_weights(rows * columns, device).view(rows, columns)
     bits = plain.view(torch.int16).cpu().numpy().view(np.uint16).reshape(-1)
-    payload = read_payload(dfloat_coding.encode(bits, threads=options.threads))
+    payload = read_payload(coding.encode(bits, threads=options.threads))
     streams = streams_of(payload, threads=options.threads)
     rest = plane_bytes(payload, 1, threads=options.threads)
     sets = [

@@ -43,8 +43,8 @@ from weight_peers import (
     zstd_coder,
 )
 
-from isthmus.codecs import dfloat_coding as coding
-from isthmus.codecs.dfloat_payload import read_payload
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat.payload import read_payload
 
 SLICE = 1 << 20  # weights for DFloat11
 GOALS = {"size huffman": 66.8, "size rans": 66.4, "encode": 2.0, "decode": 2.0, "threads": 1.8}

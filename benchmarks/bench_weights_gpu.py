@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from measurement import RESULTS, facts, write_json
 
-from isthmus.codecs import dfloat_coding
-from isthmus.codecs.dfloat_payload import read_payload
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat.payload import read_payload
 from isthmus.kernels.cuda import huffman
 from isthmus.kernels.huffman import torch_decode
 from isthmus.weights.device_streams import plane_bytes, streams_of
@@ -96,7 +96,7 @@ def same(found: torch.Tensor, weights: torch.Tensor) -> bool:
 
 def ours(weights: torch.Tensor, bits: np.ndarray, repeats: int, threads: int) -> list[dict[str, Any]]:
     """Rows of the kernel, and of torch where memory allows."""
-    payload = read_payload(dfloat_coding.encode(bits, threads=threads))
+    payload = read_payload(coding.encode(bits, threads=threads))
     streams = streams_of(payload, threads=threads).to(weights.device)
     rest = plane_bytes(payload, 1, threads=threads).to(weights.device)
     traffic = streams.data.nbytes + streams.warps.nbytes + streams.lengths.nbytes + rest.nbytes + weights.nbytes

@@ -74,8 +74,8 @@ def context(
     import torch
 
     import isthmus
-    from isthmus.codecs.walloc import WallocImageCodec
-    from isthmus.codecs.weights_file import save_weights
+    from isthmus.codecs.walloc.image import WallocImageCodec
+    from isthmus.codecs.walloc.weights import save_weights
     from isthmus.training.context import fit_context
     from isthmus.training.crops import list_images
 

@@ -12,8 +12,8 @@ import torch
 
 import isthmus
 from isthmus import cli
-from isthmus.codecs.walloc import WallocImageCodec
-from isthmus.codecs.weights_file import load_weights, save_weights
+from isthmus.codecs.walloc.image import WallocImageCodec
+from isthmus.codecs.walloc.weights import load_weights, save_weights
 from isthmus.media.image import read_image, write_image
 from isthmus.models.rate import LogisticMixture
 from isthmus.models.walloc import Walloc, WallocConfig

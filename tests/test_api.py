@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 import isthmus
-from isthmus.codecs.walloc import WallocImageCodec
+from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.errors import UnknownCodecError, UnreadableFileError, WeightsMismatchError
 from isthmus.media.image import write_image
 from isthmus.samples import ASTRONAUT

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 import isthmus
 from isthmus import weights
 from isthmus.codecs.registry import pretrained
-from isthmus.codecs.walloc import ENTROPY
+from isthmus.codecs.walloc.image import ENTROPY
 from isthmus.media.image import read_image, write_image
 from isthmus.samples import ASTRONAUT
 

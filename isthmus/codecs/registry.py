@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from isthmus.codecs import dfloat
 from isthmus.codecs.base import Codec
-from isthmus.codecs.dfloat import DFloatCodec
-from isthmus.codecs.walloc import CONTEXT, FACTORIZED, WallocImageCodec
-from isthmus.codecs.weights_file import load_weights
+from isthmus.codecs.dfloat import codec as dfloat
+from isthmus.codecs.dfloat.codec import DFloatCodec
+from isthmus.codecs.walloc.image import CONTEXT, FACTORIZED, WallocImageCodec
+from isthmus.codecs.walloc.weights import load_weights
 from isthmus.errors import UnknownCodecError, WeightsMismatchError
 from isthmus.signals import TrackHeader
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from isthmus.codecs.weights_file import load_weights, save_weights
+from isthmus.codecs.walloc.weights import load_weights, save_weights
 from isthmus.models.walloc import Walloc
 from isthmus.training.codec import TrainingConfig
 from isthmus.training.context import fit_context

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isthmus.codecs.dfloat_decoder import RUN, Decoder
-from isthmus.codecs.dfloat_payload import Payload
-from isthmus.codecs.tensor_dtypes import UINT
+from isthmus.codecs.dfloat.decoder import RUN, Decoder
+from isthmus.codecs.dfloat.dtypes import UINT
+from isthmus.codecs.dfloat.payload import Payload
 from isthmus.errors import CorruptStreamError, MissingExtraError
 from isthmus.kernels import threads as pool
 from isthmus.kernels.cuda import huffman, nvrtc

@@ -8,9 +8,9 @@ from typing import TypeVar
 import torch
 from torch.nn.functional import pad
 
-from isthmus.codecs import dfloat_coding
-from isthmus.codecs.dfloat_payload import HUFFMAN, read_payload
-from isthmus.codecs.tensor_dtypes import UINT
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat.dtypes import UINT
+from isthmus.codecs.dfloat.payload import HUFFMAN, read_payload
 from isthmus.kernels.huffman.streams import CHUNK, join
 from isthmus.weights.attach_items import DeviceItem, Item, PayloadItem, PlainItem, UpstreamItem
 from isthmus.weights.device_streams import plane_bytes, streams_of
@@ -27,7 +27,7 @@ def for_device(item: Item, threads: int) -> Item:
         weights = torch.empty(item.size, dtype=item.dtype)
         item.decode(weights, threads)
         bits = weights.view(torch.uint8).numpy().view(UINT[item.dtype.itemsize])
-        payload = read_payload(dfloat_coding.encode(bits, threads=threads))
+        payload = read_payload(coding.encode(bits, threads=threads))
         if payload.planes[0].coding != HUFFMAN:
             return PlainItem(item.names, item.shapes, item.dtype, weights)
     streams = streams_of(payload, threads=threads)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from isthmus.codecs.tensor_dtypes import TORCH
+from isthmus.codecs.dfloat.dtypes import TORCH
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 from isthmus.weights.attach_items import Item, PayloadItem, UpstreamItem
 from isthmus.weights.base_checkpoint import MARK

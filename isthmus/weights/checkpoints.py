@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from isthmus.codecs.dfloat_coding import MODES, Mode
-from isthmus.codecs.tensor_dtypes import CODED
+from isthmus.codecs.dfloat.coding import MODES, Mode
+from isthmus.codecs.dfloat.dtypes import CODED
 from isthmus.errors import CorruptStreamError, IsthmusError, UnreadableFileError, UnwritableFileError
 from isthmus.media.files import atomic_file, make_folder, remove_leftovers
 from isthmus.weights.base_checkpoint import MARK, BaseCheckpoint, sha256_of

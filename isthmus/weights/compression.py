@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from isthmus.codecs import dfloat_coding as coding
-from isthmus.codecs.dfloat_encoder import Encoder
-from isthmus.codecs.tensor_dtypes import CODED, ITEM_BYTES, UINT
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat.dtypes import CODED, ITEM_BYTES, UINT
+from isthmus.codecs.dfloat.encoder import Encoder
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.media.files import atomic_file

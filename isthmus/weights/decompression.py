@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.codecs.dfloat_decoder import RUN
+from isthmus.codecs.dfloat.decoder import RUN
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.weights.dfloat_file import TensorRuns, WeightFile

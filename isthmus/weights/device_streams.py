@@ -5,16 +5,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.codecs import dfloat_coding
-from isthmus.codecs.dfloat_decoder import RUN, Decoder
-from isthmus.codecs.dfloat_payload import CHUNK, GROUP, HUFFMAN, STREAMS, Payload, read_payload
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat.decoder import RUN, Decoder
+from isthmus.codecs.dfloat.payload import CHUNK, GROUP, HUFFMAN, STREAMS, Payload, read_payload
 from isthmus.kernels import threads as pool
 from isthmus.kernels.huffman.streams import HuffmanStreams
 
 
 def streams_of(payload: Payload, *, threads: int = 1) -> HuffmanStreams:
     """Plane 0 on the CPU, checked. Raises CorruptStreamError for damage, ValueError where plane 0 is not Huffman."""
-    bits = dfloat_coding.group_bits(payload, threads=threads)
+    bits = coding.group_bits(payload, threads=threads)
     plane = payload.planes[0]
     records = plane.records
     used, chosen = np.unique(records["table"], return_inverse=True)
@@ -48,4 +48,4 @@ def with_huffman(payload: Payload, *, threads: int = 1) -> Payload:
     """The same weights with plane 0 in Huffman codes: as it is, or coded anew."""
     if payload.planes[0].coding == HUFFMAN:
         return payload
-    return read_payload(dfloat_coding.encode(dfloat_coding.decode(payload, threads=threads), threads=threads))
+    return read_payload(coding.encode(coding.decode(payload, threads=threads), threads=threads))

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isthmus.codecs.dfloat_coding import MODES
-from isthmus.codecs.dfloat_decoder import NEIGHBOURS, RUN, Decoder
-from isthmus.codecs.dfloat_payload import Payload, read_payload
-from isthmus.codecs.tensor_dtypes import CODED, TORCH, UINT, tensor_of
+from isthmus.codecs.dfloat.coding import MODES
+from isthmus.codecs.dfloat.decoder import NEIGHBOURS, RUN, Decoder
+from isthmus.codecs.dfloat.dtypes import CODED, TORCH, UINT, tensor_of
+from isthmus.codecs.dfloat.payload import Payload, read_payload
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.kernels import threads as pool
 from isthmus.weights.base_checkpoint import MARK, BaseCheckpoint

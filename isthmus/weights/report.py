@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.codecs.dfloat_decoder import RUN, Decoder
-from isthmus.codecs.dfloat_payload import CODINGS
-from isthmus.codecs.tensor_dtypes import CODED, UINT
+from isthmus.codecs.dfloat.decoder import RUN, Decoder
+from isthmus.codecs.dfloat.dtypes import CODED, UINT
+from isthmus.codecs.dfloat.payload import CODINGS
 from isthmus.kernels.weights import planes as weight_planes
 from isthmus.weights.base_checkpoint import MARK
 from isthmus.weights.checkpoints import shards

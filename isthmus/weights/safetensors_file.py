@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.codecs.tensor_dtypes import ITEM_BYTES
+from isthmus.codecs.dfloat.dtypes import ITEM_BYTES
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 
 HEADER_LIMIT = 100_000_000

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.codecs.tensor_dtypes import TORCH, tensor_of
+from isthmus.codecs.dfloat.dtypes import TORCH, tensor_of
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 from isthmus.weights.safetensors_file import SafetensorsFile
 from isthmus.weights.upstream_block import BYTES_PER_THREAD, FIELDS, UpstreamBlock

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import isthmus
 from isthmus.bitstream import MAGIC, PROLOGUE, pack_chunk, pack_single, unpack_single
-from isthmus.codecs.walloc import WallocImageCodec
+from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.entropy.coders.rans_decoder import RansDecoder
 from isthmus.errors import CorruptStreamError, IsthmusError, UnknownCodecError, WeightsMismatchError
 from isthmus.signals import AudioSignal, ImageSignal, Signal, TensorSignal, TrackHeader, VideoSignal

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isthmus import weights
-from isthmus.codecs import dfloat_coding as coding
+from isthmus.codecs.dfloat import coding
 from isthmus.errors import CorruptStreamError, IsthmusError
 from tests.weights.sample_files import entries_of, mixed, pack, write
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from isthmus.codecs.weights_file import LIMITS, load_weights
+from isthmus.codecs.walloc.weights import LIMITS, load_weights
 from isthmus.errors import CorruptStreamError, IsthmusError
 
 CONFIG: dict[str, Any] = {

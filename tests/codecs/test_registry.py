@@ -13,7 +13,7 @@ import torch
 import isthmus
 from isthmus.codecs import registry
 from isthmus.codecs.registry import PRETRAINED, check_device, codec_for, describe, pretrained
-from isthmus.codecs.walloc import WallocImageCodec
+from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.errors import UnknownCodecError, UnreadableFileError, WeightsMismatchError
 from isthmus.signals import ImageSignal, TrackHeader
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.codecs import dfloat_coding
-from isthmus.codecs.dfloat_payload import HUFFMAN, read_payload
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat.payload import HUFFMAN, read_payload
 from isthmus.entropy.tables import huffman as tables
 from isthmus.kernels.cuda import huffman
 from isthmus.kernels.huffman import torch_decode
@@ -28,7 +28,7 @@ def random_bits(seed: int, n: int, spread: float) -> np.ndarray:
 
 
 def coded(bits: np.ndarray, device: torch.device) -> tuple[HuffmanStreams, torch.Tensor]:
-    payload = read_payload(dfloat_coding.encode(bits, threads=2))
+    payload = read_payload(coding.encode(bits, threads=2))
     assert payload.planes[0].coding == HUFFMAN
     return streams_of(payload).to(device), plane_bytes(payload, 1).to(device)
 

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from isthmus import weights
-from isthmus.codecs import dfloat_coding
-from isthmus.codecs.dfloat_payload import read_payload
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat.payload import read_payload
 from isthmus.kernels.cuda.huffman_linear import MOST, Matrix
 from isthmus.kernels.huffman.streams import FRONT, HuffmanStreams
 from isthmus.weights.attachment import Attachment
@@ -28,7 +28,7 @@ def random_weights(rows: int, columns: int, spread: float = 1.0) -> Tensor:
 
 
 def coded(matrix: Tensor, device: torch.device) -> tuple[HuffmanStreams, Tensor]:
-    payload = read_payload(dfloat_coding.encode(matrix.view(torch.int16).numpy().view("uint16").reshape(-1)))
+    payload = read_payload(coding.encode(matrix.view(torch.int16).numpy().view("uint16").reshape(-1)))
     return streams_of(payload).to(device), plane_bytes(payload, 1).to(device)
 
 

@@ -13,7 +13,7 @@ import torch
 
 import isthmus
 from isthmus import cli
-from isthmus.codecs.walloc import WallocImageCodec
+from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.media.image import write_image
 from isthmus.models.walloc import WallocConfig
 from isthmus.training import recipes

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import isthmus
 from isthmus import cli
-from isthmus.codecs.walloc import WallocImageCodec
+from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.entropy.models.context import ContextModel
 from isthmus.kernels.context import passes as kernels
 from isthmus.kernels.context.sums import PASSES

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.codecs.walloc import WallocImageCodec
-from isthmus.codecs.weights_file import load_weights
+from isthmus.codecs.walloc.image import WallocImageCodec
+from isthmus.codecs.walloc.weights import load_weights
 from isthmus.media.image import write_image
 from isthmus.training.tables import PRECISION, REACH, SCALES, _cluster, _smooth, fit_factorized
 from isthmus.training.validation import order0_bits

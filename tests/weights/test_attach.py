@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from isthmus import weights
-from isthmus.codecs import dfloat_coding
-from isthmus.codecs.dfloat_payload import read_payload
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat.payload import read_payload
 from isthmus.errors import CorruptStreamError, UnreadableFileError, WeightsMismatchError
 from isthmus.weights import Attachment, attach, attach_group
 from isthmus.weights.attach_items import DeviceItem, Item, PayloadItem
@@ -437,7 +437,7 @@ def test_items_of_devices_give_every_bit_back(name: str, kind: str) -> None:
         spread = 0.0 if kind == "equal" else 0.05
         bits = (torch.randn(n) * spread + (1.0 - spread)).to(dtype).view(torch.uint8).numpy()
     unsigned = {1: np.uint8, 2: np.uint16, 4: np.uint32}[dtype.itemsize]
-    payload = read_payload(dfloat_coding.encode(bits.view(unsigned)))
+    payload = read_payload(coding.encode(bits.view(unsigned)))
     item = for_device(PayloadItem(("x",), ((n,),), dtype, payload), 1)
     assert isinstance(item, DeviceItem) == (kind != "all bits")
     out = torch.empty(n, dtype=dtype)

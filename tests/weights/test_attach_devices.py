@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from isthmus.codecs import dfloat_coding
-from isthmus.codecs.dfloat_decoder import Decoder
-from isthmus.codecs.dfloat_payload import read_payload
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat.decoder import Decoder
+from isthmus.codecs.dfloat.payload import read_payload
 from isthmus.weights import attach, compress
 from isthmus.weights.attach_blocks import find_blocks
 from isthmus.weights.attach_buffers import BufferPool
@@ -105,8 +105,8 @@ def items_of(weights: Tensor) -> dict[str, Item]:
     bits = weights.view(torch.int16).numpy().view(np.uint16)
     head = (("x",), (tuple(weights.shape),), weights.dtype)
     base = np.roll(bits, 1)
-    whole = read_payload(dfloat_coding.encode(bits))
-    delta = read_payload(dfloat_coding.encode(bits ^ base))
+    whole = read_payload(coding.encode(bits))
+    delta = read_payload(coding.encode(bits ^ base))
     payload = PayloadItem(*head, whole)
     return {
         "payload": payload,

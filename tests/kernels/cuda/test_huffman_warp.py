@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.codecs import dfloat_coding
-from isthmus.codecs.dfloat_payload import HUFFMAN, read_payload
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat.payload import HUFFMAN, read_payload
 from isthmus.entropy.tables import huffman
 from isthmus.kernels.cuda import huffman as cuda_huffman
 from isthmus.kernels.cuda import nvrtc
@@ -34,7 +34,7 @@ def random_bits(seed: int, n: int, spread: float) -> np.ndarray:
 
 
 def coded(bits: np.ndarray) -> tuple[HuffmanStreams, torch.Tensor]:
-    payload = read_payload(dfloat_coding.encode(bits))
+    payload = read_payload(coding.encode(bits))
     assert payload.planes[0].coding == HUFFMAN
     return streams_of(payload), plane_bytes(payload, 1)
 
@@ -115,7 +115,7 @@ def test_streams_that_are_joined(wide: bool) -> None:
 
 def test_the_rans_mode_is_coded_anew() -> None:
     bits = random_bits(1, 300_000, 1.5)
-    payload = read_payload(dfloat_coding.encode(bits, mode="rans"))
+    payload = read_payload(coding.encode(bits, mode="rans"))
     assert payload.planes[0].coding != HUFFMAN
     with pytest.raises(ValueError, match="not Huffman"):
         streams_of(payload)
@@ -127,7 +127,7 @@ def test_the_rans_mode_is_coded_anew() -> None:
 
 def test_a_stored_index_gives_the_same_streams() -> None:
     bits = random_bits(1, 70_001, 1.5)
-    stored, derived = (streams_of(read_payload(dfloat_coding.encode(bits, index=index))) for index in (True, False))
+    stored, derived = (streams_of(read_payload(coding.encode(bits, index=index))) for index in (True, False))
     assert torch.equal(stored.warps, derived.warps) and torch.equal(stored.lengths, derived.lengths)
 
 

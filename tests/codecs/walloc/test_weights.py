@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from isthmus.codecs.walloc import WallocImageCodec
-from isthmus.codecs.weights_file import hash_tensors, load_weights, save_weights
+from isthmus.codecs.walloc.image import WallocImageCodec
+from isthmus.codecs.walloc.weights import hash_tensors, load_weights, save_weights
 from isthmus.errors import UnreadableFileError
 
 

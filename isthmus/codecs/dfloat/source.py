@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.codecs.dfloat_payload import CHUNK, RANS
-from isthmus.codecs.scratch import scratch
+from isthmus.codecs.dfloat.payload import CHUNK, RANS
+from isthmus.codecs.dfloat.scratch import scratch
 from isthmus.kernels.native.read_only import read_only
 from isthmus.kernels.weights import planes as weight_planes
 

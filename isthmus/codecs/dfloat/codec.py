@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from isthmus.bitstream import pack_single, unpack_single
-from isthmus.codecs import dfloat_coding as coding
 from isthmus.codecs.base import Codec, Latent, LatentSpec
-from isthmus.codecs.dfloat_payload import Payload
-from isthmus.codecs.dfloat_set import CODED_PAYLOAD, RAW, Bytes, Entry, pack_set, unpack_set
-from isthmus.codecs.tensor_dtypes import CODED, NAMES, UINT, bits_of, tensor_of
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat.dtypes import CODED, NAMES, UINT, bits_of, tensor_of
+from isthmus.codecs.dfloat.payload import Payload
+from isthmus.codecs.dfloat.tensor_set import CODED_PAYLOAD, RAW, Bytes, Entry, pack_set, unpack_set
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.weights import planes
 from isthmus.signals import NO_HASH, TensorSignal, TrackHeader

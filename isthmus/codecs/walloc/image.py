@@ -17,7 +17,7 @@ from torch import Tensor
 
 from isthmus.bitstream import pack_single, unpack_single
 from isthmus.codecs.base import Codec, Latent, LatentBatch, LatentSpec
-from isthmus.codecs.tiles import synthesize_in_tiles
+from isthmus.codecs.walloc.tiles import synthesize_in_tiles
 from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.factorized import FactorizedModel
 from isthmus.errors import CorruptStreamError, WeightsMismatchError

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.codecs import dfloat_coding as coding
-from isthmus.codecs import dfloat_payload as page
-from isthmus.codecs.tensor_dtypes import UINT
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat import payload as page
+from isthmus.codecs.dfloat.dtypes import UINT
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.huffman import reference
 

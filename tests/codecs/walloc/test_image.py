@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import isthmus
 from isthmus.bitstream import unpack_single
-from isthmus.codecs import tiles, walloc
 from isthmus.codecs.base import Latent, LatentSpec
-from isthmus.codecs.walloc import WallocImageCodec
-from isthmus.codecs.weights_file import save_weights
+from isthmus.codecs.walloc import tiles
+from isthmus.codecs.walloc.image import ENTROPY, WallocImageCodec
+from isthmus.codecs.walloc.weights import save_weights
 from isthmus.errors import WeightsMismatchError
 from isthmus.kernels.wavelet import image as image_transform
 from isthmus.models.walloc import ROUNDING_OFFSET, ResidualNetwork, quantize
@@ -182,7 +182,7 @@ def test_a_codec_from_a_file_travels_by_its_path(tiny: WallocImageCodec, astrona
 
 
 def test_header_names_what_is_needed(tiny: WallocImageCodec, astronaut: np.ndarray) -> None:
-    for entropy, codec_id in walloc.ENTROPY.items():
+    for entropy, codec_id in ENTROPY.items():
         header, payload = unpack_single(tiny.encode(astronaut[:9, :17], quality=12, entropy=entropy))
         tables = tiny.tables_hashes[codec_id]
         assert header == TrackHeader(codec_id, tables, tiny.weights_hash, ImageSignal(9, 17), b"\x0c")
@@ -196,7 +196,7 @@ def test_both_entropy_models_carry_the_same_latents(shipped: WallocImageCodec, a
     assert len(streams["context"]) < 0.9 * len(streams["factorized"])
     assert shipped.encode(astronaut, quality=60) == streams["context"]
     batch = torch.from_numpy(np.stack([astronaut[:64, :64]] * 2)).permute(0, 3, 1, 2)
-    for entropy, codec_id in walloc.ENTROPY.items():
+    for entropy, codec_id in ENTROPY.items():
         assert [isthmus.inspect(b)["codec_id"] for b in shipped.encode(batch, entropy=entropy)] == [codec_id] * 2
 
 

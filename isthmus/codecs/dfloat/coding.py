@@ -6,10 +6,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.codecs.dfloat_decoder import NEIGHBOURS, RUN, Decoder
-from isthmus.codecs.dfloat_encoder import Encoder
-from isthmus.codecs.dfloat_payload import CHUNK, GROUP, HUFFMAN, Payload, unpack_index
-from isthmus.codecs.tensor_dtypes import UINT
+from isthmus.codecs.dfloat.decoder import NEIGHBOURS, RUN, Decoder
+from isthmus.codecs.dfloat.dtypes import UINT
+from isthmus.codecs.dfloat.encoder import Encoder
+from isthmus.codecs.dfloat.payload import CHUNK, GROUP, HUFFMAN, Payload, unpack_index
 from isthmus.kernels import threads as pool
 from isthmus.kernels.huffman import encode as huffman_encode
 
@@ -70,7 +70,7 @@ def decode(payload: Payload, *, out: NDArray[Any] | None = None, threads: int = 
     Raises CorruptStreamError where a body is damaged (then `out` is not whole), ValueError for an `out` of another
     dtype or length.
 
-    >>> from isthmus.codecs.dfloat_payload import read_payload
+    >>> from isthmus.codecs.dfloat.payload import read_payload
     >>> weights = np.arange(5, dtype=np.uint16)
     >>> decode(read_payload(encode(weights)))
     array([0, 1, 2, 3, 4], dtype=uint16)

@@ -8,8 +8,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.codecs.dfloat_payload import MAX_COUNT, Payload, read_payload
-from isthmus.codecs.tensor_dtypes import CODED, ITEM_BYTES
+from isthmus.codecs.dfloat.dtypes import CODED, ITEM_BYTES
+from isthmus.codecs.dfloat.payload import MAX_COUNT, Payload, read_payload
 from isthmus.errors import CorruptStreamError
 from isthmus.varint import pack_varint, unpack_varint
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, WIDE, Payload, Plane
-from isthmus.codecs.scratch import scratch
+from isthmus.codecs.dfloat.payload import CHUNK, HUFFMAN, RANS, RAW, WIDE, Payload, Plane
+from isthmus.codecs.dfloat.scratch import scratch
 from isthmus.entropy.coders import histogram
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import checksums

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isthmus.codecs import dfloat_coding as coding
-from isthmus.codecs import dfloat_payload as page
+from isthmus.codecs.dfloat import coding
+from isthmus.codecs.dfloat import payload as page
 from isthmus.errors import CorruptStreamError
 
-PAGE = (Path(__file__).parents[2] / "docs" / "format-dfloat.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "format-dfloat.md").read_text(encoding="utf-8")
 
 
 def example() -> bytes:

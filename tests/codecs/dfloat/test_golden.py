@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import isthmus
-from isthmus.codecs.tensor_dtypes import bits_of
+from isthmus.codecs.dfloat.dtypes import bits_of
 from isthmus.weights import WeightFile, verify
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "dfloat.1"
 MODES = ("huffman", "rans")
 

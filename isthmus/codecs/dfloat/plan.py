@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.codecs import dfloat_payload as page
-from isthmus.codecs.dfloat_payload import CHUNK, HUFFMAN, RANS, RAW, RECORD, WIDE
-from isthmus.codecs.dfloat_source import RUN, Bytes, Source
-from isthmus.codecs.scratch import scratch
+from isthmus.codecs.dfloat import payload as page
+from isthmus.codecs.dfloat.payload import CHUNK, HUFFMAN, RANS, RAW, RECORD, WIDE
+from isthmus.codecs.dfloat.scratch import scratch
+from isthmus.codecs.dfloat.source import RUN, Bytes, Source
 from isthmus.entropy.coders import histogram
 from isthmus.entropy.tables import huffman
 from isthmus.kernels import threads as pool

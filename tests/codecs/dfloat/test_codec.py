@@ -13,8 +13,8 @@ from torch import Tensor
 
 import isthmus
 from isthmus.bitstream import pack_single, unpack_single
-from isthmus.codecs.dfloat import DFloatCodec
-from isthmus.codecs.tensor_dtypes import CODED, TORCH, bits_of, tensor_of
+from isthmus.codecs.dfloat.codec import DFloatCodec
+from isthmus.codecs.dfloat.dtypes import CODED, TORCH, bits_of, tensor_of
 from isthmus.errors import CorruptStreamError, IsthmusError
 from isthmus.signals import NO_HASH, ImageSignal, TrackHeader
 

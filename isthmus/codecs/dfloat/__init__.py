@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Codec `dfloat.1`: tensors of floats without loss."""
