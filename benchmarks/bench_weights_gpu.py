@@ -28,8 +28,8 @@ from isthmus.codecs.dfloat.payload import read_payload
 from isthmus.kernels.cuda import huffman
 from isthmus.kernels.huffman import torch_decode
 from isthmus.weights.device_streams import plane_bytes, streams_of
-from isthmus.weights.upstream_block import UpstreamBlock
-from isthmus.weights.upstream_encode import encode_block
+from isthmus.weights.upstream.block import UpstreamBlock
+from isthmus.weights.upstream.encode import encode_block
 
 CACHE = 400e6  # bytes that no cache holds
 ROUND = 20.0  # milliseconds of one timing, at least

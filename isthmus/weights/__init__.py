@@ -12,12 +12,12 @@ Checkpoints in the published DFloat11 layout: `UpstreamCheckpoint` and `attach` 
 Format: docs/format-dfloat.md.
 """
 
-from isthmus.weights.attachment import Attachment, AttachReport, attach
+from isthmus.weights.attached.attachment import Attachment, AttachReport, attach
 from isthmus.weights.checkpoints import Done, compress, decompress, total_bytes, verify
 from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.report import TensorReport, inspect
-from isthmus.weights.upstream import UpstreamCheckpoint
-from isthmus.weights.upstream_write import UpstreamReport, to_upstream
+from isthmus.weights.upstream.checkpoint import UpstreamCheckpoint
+from isthmus.weights.upstream.write import UpstreamReport, to_upstream
 
 __all__ = [
     "AttachReport",

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from isthmus import weights
-from isthmus.weights.attach_items import DeviceItem
-from isthmus.weights.upstream_write import to_upstream
+from isthmus.weights.attached.items import DeviceItem
+from isthmus.weights.upstream.write import to_upstream
 
 pytestmark = pytest.mark.gpu
 

@@ -13,7 +13,7 @@ from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.payload import read_payload
 from isthmus.kernels.cuda.huffman_linear import MOST, Matrix
 from isthmus.kernels.huffman.streams import FRONT, HuffmanStreams
-from isthmus.weights.attachment import Attachment
+from isthmus.weights.attached.attachment import Attachment
 from isthmus.weights.device_streams import plane_bytes, streams_of
 
 pytestmark = pytest.mark.gpu

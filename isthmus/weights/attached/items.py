@@ -25,7 +25,7 @@ from isthmus.kernels import threads as pool
 from isthmus.kernels.cuda import huffman, nvrtc
 from isthmus.kernels.huffman import torch_decode
 from isthmus.kernels.huffman.streams import CHUNK, HuffmanStreams
-from isthmus.weights.upstream_block import UpstreamBlock, ranges_of
+from isthmus.weights.upstream.block import UpstreamBlock, ranges_of
 
 CHUNKS = RUN // CHUNK
 OLDEST = (8, 0)  # compute capability that the kernels need: they copy to shared memory on the side

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isthmus.weights.attach_marks import Marks
+from isthmus.weights.attached.marks import Marks
 
 
 @dataclass(frozen=True)

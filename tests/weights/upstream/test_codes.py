@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import CorruptStreamError
-from isthmus.weights.upstream_codes import END, from_luts, limited_lengths, make_code, to_luts
-from tests.weights.published_kernel import look_up
+from isthmus.weights.upstream.codes import END, from_luts, limited_lengths, make_code, to_luts
+from tests.weights.upstream.published_kernel import look_up
 
 
 def counts_of(pairs: dict[int, int]) -> np.ndarray:

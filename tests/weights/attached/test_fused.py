@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from isthmus import weights
 from isthmus.weights import Attachment, attach
-from isthmus.weights.attach_buffers import Buffer, BufferPool
-from tests.weights.small_models import randomize, same_bits
+from isthmus.weights.attached.buffers import Buffer, BufferPool
+from tests.weights.attached.small_models import randomize, same_bits
 
 X = torch.randn(2, 3, 256, generator=torch.Generator().manual_seed(0)).bfloat16()
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.weights.upstream_block import UpstreamBlock
-from isthmus.weights.upstream_encode import encode_block
+from isthmus.weights.upstream.block import UpstreamBlock
+from isthmus.weights.upstream.encode import encode_block
 
 FOLDER = os.environ.get("ISTHMUS_PEERS")
 pytestmark = [

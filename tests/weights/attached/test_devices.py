@@ -13,15 +13,15 @@ from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.decoder import Decoder
 from isthmus.codecs.dfloat.payload import read_payload
 from isthmus.weights import attach, compress
-from isthmus.weights.attach_blocks import find_blocks
-from isthmus.weights.attach_buffers import BufferPool
-from isthmus.weights.attach_embedding import CompressedEmbedding
-from isthmus.weights.attach_group import Group
-from isthmus.weights.attach_items import Item, PayloadItem, PlainItem, UpstreamItem
-from isthmus.weights.attach_load import Devices
-from isthmus.weights.attach_move import for_device
-from isthmus.weights.upstream_encode import encode_block
-from tests.weights.small_models import Tied, same_bits, save
+from isthmus.weights.attached.blocks import find_blocks
+from isthmus.weights.attached.buffers import BufferPool
+from isthmus.weights.attached.embedding import CompressedEmbedding
+from isthmus.weights.attached.group import Group
+from isthmus.weights.attached.items import Item, PayloadItem, PlainItem, UpstreamItem
+from isthmus.weights.attached.load import Devices
+from isthmus.weights.attached.move import for_device
+from isthmus.weights.upstream.encode import encode_block
+from tests.weights.attached.small_models import Tied, same_bits, save
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 

@@ -16,10 +16,11 @@ from isthmus import weights
 from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.payload import read_payload
 from isthmus.errors import CorruptStreamError, UnreadableFileError, WeightsMismatchError
-from isthmus.weights import Attachment, attach, attach_group
-from isthmus.weights.attach_items import DeviceItem, Item, PayloadItem
-from isthmus.weights.attach_move import for_device, join_items
-from tests.weights.small_models import WIDTH, Layer, Tied, randomize, same_bits, save
+from isthmus.weights import Attachment, attach
+from isthmus.weights.attached import group
+from isthmus.weights.attached.items import DeviceItem, Item, PayloadItem
+from isthmus.weights.attached.move import for_device, join_items
+from tests.weights.attached.small_models import WIDTH, Layer, Tied, randomize, same_bits, save
 
 IDS = torch.tensor([[3, 200, 0, 7], [5, 6, 7, 210]])
 
@@ -48,7 +49,7 @@ def on_devices(monkeypatch: pytest.MonkeyPatch) -> list[Item]:
         made.extend(found)
         return found, theirs
 
-    monkeypatch.setattr(attach_group, "settle", settle)
+    monkeypatch.setattr(group, "settle", settle)
     return made
 
 

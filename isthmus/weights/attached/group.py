@@ -9,9 +9,9 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from isthmus.weights.attach_buffers import Buffer, BufferPool
-from isthmus.weights.attach_items import Item, Job, Pieces, do_jobs
-from isthmus.weights.attach_move import settle
+from isthmus.weights.attached.buffers import Buffer, BufferPool
+from isthmus.weights.attached.items import Item, Job, Pieces, do_jobs
+from isthmus.weights.attached.move import settle
 
 ALIGN = 512  # bytes, at which each item begins, as what torch allocates does: matrix products may choose by it
 

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 from isthmus.errors import UnreadableFileError, UnwritableFileError
 from isthmus.weights.safetensors_file import SafetensorsFile
-from isthmus.weights.upstream import UpstreamConfig, read_tensor
-from isthmus.weights.upstream_block import FIELDS, UpstreamBlock
-from isthmus.weights.upstream_encode import encode_block
+from isthmus.weights.upstream.block import FIELDS, UpstreamBlock
+from isthmus.weights.upstream.checkpoint import UpstreamConfig, read_tensor
+from isthmus.weights.upstream.encode import encode_block
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from torch.nn.functional import embedding
 
 from isthmus.kernels.cuda.huffman import UNIT, gather_bf16
 from isthmus.kernels.huffman.streams import HuffmanStreams
-from isthmus.weights.attach_blocks import refuse_gradients
-from isthmus.weights.attach_module import CompressedModule, has_forward_of
+from isthmus.weights.attached.blocks import refuse_gradients
+from isthmus.weights.attached.module import CompressedModule, has_forward_of
 
 FEWER = 2  # a GPU takes a unit for each row; all of them at once are decoded faster
 

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from isthmus.errors import CorruptStreamError, UnreadableFileError, UnwritableFileError
-from isthmus.weights.upstream import UpstreamCheckpoint, UpstreamConfig
-from isthmus.weights.upstream_encode import verify_block
-from isthmus.weights.upstream_write import to_upstream
-from tests.weights import published_kernel
+from isthmus.weights.upstream.checkpoint import UpstreamCheckpoint, UpstreamConfig
+from isthmus.weights.upstream.encode import verify_block
+from isthmus.weights.upstream.write import to_upstream
+from tests.weights.upstream import published_kernel
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "dfloat11-upstream"
+GOLDEN = Path(__file__).parents[2] / "golden" / "dfloat11-upstream"
 PATTERNS = {"embed": [], "head": [], r"layers\.\d+": ["attention.q", "attention.k", "up"]}
 
 

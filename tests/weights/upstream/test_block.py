@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import CorruptStreamError
-from isthmus.weights import upstream_encode
-from isthmus.weights.upstream_block import UpstreamBlock
-from isthmus.weights.upstream_encode import MOST_IN_CHUNK, encode_block, verify_block
-from tests.weights import published_kernel
+from isthmus.weights.upstream import encode
+from isthmus.weights.upstream.block import UpstreamBlock
+from isthmus.weights.upstream.encode import MOST_IN_CHUNK, encode_block, verify_block
+from tests.weights.upstream import published_kernel
 
 
 def random_bits(seed: int, n: int, spread: float) -> np.ndarray:
@@ -48,7 +48,7 @@ def test_many_chunks_on_threads(spread: float, monkeypatch: pytest.MonkeyPatch) 
     bits = random_bits(3, 2_000_003, spread)
     whole = encode_block("layer", [bits])
     assert np.array_equal(whole.decode(), bits)
-    monkeypatch.setattr(upstream_encode, "PART", 5_000)  # parts that end within a byte, a window and a chunk
+    monkeypatch.setattr(encode, "PART", 5_000)  # parts that end within a byte, a window and a chunk
     parts = encode_block("layer", [bits[:1], bits[1:]], threads=2)
     for field in ("luts", "encoded_exponent", "sign_mantissa", "output_positions", "gaps"):
         assert np.array_equal(getattr(parts, field), getattr(whole, field))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.kernels.weights import dfloat11 as kernels
-from isthmus.weights.upstream_codes import PrefixCode, from_luts
+from isthmus.weights.upstream.codes import PrefixCode, from_luts
 
 FIELDS = ("luts", "encoded_exponent", "sign_mantissa", "output_positions", "gaps", "split_positions")
 BYTES_PER_THREAD = 8  # the published kernel knows no other
@@ -29,7 +29,7 @@ FAULTS = {
 class UpstreamBlock:
     """The six tensors of a module as the file holds them, checked when it is made.
 
-    luts: uint8 [k + 1, 256], see upstream_codes. encoded_exponent: uint8 [bytes], codes of all weights, the most
+    luts: uint8 [k + 1, 256], see `codes`. encoded_exponent: uint8 [bytes], codes of all weights, the most
     significant bit first. sign_mantissa: uint8 [n], sign << 7 | mantissa. output_positions: uint8 [4 (chunks + 1)],
     uint32 each, of the first weight whose code begins in each chunk of threads x 8 bytes, then n. gaps: 5 bits for each
     8 bytes, the bit at which the first code begins in them. split_positions: int64, where the second and later matrices

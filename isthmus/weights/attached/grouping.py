@@ -7,11 +7,11 @@ from typing import TypeAlias
 
 from torch import nn
 
-from isthmus.weights.attach_blocks import READ_BELOW, find_blocks
-from isthmus.weights.attach_embedding import CompressedEmbedding
-from isthmus.weights.attach_group import Group
-from isthmus.weights.attach_linear import CompressedLinear
-from isthmus.weights.attach_load import Loaded
+from isthmus.weights.attached.blocks import READ_BELOW, find_blocks
+from isthmus.weights.attached.embedding import CompressedEmbedding
+from isthmus.weights.attached.group import Group
+from isthmus.weights.attached.linear import CompressedLinear
+from isthmus.weights.attached.load import Loaded
 
 Kind: TypeAlias = type[CompressedEmbedding] | type[CompressedLinear]
 

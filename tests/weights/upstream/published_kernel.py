@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from isthmus.weights.upstream_block import UpstreamBlock
+from isthmus.weights.upstream.block import UpstreamBlock
 
 
 def look_up(luts: np.ndarray, window: int) -> tuple[int, int]:

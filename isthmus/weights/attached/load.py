@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.weights.attach_group import Slot
-from isthmus.weights.attach_items import Item
-from isthmus.weights.attach_source import Source
+from isthmus.weights.attached.group import Slot
+from isthmus.weights.attached.items import Item
+from isthmus.weights.attached.source import Source
 
 Device = str | int | torch.device
 SHOWN = 5  # names in an error

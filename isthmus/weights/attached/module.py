@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.kernels.huffman.streams import CHUNK, HuffmanStreams
-from isthmus.weights.attach_group import Group
-from isthmus.weights.attach_items import DeviceItem, has_kernels
+from isthmus.weights.attached.group import Group
+from isthmus.weights.attached.items import DeviceItem, has_kernels
 
 Module = TypeVar("Module", bound=nn.Module)
 Weight = TypeVar("Weight")

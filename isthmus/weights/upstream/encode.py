@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.kernels.weights import dfloat11_encode as kernels
-from isthmus.weights.upstream_block import WINDOW, UpstreamBlock
-from isthmus.weights.upstream_codes import FIRST_POINTER, PrefixCode, make_code, to_luts
+from isthmus.weights.upstream.block import WINDOW, UpstreamBlock
+from isthmus.weights.upstream.codes import FIRST_POINTER, PrefixCode, make_code, to_luts
 
 THREADS_PER_BLOCK = 512
 CHUNK_LOG2 = 15  # bits of a chunk: 512 threads of 64 bits

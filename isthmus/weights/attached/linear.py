@@ -7,8 +7,8 @@ from torch.nn.functional import linear
 
 from isthmus.kernels.cuda.huffman_linear import MOST, Matrix, can_multiply
 from isthmus.kernels.huffman.streams import HuffmanStreams
-from isthmus.weights.attach_blocks import refuse_gradients
-from isthmus.weights.attach_module import CompressedModule, has_forward_of
+from isthmus.weights.attached.blocks import refuse_gradients
+from isthmus.weights.attached.module import CompressedModule, has_forward_of
 
 
 class CompressedLinear(CompressedModule[nn.Linear, Matrix]):

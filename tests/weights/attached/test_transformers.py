@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from isthmus import weights
 from isthmus.weights import attach
-from isthmus.weights.upstream_write import to_upstream
-from tests.weights.small_models import randomize, same_bits
+from isthmus.weights.upstream.write import to_upstream
+from tests.weights.attached.small_models import randomize, same_bits
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from isthmus.weights.attach_blocks import refuse_gradients
-from isthmus.weights.attach_buffers import BufferPool
-from isthmus.weights.attach_group import Group
-from isthmus.weights.attach_grouping import Groups, group_items
-from isthmus.weights.attach_load import Devices, load
-from isthmus.weights.attach_outputs import copied_out
-from isthmus.weights.attach_source import open_source
+from isthmus.weights.attached.blocks import refuse_gradients
+from isthmus.weights.attached.buffers import BufferPool
+from isthmus.weights.attached.group import Group
+from isthmus.weights.attached.grouping import Groups, group_items
+from isthmus.weights.attached.load import Devices, load
+from isthmus.weights.attached.outputs import copied_out
+from isthmus.weights.attached.source import open_source
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints in the published DFloat11 layout: folders of safetensors with `dfloat11_config` in config.json.
 
-A compressed module keeps six tensors under its own name (see upstream_block); every other tensor is as it was. The
+A compressed module keeps six tensors under its own name (see `block`); every other tensor is as it was. The
 config's pattern_dict says which matrices a module holds: the keys are regular expressions of module names, the values
 name the modules below whose `weight` each matrix is, in order; no names stand for the module's own `weight`.
 """
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from isthmus.codecs.dfloat.dtypes import TORCH, tensor_of
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 from isthmus.weights.safetensors_file import SafetensorsFile
-from isthmus.weights.upstream_block import BYTES_PER_THREAD, FIELDS, UpstreamBlock
+from isthmus.weights.upstream.block import BYTES_PER_THREAD, FIELDS, UpstreamBlock
 
 MARK = ".encoded_exponent"
 CONFIG_LIMIT = 1 << 24

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from isthmus.codecs.dfloat.dtypes import TORCH
 from isthmus.errors import CorruptStreamError, UnreadableFileError
-from isthmus.weights.attach_items import Item, PayloadItem, UpstreamItem
+from isthmus.weights.attached.items import Item, PayloadItem, UpstreamItem
 from isthmus.weights.base_checkpoint import MARK
 from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.safetensors_file import SafetensorsFile
-from isthmus.weights.upstream import CONFIG_LIMIT, UpstreamCheckpoint, read_tensor
+from isthmus.weights.upstream.checkpoint import CONFIG_LIMIT, UpstreamCheckpoint, read_tensor
 
 MENTION = b'"dfloat11_config"'
 Shapes = Mapping[str, tuple[int, ...]]
