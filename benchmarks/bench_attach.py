@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 from bench_weights_gpu import milliseconds
-from measurement import RESULTS, facts, write_json
 from safetensors.torch import save_file
+from shared.measurement import RESULTS, facts, write_json
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isthmus import weights

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from klt_floor import read_rgb
-from measurement import RESULTS, facts, write_json
 from numpy.typing import NDArray
 from PIL import Image
+from shared.klt_floor import read_rgb
+from shared.measurement import RESULTS, facts, write_json
 
 import isthmus
 from isthmus.bench import rate_distortion

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from entropy_peers import (
+from shared.entropy_peers import (
     ONE_SCALE,
     REACH,
     Coder,
@@ -39,7 +39,7 @@ from entropy_peers import (
     versions,
     zstd_coder,
 )
-from measurement import RESULTS, facts, keep_memory, write_json
+from shared.measurement import RESULTS, facts, keep_memory, write_json
 
 from isthmus.entropy import RansDecoder, TableFamily, decode, encode, encode_segments
 from isthmus.entropy.coders import adaptive, chunks, histogram

@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from measurement import RESULTS, facts, measure, measure_together, photograph, write_json
 from PIL import Image
+from shared.measurement import RESULTS, facts, measure, measure_together, photograph, write_json
 
 import isthmus
-from isthmus.bench.metrics import psnr
+from isthmus.bench.metrics.image import psnr
 
 CODECS = {"f8c12": "walloc-image-f8c12", "f8c48": "walloc-image-f8c48"}
 QUALITIES = (25, 50, 75)

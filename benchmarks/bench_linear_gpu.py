@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from bench_weights_gpu import CACHE, captured, copy_rate, milliseconds, random_weights
-from measurement import RESULTS, facts, write_json
+from shared.measurement import RESULTS, facts, write_json
 from torch.nn.functional import linear
 
 from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.payload import read_payload
-from isthmus.kernels.cuda import huffman
-from isthmus.kernels.cuda.huffman_linear import MOST, Matrix
+from isthmus.kernels.cuda.huffman import decode as cuda_huffman
+from isthmus.kernels.cuda.huffman.linear import MOST, Matrix
 from isthmus.kernels.huffman.streams import HuffmanStreams
 from isthmus.weights.device_streams import plane_bytes, streams_of
 
@@ -36,7 +36,7 @@ def error(found: torch.Tensor, exact: torch.Tensor) -> float:
 
 
 def decoded(x: torch.Tensor, streams: HuffmanStreams, rest: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
-    return linear(x, huffman.decode_bf16(streams, rest, out=room).view(-1, x.shape[1]))
+    return linear(x, cuda_huffman.decode_bf16(streams, rest, out=room).view(-1, x.shape[1]))
 
 
 def measure(rows: int, columns: int, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measurement import RESULTS, facts, write_json
+from shared.measurement import RESULTS, facts, write_json
 
 GOAL = 2e9  # bytes
 QUALITY = 50

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from klt_floor import STEPS, Float32, Klt, Quantizer, rate_distortion_rows, read_rgb, uniform
-from measurement import RESULTS, facts, write_json
 from scipy.special import ndtr, ndtri
+from shared.klt_floor import STEPS, Float32, Klt, Quantizer, rate_distortion_rows, read_rgb, uniform
+from shared.measurement import RESULTS, facts, write_json
 
 from isthmus.bench.bd_rate import bd_rate
 from isthmus.bench.rate_distortion import CurvePoint, average, list_images

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 from bench_weights_gpu import captured, copy_rate, microseconds_of_launches, milliseconds
-from entropy_peers import ONE_SCALE, REACH, laplacian
-from measurement import RESULTS, facts, write_json
+from shared.entropy_peers import ONE_SCALE, REACH, laplacian
+from shared.measurement import RESULTS, facts, write_json
 
 from isthmus.entropy import TableFamily, decode, encode
-from isthmus.kernels.cuda import rans
+from isthmus.kernels.cuda.rans import coder as cuda_rans
 
 SCALES = np.geomspace(0.25, 8, 64)
 GOALS = {1: 100.0, 64: 40.0}  # G symbols/s
@@ -78,14 +78,14 @@ def cost_of(symbols: torch.Tensor, indices: torch.Tensor | int, family: TableFam
 
 def measure(scales: np.ndarray, options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
     family = TableFamily.from_counts([laplacian(scale) for scale in scales], [-REACH] * len(scales))
-    tables = rans.DeviceTables.upload(family, device)
+    tables = cuda_rans.DeviceTables.upload(family, device)
     symbols, indices = draw(options.symbols, scales, device)
     rows = []
     cost = cost_of(symbols, indices, family)
     for chunk in options.chunks:
         bounds = [*range(0, len(symbols), chunk), len(symbols)]
         in_symbols = torch.tensor(bounds, device=device)
-        data, ends = rans.encode(symbols, in_symbols, indices, tables, lanes=LANES)
+        data, ends = cuda_rans.encode(symbols, in_symbols, indices, tables, lanes=LANES)
         row: dict[str, Any] = {
             "tables": len(scales),
             "chunk": chunk,
@@ -95,12 +95,12 @@ def measure(scales: np.ndarray, options: argparse.Namespace, device: torch.devic
         row["exact"] = same_on_the_cpu(symbols, indices, data, ends, chunk, family)
         for dtype in (torch.int32, torch.int8):
             out = torch.empty(len(symbols), dtype=dtype, device=device)
-            call = partial(rans.decode_unchecked, data, ends, in_symbols, indices, tables, out=out)
+            call = partial(cuda_rans.decode_unchecked, data, ends, in_symbols, indices, tables, out=out)
             row["exact"] &= int(call()[1].max()) == 0 and torch.equal(out, symbols.to(dtype))
             time = milliseconds(captured([call]), options.repeats)
             row[f"decode_{str(dtype).removeprefix('torch.')}_g_per_s"] = len(symbols) / time / 1e6
         row["launch_us"] = microseconds_of_launches(call)
-        encoding = partial(rans.encode, symbols, in_symbols, indices, tables, lanes=LANES)
+        encoding = partial(cuda_rans.encode, symbols, in_symbols, indices, tables, lanes=LANES)
         row["encode_g_per_s"] = len(symbols) / milliseconds([encoding], min(3, options.repeats)) / 1e6
         rows.append(row)
     return rows

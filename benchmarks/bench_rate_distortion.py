@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from klt_floor import STEPS, Klt, rate_distortion_rows, read_rgb, uniform
-from measurement import RESULTS, facts, write_json
+from shared.klt_floor import STEPS, Klt, rate_distortion_rows, read_rgb, uniform
+from shared.measurement import RESULTS, facts, write_json
 
 import isthmus
-from isthmus.bench import pillow_codecs, rate_distortion, report
+from isthmus.bench import rate_distortion, report
 from isthmus.bench.bd_rate import Pchip, monotone_points
+from isthmus.bench.peers import pillow
 from isthmus.models.walloc import ROUNDING_OFFSET
 
 RANGE = (0.3, 1.5)
@@ -66,7 +67,7 @@ def main() -> None:
         raise SystemExit(f"{len(both)} images are in both folders, such as {min(both)}: nothing would be shown")
     klt = Klt.fit(training)
     images = {path.name: read_rgb(path) for path in files}
-    peers, notes = pillow_codecs.pillow_codecs()
+    peers, notes = pillow.pillow_codecs()
     print(*notes, sep="\n", end="\n" if notes else "")
     codecs: list[Any] = [*map(isthmus.load, isthmus.list_codecs()), *peers]
     rows = rate_distortion.run(files, codecs)

@@ -22,7 +22,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
-from measurement import RESULTS, facts, measure, write_json
+from shared.measurement import RESULTS, facts, measure, write_json
 
 from isthmus.kernels.wavelet.image import analyze_bands, analyze_quantized, synthesize_image, synthesize_linear
 from isthmus.kernels.wavelet.packets import analyze_packet, synthesize_packet

@@ -28,11 +28,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from measurement import RESULTS, facts, keep_memory, write_json
 from safetensors.torch import load
-from weight_files import GOALS as FILE_GOALS
-from weight_files import bench_file
-from weight_peers import (
+from shared.measurement import RESULTS, facts, keep_memory, write_json
+from shared.weight_files import GOALS as FILE_GOALS
+from shared.weight_files import bench_file
+from shared.weight_peers import (
     Coder,
     bigsmall_coder,
     dfloat11_coder,

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from measurement import RESULTS, facts, write_json
+from shared.measurement import RESULTS, facts, write_json
 
 from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.payload import read_payload
-from isthmus.kernels.cuda import huffman
+from isthmus.kernels.cuda.huffman import decode as cuda_huffman
 from isthmus.kernels.huffman import torch_decode
 from isthmus.weights.device_streams import plane_bytes, streams_of
 from isthmus.weights.upstream.block import UpstreamBlock
@@ -106,7 +106,7 @@ def ours(weights: torch.Tensor, bits: np.ndarray, repeats: int, threads: int) ->
         other = streams.to("cpu").to(weights.device)
         sets.append((other, rest.clone(), torch.empty_like(weights)))
     rows = []
-    for name, decoder in (("isthmus", huffman), ("torch operations", torch_decode)):
+    for name, decoder in (("isthmus", cuda_huffman), ("torch operations", torch_decode)):
         if name != "isthmus" and weights.numel() > 1 << 28:
             continue
         calls = [lambda s=s, r=r, o=o, d=decoder: d.decode_bf16(s, r, out=o) for s, r, o in sets]

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 import isthmus
 from isthmus.kernels.context.sums import PASSES, available
 from isthmus.models.context import HIGHEST, LOWEST, LinearContext, ScaleMixture
-from isthmus.training import context as fitting
-from isthmus.training.context_integers import KNOTS
+from isthmus.training.walloc import context as fitting
+from isthmus.training.walloc.context_integers import KNOTS
 
 HIDDEN = 24
 NEAREST = 6  # earlier channels that a channel's network looks at: those that follow it most closely
@@ -82,7 +82,7 @@ def nearest(linear: LinearContext) -> Tensor:
 
 
 def train(model: nn.Module, latents: list[list[Tensor]], steps: int, seed: int) -> ScaleMixture:
-    """As `isthmus.training.context.fit_linear`, for any model of mean and scale; returns its mixture."""
+    """As `isthmus.training.walloc.context.fit_linear`, for any model of mean and scale; returns its mixture."""
     device = latents[0][0].device
     mixture = ScaleMixture().to(device)
     optimizer = torch.optim.Adam([*model.parameters(), *mixture.parameters()], RATE)

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a track carries: signal specs and the track header, as frozen dataclasses and as bytes.
+"""What a track carries: signal specs, as frozen dataclasses and as bytes.
 
-The bytes are those of docs/format.md, "Track header": one table there, so one file here, somewhat longer than others.
+The bytes are those of docs/format.md, "Track header"; `bitstream.track` has the header around them.
 Constructors raise `ValueError` or `TypeError` for values outside the format's limits; `unpack` raises
 `CorruptStreamError` for the same values met in a stream.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from functools import lru_cache
 from math import gcd
 from operator import index
 from typing import Any
@@ -19,17 +17,13 @@ from typing import Any
 from isthmus.errors import CorruptStreamError
 from isthmus.varint import BytesLike, pack_varint, unpack_varint
 
-HEADER_LIMIT = 2**16  # bytes of a whole track header, options included
 SIDE_LIMIT = 2**20
 AREA_LIMIT = 2**30
 COUNT_LIMIT = 2**48  # samples or frames
 RATE_LIMIT = 2**31 - 1
 SAMPLE_RATE_LIMIT = 2**24
-NO_HASH = "00000000"
 LAYOUTS = ("grey", "grey_alpha", "rgb", "rgba")  # codes 1 to 4 and as many channels
 _IMAGE, _AUDIO, _VIDEO, _TENSORS = 1, 2, 3, 4
-_CODEC_ID = re.compile(r"[a-z0-9]+(\.[a-z0-9]+)*")
-_HASH = re.compile(r"[0-9a-f]{8}")
 
 
 def _bound(owner: object, name: str, low: int, high: int) -> None:
@@ -150,14 +144,15 @@ class TensorSignal:
 Signal = ImageSignal | AudioSignal | VideoSignal | TensorSignal
 
 
-def _take(data: BytesLike, offset: int, count: int, what: str) -> bytes:
+def take(data: BytesLike, offset: int, count: int, what: str) -> bytes:
+    """`count` bytes of a track header. Raises `CorruptStreamError` where it ends before them."""
     if len(data) - offset < count:
         raise CorruptStreamError(f"track header of {len(data)} bytes ends inside its {what} at byte {offset}")
     return bytes(data[offset : offset + count])
 
 
 @contextmanager
-def _from_stream() -> Iterator[None]:
+def from_stream() -> Iterator[None]:
     """Turn a constructor's refusal into the error of a bad stream: one place holds each limit."""
     try:
         yield
@@ -167,88 +162,31 @@ def _from_stream() -> Iterator[None]:
 
 def unpack_signal(data: BytesLike, offset: int = 0) -> tuple[Signal, int]:
     """The signal spec at `data[offset:]` and the offset behind it. Raises `CorruptStreamError`."""
-    kind = _take(data, offset, 1, "signal kind")[0]
+    kind = take(data, offset, 1, "signal kind")[0]
     offset += 1
     if kind == _TENSORS:
         return TensorSignal(), offset
     if kind == _AUDIO:
         sample_rate, offset = unpack_varint(data, offset)
-        channels = _take(data, offset, 1, "channels")[0]
+        channels = take(data, offset, 1, "channels")[0]
         samples, offset = _unpack_count(data, offset + 1)
-        with _from_stream():
+        with from_stream():
             return AudioSignal(sample_rate, channels, samples), offset
     if kind not in (_IMAGE, _VIDEO):
         raise CorruptStreamError(f"track header: signal kind {kind} is not known (1 to 4 are)")
-    depth, code = divmod(_take(data, offset, 1, "picture format")[0], 16)
+    depth, code = divmod(take(data, offset, 1, "picture format")[0], 16)
     height, offset = unpack_varint(data, offset + 1)
     width, offset = unpack_varint(data, offset)
     if not 1 <= code <= len(LAYOUTS):
         raise CorruptStreamError(f"track header: channel layout {code} is not known (1 to {len(LAYOUTS)} are)")
     picture = height, width, LAYOUTS[code - 1], depth + 1
     if kind == _IMAGE:
-        with _from_stream():
+        with from_stream():
             return ImageSignal(*picture), offset
     numerator, offset = unpack_varint(data, offset)
     denominator, offset = unpack_varint(data, offset)
     frames, offset = _unpack_count(data, offset)
     if denominator == 0 or gcd(numerator, denominator) != 1:
         raise CorruptStreamError(f"track header: frame rate {numerator}/{denominator} is not in lowest terms")
-    with _from_stream():
+    with from_stream():
         return VideoSignal(*picture, Fraction(numerator, denominator), frames), offset
-
-
-@dataclass(frozen=True)
-class TrackHeader:
-    """The opening of a track: which codec, tables and weights it needs, what signal it holds.
-
-    `codec_id`: 1 to 32 characters such as `walloc.1`. `tables_hash`, `weights_hash`: 8 lower-case hexadecimal digits,
-    `NO_HASH` for none. `options`: bytes that the codec defines; the packed header is at most `HEADER_LIMIT` bytes.
-    """
-
-    codec_id: str
-    tables_hash: str
-    weights_hash: str
-    signal: Signal
-    options: bytes = b""
-
-    def __post_init__(self) -> None:
-        if not (_CODEC_ID.fullmatch(self.codec_id) and len(self.codec_id) <= 32):
-            raise ValueError(f"codec_id is {self.codec_id!r}, must be 1 to 32 of a-z and 0-9 in parts joined by dots")
-        for name in ("tables_hash", "weights_hash"):
-            if not _HASH.fullmatch(getattr(self, name)):
-                raise ValueError(f"{name} is {getattr(self, name)!r}, must be 8 lower-case hexadecimal digits")
-        if not isinstance(self.signal, Signal):
-            raise TypeError(f"signal is a {type(self.signal).__name__}, must be one of the signal classes")
-        if not isinstance(self.options, bytes):
-            raise TypeError(f"options are {type(self.options).__name__}, must be bytes")
-        if len(self.pack()) > HEADER_LIMIT:
-            raise ValueError(f"{len(self.options)} bytes of options make the header longer than {HEADER_LIMIT} bytes")
-
-    def pack(self) -> bytes:
-        name, hashes = self.codec_id.encode("ascii"), bytes.fromhex(self.tables_hash + self.weights_hash)
-        return bytes([len(name)]) + name + hashes + self.signal.pack() + self.options
-
-    @classmethod
-    def unpack(cls, payload: BytesLike) -> "TrackHeader":
-        """The header in the payload of an `H` chunk. Raises `CorruptStreamError`."""
-        return _unpack_header(bytes(payload[: HEADER_LIMIT + 1]))
-
-    def describe(self) -> dict[str, Any]:
-        """The header as a dict of JSON values; a hash of zeros becomes `None`, options become hexadecimal."""
-        return {
-            "codec_id": self.codec_id,
-            "tables_hash": None if self.tables_hash == NO_HASH else self.tables_hash,
-            "weights_hash": None if self.weights_hash == NO_HASH else self.weights_hash,
-            "signal": self.signal.describe(),
-            "options": self.options.hex(),
-        }
-
-
-@lru_cache(maxsize=256)  # the streams of a data set have few headers, and reading one takes longer than a small image
-def _unpack_header(payload: bytes) -> TrackHeader:
-    length = _take(payload, 0, 1, "codec id length")[0]
-    name = _take(payload, 1, length, "codec id")
-    hashes = _take(payload, 1 + length, 8, "hashes").hex()
-    signal, offset = unpack_signal(payload, 9 + length)
-    with _from_stream():
-        return TrackHeader(name.decode("latin-1"), hashes[:8], hashes[8:], signal, payload[offset:])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import isthmus
-from isthmus import cli
+from isthmus.cli import main
 from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.codecs.walloc.weights import load_weights, save_weights
 from isthmus.media.image import read_image, write_image
@@ -19,9 +19,9 @@ from isthmus.models.rate import LogisticMixture
 from isthmus.models.walloc import Walloc, WallocConfig
 from isthmus.models.wavelet_packet import analyze_packet
 from isthmus.samples import ASTRONAUT
-from isthmus.training.context import fit_context
-from isthmus.training.klt import initialize
-from isthmus.training.tables import fit_factorized
+from isthmus.training.walloc.context import fit_context
+from isthmus.training.walloc.klt import initialize
+from isthmus.training.walloc.tables import fit_factorized
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr(sys, "argv", ["isthmus", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
-            cli.main()
+            main.main()
         out, err = capsys.readouterr()
         return int(stop.value.code or 0), out, err
 

@@ -33,8 +33,9 @@ from isthmus.bitstream import (
     unpack_single,
     write_chunk,
 )
+from isthmus.bitstream.track import TrackHeader
 from isthmus.errors import CorruptStreamError
-from isthmus.signals import AudioSignal, ImageSignal, TrackHeader, VideoSignal
+from isthmus.signals import AudioSignal, ImageSignal, VideoSignal
 from isthmus.varint import pack_varint
 
 PAGE = Path(__file__).parents[1] / "docs" / "format.md"

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isthmus.bitstream.track import HEADER_LIMIT, TrackHeader
 from isthmus.errors import CorruptStreamError
 from isthmus.signals import (
     AREA_LIMIT,
     COUNT_LIMIT,
-    HEADER_LIMIT,
     LAYOUTS,
     RATE_LIMIT,
     SAMPLE_RATE_LIMIT,
@@ -22,7 +22,6 @@ from isthmus.signals import (
     AudioSignal,
     ImageSignal,
     TensorSignal,
-    TrackHeader,
     VideoSignal,
     unpack_signal,
 )

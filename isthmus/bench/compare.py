@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isthmus.bench.comparison_sheet import draw_sheet
-from isthmus.bench.metrics import ms_ssim, psnr
-from isthmus.bench.pillow_codecs import JPEG, WEBP, ImageCodec, PillowCodec, pillow_codecs
+from isthmus.bench.metrics.image import ms_ssim, psnr
+from isthmus.bench.peers.pillow import JPEG, WEBP, ImageCodec, PillowCodec, pillow_codecs
+from isthmus.bench.sheets.image import draw_sheet
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from isthmus.bench.metrics import Metric, ms_ssim, ms_ssim_db, psnr
-from isthmus.bench.pillow_codecs import ImageCodec
+from isthmus.bench.metrics.image import Metric, ms_ssim, ms_ssim_db, psnr
+from isthmus.bench.peers.pillow import ImageCodec
 from isthmus.errors import UnreadableFileError
 from isthmus.media.image import read_image
 

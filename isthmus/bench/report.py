@@ -17,7 +17,7 @@ from isthmus.bench.bd_rate import bd_rate
 from isthmus.bench.environment import describe_environment
 from isthmus.bench.rate_distortion import CurvePoint, Row
 from isthmus.errors import MissingExtraError
-from isthmus.media.files import atomic_write, make_folder
+from isthmus.files import atomic_write, make_folder
 
 Curves = Mapping[str, Sequence[CurvePoint]]
 

@@ -29,14 +29,17 @@ from isthmus.bitstream.prologue import FOREIGN, MAGIC, PROLOGUE, VERSION
 from isthmus.bitstream.reader import ChunkReader, read_chunks, read_header
 from isthmus.bitstream.single import pack_single, unpack_single
 from isthmus.bitstream.source import PIECE
+from isthmus.bitstream.track import HEADER_LIMIT, NO_HASH, TrackHeader
 from isthmus.bitstream.writer import StreamWriter
 
 __all__ = [
     "FOREIGN",
+    "HEADER_LIMIT",
     "INDEX_LIMIT",
     "LENGTH_LIMIT",
     "MAGIC",
     "METADATA_LIMIT",
+    "NO_HASH",
     "PAYLOAD_LIMITS",
     "PIECE",
     "PROLOGUE",
@@ -48,6 +51,7 @@ __all__ = [
     "ChunkReader",
     "IndexEntry",
     "StreamWriter",
+    "TrackHeader",
     "pack_chunk",
     "pack_planes",
     "pack_single",

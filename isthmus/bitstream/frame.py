@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
 from isthmus.bitstream.source import PIECE, CutStreamError, Source, as_bytes, write_all
+from isthmus.bitstream.track import HEADER_LIMIT
 from isthmus.errors import CorruptStreamError
-from isthmus.signals import HEADER_LIMIT
 from isthmus.varint import BytesLike, pack_varint, unpack_varint
 
 WHOLE_STREAM = 255  # the track number of what is about no single track

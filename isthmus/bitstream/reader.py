@@ -7,8 +7,8 @@ from typing import BinaryIO
 from isthmus.bitstream.frame import PAYLOAD_LIMITS, Chunk, read_frame, within
 from isthmus.bitstream.prologue import PROLOGUE, read_prologue
 from isthmus.bitstream.source import CutStreamError, Source
+from isthmus.bitstream.track import TrackHeader
 from isthmus.errors import CorruptStreamError
-from isthmus.signals import TrackHeader
 from isthmus.varint import BytesLike, unpack_varint
 
 

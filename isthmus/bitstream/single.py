@@ -4,8 +4,8 @@
 from isthmus.bitstream.frame import frame_parts
 from isthmus.bitstream.prologue import PROLOGUE
 from isthmus.bitstream.reader import read_chunks
+from isthmus.bitstream.track import TrackHeader
 from isthmus.errors import CorruptStreamError
-from isthmus.signals import TrackHeader
 from isthmus.varint import BytesLike
 
 

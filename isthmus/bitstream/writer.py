@@ -12,7 +12,7 @@ from isthmus.bitstream.metadata import pack_metadata
 from isthmus.bitstream.prologue import PROLOGUE
 from isthmus.bitstream.reader import read_chunks
 from isthmus.bitstream.source import write_all
-from isthmus.signals import TrackHeader
+from isthmus.bitstream.track import TrackHeader
 from isthmus.varint import BytesLike, pack_varint
 
 

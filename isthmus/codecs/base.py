@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus.signals import TrackHeader
+from isthmus.bitstream.track import TrackHeader
 
 
 @dataclass(frozen=True)

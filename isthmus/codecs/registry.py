@@ -13,15 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.base import Codec
 from isthmus.codecs.dfloat import codec as dfloat
 from isthmus.codecs.dfloat.codec import DFloatCodec
 from isthmus.codecs.walloc.image import CONTEXT, FACTORIZED, WallocImageCodec
 from isthmus.codecs.walloc.weights import load_weights
+from isthmus.devices import check_device
 from isthmus.errors import UnknownCodecError, WeightsMismatchError
-from isthmus.signals import TrackHeader
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 DECODERS: dict[str, type[Codec]] = {
@@ -94,19 +93,6 @@ def load(name: str, device: str = "cpu") -> Codec:
         if found or name in WITHOUT_WEIGHTS:  # a file may be overwritten by the next training
             _loaded[name, device] = codec
         return codec
-
-
-def check_device(device: str) -> str:
-    """The device in torch's spelling. Raises ValueError when torch does not know or does not find it."""
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"load: device {device!r}: expected cpu, cuda or cuda:N") from error
-    if found.type not in ("cpu", "cuda"):
-        raise ValueError(f"load: device {device!r}: expected cpu, cuda or cuda:N")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"load: device {device!r}: torch finds {torch.cuda.device_count()} CUDA devices; use cpu")
-    return str(found)
 
 
 def describe(header: TrackHeader) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from isthmus.arrays.image import from_numpy
+from isthmus.arrays.pixels import ColourWarning, PrecisionWarning, to_pixels
+from isthmus.arrays.sample_depth import HEAD_BYTES, bits_per_sample, grey_levels
 from isthmus.errors import MissingExtraError, UnreadableFileError
-from isthmus.media.arrays import from_numpy
-from isthmus.media.files import atomic_file
-from isthmus.media.pixels import ColourWarning, PrecisionWarning, to_pixels
-from isthmus.media.sample_depth import HEAD_BYTES, bits_per_sample, grey_levels
+from isthmus.files import atomic_file
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The context model of latents in floats, for training: linear means and scales from neighbours, and their cost.
 
-Training only: `isthmus.training.context` turns it into the integers that make the bytes.
+Training only: `isthmus.training.walloc.context` turns it into the integers that make the bytes.
 """
 
 import torch

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rate term of training: bits of quantized latents under a mixture of logistics per channel and quality level.
 
-Training only. The bytes are made with integer tables counted afterwards (`isthmus.training.tables`), so nothing here
+Training only. The bytes are made with integer tables counted afterwards (`training.walloc.tables`), so nothing here
 need be reproducible between machines.
 """
 

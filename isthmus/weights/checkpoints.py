@@ -12,7 +12,7 @@ from pathlib import Path
 from isthmus.codecs.dfloat.coding import MODES, Mode
 from isthmus.codecs.dfloat.dtypes import CODED
 from isthmus.errors import CorruptStreamError, IsthmusError, UnreadableFileError, UnwritableFileError
-from isthmus.media.files import atomic_file, make_folder, remove_leftovers
+from isthmus.files import atomic_file, make_folder, remove_leftovers
 from isthmus.weights.base_checkpoint import MARK, BaseCheckpoint, sha256_of
 from isthmus.weights.compression import Options, Progress, check_source, compress_file
 from isthmus.weights.decompression import restore

@@ -16,8 +16,8 @@ from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.dtypes import CODED, ITEM_BYTES, UINT
 from isthmus.codecs.dfloat.encoder import Encoder
 from isthmus.errors import CorruptStreamError
+from isthmus.files import atomic_file
 from isthmus.kernels import threads as pool
-from isthmus.media.files import atomic_file
 from isthmus.weights.base_checkpoint import MARK, PIECE, BaseCheckpoint
 from isthmus.weights.dfloat_file import FORMAT, HEADER, SUFFIX, refuse_upstream
 from isthmus.weights.safetensors_file import Bytes, SafetensorsFile, StoredTensor

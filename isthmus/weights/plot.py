@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from isthmus.errors import MissingExtraError
-from isthmus.media.files import atomic_file
+from isthmus.files import atomic_file
 from isthmus.weights.report import TensorReport
 
 

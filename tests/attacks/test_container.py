@@ -23,8 +23,9 @@ from isthmus.bitstream import (
     unpack_metadata,
     unpack_single,
 )
+from isthmus.bitstream.track import TrackHeader
 from isthmus.errors import CorruptStreamError
-from isthmus.signals import ImageSignal, TensorSignal, TrackHeader
+from isthmus.signals import ImageSignal, TensorSignal
 from isthmus.varint import pack_varint
 
 HEADER = TrackHeader("walloc.1", "01234567", "89abcdef", ImageSignal(64, 96), b"\x32")

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 import isthmus
 from isthmus.bitstream import MAGIC, PROLOGUE, pack_chunk, pack_single, unpack_single
+from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.entropy.coders.rans_decoder import RansDecoder
 from isthmus.errors import CorruptStreamError, IsthmusError, UnknownCodecError, WeightsMismatchError
-from isthmus.signals import AudioSignal, ImageSignal, Signal, TensorSignal, TrackHeader, VideoSignal
+from isthmus.signals import AudioSignal, ImageSignal, Signal, TensorSignal, VideoSignal
 
 HEADER_END = 5 + 7 + 1 + len("walloc.1") + 8 + 4 + 1  # prologue, a chunk's frame, the header's fields
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from isthmus.bench.compare import compare, encode_within, numbers_table
-from isthmus.bench.comparison_sheet import most_detailed
-from isthmus.bench.metrics import psnr
-from isthmus.bench.pillow_codecs import JPEG, WEBP
+from isthmus.bench.metrics.image import psnr
+from isthmus.bench.peers.pillow import JPEG, WEBP
+from isthmus.bench.sheets.image import most_detailed
 from tests.bench.coarse_codec import CoarseCodec
 
 

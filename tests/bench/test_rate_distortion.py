@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from isthmus.bench.pillow_codecs import AVIF, JPEG, JPEG_2000, WEBP, pillow_codecs
+from isthmus.bench.peers.pillow import AVIF, JPEG, JPEG_2000, WEBP, pillow_codecs
 from isthmus.bench.rate_distortion import average, list_images, run
 from isthmus.bench.report import markdown_table, savings, write_report
 from isthmus.errors import MissingExtraError, UnreadableFileError

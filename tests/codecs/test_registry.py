@@ -11,11 +11,12 @@ import pytest
 import torch
 
 import isthmus
+from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs import registry
 from isthmus.codecs.registry import PRETRAINED, check_device, codec_for, describe, pretrained
 from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.errors import UnknownCodecError, UnreadableFileError, WeightsMismatchError
-from isthmus.signals import ImageSignal, TrackHeader
+from isthmus.signals import ImageSignal
 
 
 def test_what_ships_is_what_the_index_says() -> None:

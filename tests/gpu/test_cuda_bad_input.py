@@ -7,7 +7,8 @@ import torch
 
 from isthmus.entropy import TableFamily, decode, encode
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels.cuda import rans, status
+from isthmus.kernels.cuda.rans import coder as cuda_rans
+from isthmus.kernels.cuda.rans import status
 from isthmus.varint import pack_varint
 from tests.gpu.chunked import Chunked, on_device, random_family, to_payloads
 
@@ -38,12 +39,12 @@ def test_the_verdicts_are_those_of_the_cpu(device: torch.device, lanes: int) -> 
     payloads = damaged(CASE.payloads(lanes)[0], rng, 1500)
     payloads += [bytes([rng.integers(0, 7)]) + rng.bytes(rng.integers(0, 400)) for _ in range(300)]
     n, chunks = len(CASE.symbols), len(payloads)
-    tables = rans.DeviceTables.upload(FAMILY, device)
+    tables = cuda_rans.DeviceTables.upload(FAMILY, device)
     data, bounds = on_device(payloads, device)
     guarded = torch.full((chunks * n + 2 * n,), 12345, dtype=torch.int32, device=device)
     indices = torch.from_numpy(CASE.indices[None]).to(device)
     symbol_bounds = [n * (j + 1) for j in range(chunks + 1)]
-    _, codes = rans.decode_unchecked(data, bounds, symbol_bounds, indices, tables, out=guarded)
+    _, codes = cuda_rans.decode_unchecked(data, bounds, symbol_bounds, indices, tables, out=guarded)
     written = guarded.cpu().numpy().reshape(-1, n)
     assert (written[[0, -1]] == 12345).all()
     good = 0
@@ -61,7 +62,7 @@ def test_the_verdicts_are_those_of_the_cpu(device: torch.device, lanes: int) -> 
 
 def test_each_fault_has_its_name(device: torch.device) -> None:
     payload = CASE.payloads(4)[0]
-    tables = rans.DeviceTables.upload(FAMILY, device)
+    tables = cuda_rans.DeviceTables.upload(FAMILY, device)
     indices = torch.from_numpy(CASE.indices[None]).to(device)
     escapes = payload[1]
     assert 5 < escapes < 128
@@ -78,10 +79,10 @@ def test_each_fault_has_its_name(device: torch.device) -> None:
     ]:  # fmt: skip
         data, bounds = on_device([payload, bad, payload], device)
         with pytest.raises(CorruptStreamError, match=f"chunk 1: .*{words}"):
-            rans.decode(data, bounds, [0, 150, 300, 450], indices, tables)
+            cuda_rans.decode(data, bounds, [0, 150, 300, 450], indices, tables)
     data, bounds = on_device([b"\0"], device)
     with pytest.raises(CorruptStreamError, match="left over"):
-        rans.decode(data, bounds, [0, 0], indices, tables)
+        cuda_rans.decode(data, bounds, [0, 0], indices, tables)
 
 
 @pytest.mark.parametrize("end", [-(2**31), 2**31 - 1])
@@ -91,34 +92,34 @@ def test_an_escape_just_beyond_32_bits(device: torch.device, end: int) -> None:
     payload = encode([end], 0, FAMILY)
     good, bad = pack_varint(code), pack_varint(code + 2)
     assert payload.endswith(good)
-    tables = rans.DeviceTables.upload(FAMILY, device)
-    assert rans.decode(*on_device([payload], device), [0, 1], 0, tables).tolist() == [end]
+    tables = cuda_rans.DeviceTables.upload(FAMILY, device)
+    assert cuda_rans.decode(*on_device([payload], device), [0, 1], 0, tables).tolist() == [end]
     with pytest.raises(CorruptStreamError, match="chunk 0: the escapes"):
-        rans.decode(*on_device([payload[: -len(good)] + bad], device), [0, 1], 0, tables)
+        cuda_rans.decode(*on_device([payload[: -len(good)] + bad], device), [0, 1], 0, tables)
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.int16])
 def test_an_escape_that_does_not_fit(device: torch.device, dtype: torch.dtype) -> None:
-    tables = rans.DeviceTables.upload(FAMILY, device)
+    tables = cuda_rans.DeviceTables.upload(FAMILY, device)
     limits = torch.iinfo(dtype)
     for end, beyond in ((limits.min, limits.min - 1), (limits.max, limits.max + 1)):
         good, bad = (on_device([encode([0, 1, symbol, 2], 0, FAMILY)], device) for symbol in (end, beyond))
-        assert rans.decode(*good, [0, 4], 0, tables, dtype=dtype).tolist() == [0, 1, end, 2]
+        assert cuda_rans.decode(*good, [0, 4], 0, tables, dtype=dtype).tolist() == [0, 1, end, 2]
         with pytest.raises(ValueError, match="chunk 0: an escape stands for"):
-            rans.decode(*bad, [0, 4], 0, tables, dtype=dtype)
-        assert rans.decode(*bad, [0, 4], 0, tables).tolist() == [0, 1, beyond, 2]
+            cuda_rans.decode(*bad, [0, 4], 0, tables, dtype=dtype)
+        assert cuda_rans.decode(*bad, [0, 4], 0, tables).tolist() == [0, 1, beyond, 2]
 
 
 def test_announced_symbols_are_refused_before_memory_is_taken(device: torch.device) -> None:
     data, bounds = on_device(CASE.payloads(), device)
-    tables = rans.DeviceTables.upload(FAMILY, device)
+    tables = cuda_rans.DeviceTables.upload(FAMILY, device)
     with pytest.raises(CorruptStreamError, match="cannot hold"):
-        rans.decode(data, bounds, [0, 1 << 50], 0, tables)
+        cuda_rans.decode(data, bounds, [0, 1 << 50], 0, tables)
 
 
 def test_wrong_bounds(device: torch.device) -> None:
     payload = CASE.payloads()[0]
-    tables = rans.DeviceTables.upload(FAMILY, device)
+    tables = cuda_rans.DeviceTables.upload(FAMILY, device)
     indices = torch.from_numpy(CASE.indices).to(device)
     symbols = torch.from_numpy(CASE.symbols).to(device)
     data, _ = on_device([payload], device)
@@ -133,62 +134,62 @@ def test_wrong_bounds(device: torch.device) -> None:
         ([0, 1 << 62], [0, 1 << 62]),
     ]:
         with pytest.raises(ValueError, match="chunk 0: its bounds"):
-            rans.decode(data, in_bytes, in_symbols, indices, tables, out=out)
+            cuda_rans.decode(data, in_bytes, in_symbols, indices, tables, out=out)
     for in_symbols in ([0, 151], [-1, 150], [4, 3], [0, 1 << 62]):
         with pytest.raises(ValueError, match="chunk 0: its bounds"):
-            rans.encode(symbols, in_symbols, indices, tables)
+            cuda_rans.encode(symbols, in_symbols, indices, tables)
     with pytest.raises(ValueError, match="chunk 0: its bounds"):  # fewer indices than symbols
-        rans.decode(data, [0, end], [0, 150], indices[:149], tables)
+        cuda_rans.decode(data, [0, end], [0, 150], indices[:149], tables)
     with pytest.raises(ValueError, match="2 bounds of bytes, but 3 of symbols"):
-        rans.decode(data, [0, end], [0, 10, 150], indices, tables)
+        cuda_rans.decode(data, [0, end], [0, 10, 150], indices, tables)
 
 
 @pytest.mark.parametrize("wrong", [5, -1, 65_536, 32_768, 1 << 40])
 def test_an_index_without_a_table(device: torch.device, wrong: int) -> None:
     data, bounds = on_device(CASE.payloads(), device)
-    tables = rans.DeviceTables.upload(FAMILY, device)
+    tables = cuda_rans.DeviceTables.upload(FAMILY, device)
     indices = torch.from_numpy(CASE.indices).to(device, torch.int64)
     indices[100] = wrong
     with pytest.raises(ValueError, match="chunk 0: a table index"):
-        rans.decode(data, bounds, [0, 150], indices, tables)
+        cuda_rans.decode(data, bounds, [0, 150], indices, tables)
     symbols = torch.from_numpy(CASE.symbols).to(device)
     with pytest.raises(ValueError, match="chunk 0: a table index"):
-        rans.encode(symbols, [0, 150], indices, tables)
+        cuda_rans.encode(symbols, [0, 150], indices, tables)
     with pytest.raises(ValueError, match="table index .* 5 tables"):
-        rans.encode(symbols, [0, 150], wrong, tables)
+        cuda_rans.encode(symbols, [0, 150], wrong, tables)
 
 
 def test_wrong_kinds_of_arguments(device: torch.device) -> None:
     data, bounds = on_device(CASE.payloads(), device)
-    tables = rans.DeviceTables.upload(FAMILY, device)
+    tables = cuda_rans.DeviceTables.upload(FAMILY, device)
     symbols = torch.from_numpy(CASE.symbols).to(device)
     with pytest.raises(TypeError, match="data: got torch.int8"):
-        rans.decode(data.to(torch.int8), bounds, [0, 150], 0, tables)
+        cuda_rans.decode(data.to(torch.int8), bounds, [0, 150], 0, tables)
     with pytest.raises(TypeError, match="symbols: got torch.int64"):
-        rans.encode(symbols.to(torch.int64), [0, 150], 0, tables)
+        cuda_rans.encode(symbols.to(torch.int64), [0, 150], 0, tables)
     with pytest.raises(TypeError, match="symbols: got ndarray"):
-        rans.encode(CASE.symbols, [0, 150], 0, tables)
+        cuda_rans.encode(CASE.symbols, [0, 150], 0, tables)
     with pytest.raises(TypeError, match="table indices: got torch.float32"):
-        rans.encode(symbols, [0, 150], symbols.float(), tables)
+        cuda_rans.encode(symbols, [0, 150], symbols.float(), tables)
     with pytest.raises(TypeError, match="symbol_bounds: got torch.float32"):
-        rans.encode(symbols, torch.tensor([0.0, 150.0]), 0, tables)
+        cuda_rans.encode(symbols, torch.tensor([0.0, 150.0]), 0, tables)
     with pytest.raises(ValueError, match="expected an integer, "):
-        rans.encode(symbols, [0, 150], symbols.reshape(2, 75), tables)
+        cuda_rans.encode(symbols, [0, 150], symbols.reshape(2, 75), tables)
     with pytest.raises(TypeError, match="got torch.float32, expected torch.int8 or"):
-        rans.decode(data, bounds, [0, 150], 0, tables, dtype=torch.float32)
-    wide = rans.DeviceTables.upload(family_at(200), device)
+        cuda_rans.decode(data, bounds, [0, 150], 0, tables, dtype=torch.float32)
+    wide = cuda_rans.DeviceTables.upload(family_at(200), device)
     with pytest.raises(ValueError, match="which torch.int8 does not hold"):
-        rans.decode(data, bounds, [0, 150], 0, wide, dtype=torch.int8)
+        cuda_rans.decode(data, bounds, [0, 150], 0, wide, dtype=torch.int8)
     with pytest.raises(ValueError, match="3 lanes"):
-        rans.encode(symbols, [0, 150], 0, tables, lanes=3)
+        cuda_rans.encode(symbols, [0, 150], 0, tables, lanes=3)
     with pytest.raises(ValueError, match="on cpu, expected cuda"):
-        rans.encode(symbols.cpu(), [0, 150], 0, tables)
+        cuda_rans.encode(symbols.cpu(), [0, 150], 0, tables)
 
 
 def test_the_device_is_well_after_all_that(device: torch.device) -> None:
     payloads = CASE.payloads()
-    tables = rans.DeviceTables.upload(FAMILY, device)
-    data, ends = rans.encode(
+    tables = cuda_rans.DeviceTables.upload(FAMILY, device)
+    data, ends = cuda_rans.encode(
         torch.from_numpy(CASE.symbols).to(device), [0, 150], torch.from_numpy(CASE.indices).to(device), tables
     )
     torch.cuda.synchronize(device)

@@ -10,7 +10,7 @@ import torch
 from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.payload import HUFFMAN, read_payload
 from isthmus.entropy.tables import huffman as tables
-from isthmus.kernels.cuda import huffman
+from isthmus.kernels.cuda.huffman import decode as cuda_huffman
 from isthmus.kernels.huffman import torch_decode
 from isthmus.kernels.huffman.streams import FRONT, HuffmanStreams, join
 from isthmus.weights.device_streams import plane_bytes, streams_of
@@ -42,8 +42,8 @@ def bits_of(weights: torch.Tensor) -> np.ndarray:
 def test_weights_and_bytes(n: int, spread: float, device: torch.device) -> None:
     bits = random_bits(n, n, spread if n > 1000 else min(spread, 5.0))  # what would not shrink is not coded
     streams, rest = coded(bits, device)
-    assert np.array_equal(bits_of(huffman.decode_bf16(streams, rest)), bits)
-    assert np.array_equal(huffman.decode_bytes(streams).cpu().numpy(), bits >> 7 & 255)
+    assert np.array_equal(bits_of(cuda_huffman.decode_bf16(streams, rest)), bits)
+    assert np.array_equal(cuda_huffman.decode_bytes(streams).cpu().numpy(), bits >> 7 & 255)
 
 
 def test_many_units_a_block(device: torch.device) -> None:
@@ -51,7 +51,7 @@ def test_many_units_a_block(device: torch.device) -> None:
     bits = random_bits(1, 40_000_000, 1.5)
     streams, rest = coded(bits, device)
     assert len(streams.tables) > 10
-    assert np.array_equal(bits_of(huffman.decode_bf16(streams, rest)), bits)
+    assert np.array_equal(bits_of(cuda_huffman.decode_bf16(streams, rest)), bits)
 
 
 def test_lengths_too_far_apart_for_a_byte(device: torch.device) -> None:
@@ -60,21 +60,21 @@ def test_lengths_too_far_apart_for_a_byte(device: torch.device) -> None:
     bits = np.concatenate((np.full(900_000, 125, np.uint16), rare)).reshape(-1, 50)[rng.permutation(18_800)]
     streams, rest = coded(bits.reshape(-1) << 7, device)
     assert streams.lengths.dtype == torch.int16
-    assert np.array_equal(bits_of(huffman.decode_bf16(streams, rest)), bits.reshape(-1) << 7)
+    assert np.array_equal(bits_of(cuda_huffman.decode_bf16(streams, rest)), bits.reshape(-1) << 7)
 
 
 def test_every_pattern_of_bits(device: torch.device) -> None:
     bits = np.concatenate((np.arange(1 << 16, dtype=np.uint16), np.full(400_000, 0x3F80, np.uint16)))
     streams, rest = coded(bits, device)
-    assert np.array_equal(bits_of(huffman.decode_bf16(streams, rest)), bits)
+    assert np.array_equal(bits_of(cuda_huffman.decode_bf16(streams, rest)), bits)
 
 
 def test_no_symbols(device: torch.device) -> None:
     none, words = np.empty(0, np.int64), np.empty(0, np.uint16)
     lengths = tables.fit(np.ones(256, np.int64))[None]
     streams = HuffmanStreams.build(0, np.empty(0, np.uint8), none, none, words, lengths, words).to(device)
-    assert huffman.decode_bytes(streams).shape == (0,)
-    assert huffman.decode_bf16(streams, torch.empty(0, dtype=torch.uint8, device=device)).shape == (0,)
+    assert cuda_huffman.decode_bytes(streams).shape == (0,)
+    assert cuda_huffman.decode_bf16(streams, torch.empty(0, dtype=torch.uint8, device=device)).shape == (0,)
 
 
 def test_streams_that_are_joined(device: torch.device) -> None:
@@ -85,7 +85,7 @@ def test_streams_that_are_joined(device: torch.device) -> None:
     for start, (_, of) in zip(starts, made, strict=True):
         rest[start : start + len(of)] = of
     out = torch.full((joined.count,), 7.0, dtype=torch.bfloat16, device=device)
-    found = bits_of(huffman.decode_bf16(joined, rest, out=out))
+    found = bits_of(cuda_huffman.decode_bf16(joined, rest, out=out))
     for start, bits in zip(starts, parts, strict=True):
         assert np.array_equal(found[start : start + len(bits)], bits)
     between = out[2048 * 35 : starts[1]]  # behind the last warp of the first part
@@ -108,7 +108,7 @@ def test_the_current_stream(device: torch.device) -> None:
     with torch.cuda.stream(torch.cuda.Stream(device)):
         torch.cuda._sleep(50_000_000)
         moved = pinned.to(device, non_blocking=True)
-        huffman.decode_bf16(moved, other.to(device, non_blocking=True), out=out)
+        cuda_huffman.decode_bf16(moved, other.to(device, non_blocking=True), out=out)
         copy = out.clone()
         torch.cuda.current_stream(device).synchronize()
     assert np.array_equal(bits_of(copy), bits)
@@ -118,7 +118,7 @@ def test_a_fresh_thread(device: torch.device) -> None:
     bits = random_bits(3, 70_000, 1.5)
     streams, rest = coded(bits, device)
     found: list[np.ndarray] = []
-    thread = threading.Thread(target=lambda: found.append(bits_of(huffman.decode_bf16(streams, rest))))
+    thread = threading.Thread(target=lambda: found.append(bits_of(cuda_huffman.decode_bf16(streams, rest))))
     thread.start()
     thread.join()
     assert np.array_equal(found[0], bits)
@@ -129,7 +129,7 @@ def test_the_memory_around_the_output(n: int, device: torch.device) -> None:
     bits = random_bits(4, n, 1.5)
     streams, rest = coded(bits, device)
     room = torch.full((n + 4096,), 7.0, dtype=torch.bfloat16, device=device)
-    huffman.decode_bf16(streams, rest, out=room[2048 : 2048 + n])
+    cuda_huffman.decode_bf16(streams, rest, out=room[2048 : 2048 + n])
     assert np.array_equal(bits_of(room[2048 : 2048 + n]), bits)
     assert (room[:2048] == 7).all() and (room[2048 + n :] == 7).all()
 
@@ -147,10 +147,10 @@ def test_damage_stays_within_bounds(seed: int, device: torch.device) -> None:
     chunk_tables = streams.chunk_tables + seed % 3
     broken = HuffmanStreams(len(bits), data, warps, lengths, streams.code_lengths, streams.tables, chunk_tables)
     room = torch.full((len(bits) + 4096,), 7.0, dtype=torch.bfloat16, device=device)
-    huffman.decode_bf16(broken, rest, out=room[2048 : 2048 + len(bits)])
+    cuda_huffman.decode_bf16(broken, rest, out=room[2048 : 2048 + len(bits)])
     torch.cuda.synchronize(device)
     assert (room[:2048] == 7).all() and (room[2048 + len(bits) :] == 7).all()
-    assert np.array_equal(bits_of(huffman.decode_bf16(streams, rest)), bits)
+    assert np.array_equal(bits_of(cuda_huffman.decode_bf16(streams, rest)), bits)
 
 
 @pytest.mark.parametrize(
@@ -163,12 +163,12 @@ def test_rows(rows: int, columns: int, device: torch.device) -> None:
     ids = torch.randint(0, rows, (3, 5), generator=torch.Generator().manual_seed(rows))
     ids[0, 0], ids[2, 4] = 0, rows - 1
     for kind in (torch.int64, torch.int32):
-        found = huffman.gather_bf16(streams, rest, ids.to(device, kind), columns)
+        found = cuda_huffman.gather_bf16(streams, rest, ids.to(device, kind), columns)
         assert found.shape == (3, 5, columns)
         assert np.array_equal(bits_of(found), matrix[ids.numpy()])
-    wrong = huffman.gather_bf16(streams, rest, torch.tensor([rows, 0, -1, 1 << 60], device=device), columns)
+    wrong = cuda_huffman.gather_bf16(streams, rest, torch.tensor([rows, 0, -1, 1 << 60], device=device), columns)
     assert wrong[[0, 2, 3]].isnan().all() and np.array_equal(bits_of(wrong[1]), matrix[0])
-    assert huffman.gather_bf16(streams, rest, ids[:0].to(device), columns).shape == (0, 5, columns)
+    assert cuda_huffman.gather_bf16(streams, rest, ids[:0].to(device), columns).shape == (0, 5, columns)
 
 
 def test_rows_of_other_shapes(device: torch.device) -> None:
@@ -176,10 +176,10 @@ def test_rows_of_other_shapes(device: torch.device) -> None:
     ids = torch.zeros(3, dtype=torch.int64, device=device)
     for columns in (0, 7, 3001):
         with pytest.raises(ValueError, match="expected whole rows"):
-            huffman.gather_bf16(streams, rest, ids, columns)
+            cuda_huffman.gather_bf16(streams, rest, ids, columns)
     for other in (ids.cpu(), ids.float()):
         with pytest.raises(ValueError, match="ids are .*expected integers on"):
-            huffman.gather_bf16(streams, rest, other, 30)
+            cuda_huffman.gather_bf16(streams, rest, other, 30)
 
 
 def test_wrong_arguments(device: torch.device) -> None:
@@ -192,7 +192,7 @@ def test_wrong_arguments(device: torch.device) -> None:
     ]
     for out in wrong:
         with pytest.raises(ValueError, match="out is .*expected contiguous torch.bfloat16"):
-            huffman.decode_bf16(streams, rest, out=out)
+            cuda_huffman.decode_bf16(streams, rest, out=out)
     for other in (rest.cpu(), rest[1:], rest.int()):
         with pytest.raises(ValueError, match="sign and mantissa are .*expected contiguous torch.uint8"):
-            huffman.decode_bf16(streams, other)
+            cuda_huffman.decode_bf16(streams, other)

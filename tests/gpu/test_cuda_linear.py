@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from isthmus import weights
 from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.payload import read_payload
-from isthmus.kernels.cuda.huffman_linear import MOST, Matrix
+from isthmus.kernels.cuda.huffman.linear import MOST, Matrix
 from isthmus.kernels.huffman.streams import FRONT, HuffmanStreams
 from isthmus.weights.attached.attachment import Attachment
 from isthmus.weights.device_streams import plane_bytes, streams_of

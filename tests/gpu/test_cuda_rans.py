@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isthmus.entropy import encode_segments
-from isthmus.kernels.cuda import rans
+from isthmus.kernels.cuda.rans import coder as cuda_rans
 from tests.gpu.chunked import Chunked, on_device, random_family, to_payloads
 
 pytestmark = pytest.mark.gpu
@@ -17,13 +17,13 @@ SIZES = [0, 1, 2, 3, 31, 32, 33, 63, 64, 65, 127, 1000, 0, 4099]
 
 
 def both_ways(case: Chunked, device: torch.device, lanes: int | None) -> None:
-    tables = rans.DeviceTables.upload(case.family, device)
+    tables = cuda_rans.DeviceTables.upload(case.family, device)
     payloads = case.payloads(lanes)
     indices = torch.from_numpy(case.indices).to(device)
     symbols = torch.from_numpy(case.symbols).to(device)
     data, bounds = on_device(payloads, device)
-    assert torch.equal(rans.decode(data, bounds, case.bounds.tolist(), indices, tables), symbols)
-    assert to_payloads(*rans.encode(symbols, case.bounds.tolist(), indices, tables, lanes=lanes)) == payloads
+    assert torch.equal(cuda_rans.decode(data, bounds, case.bounds.tolist(), indices, tables), symbols)
+    assert to_payloads(*cuda_rans.encode(symbols, case.bounds.tolist(), indices, tables, lanes=lanes)) == payloads
 
 
 @pytest.mark.parametrize("lanes", [None, *LANES])
@@ -76,7 +76,7 @@ def test_no_chunk_and_no_symbol(device: torch.device) -> None:
 
 def test_table_indices_of_every_form(device: torch.device) -> None:
     family = random_family(np.random.default_rng(10), 13, 5)
-    tables = rans.DeviceTables.upload(family, device)
+    tables = cuda_rans.DeviceTables.upload(family, device)
     chunks, n = 6, 77
     rng = np.random.default_rng(11)
     bounds = list(range(0, chunks * n + 1, n))
@@ -93,9 +93,9 @@ def test_table_indices_of_every_form(device: torch.device) -> None:
         expected = [encode_segments([(symbols[i], each[i])], family) for i in range(chunks)]
         for dtype in [torch.uint8, torch.uint16, torch.int16, torch.int32, torch.int64]:
             indices = choice if isinstance(choice, int) else torch.from_numpy(choice).to(dtype).to(device)
-            data, ends = rans.encode(torch.from_numpy(symbols).to(device), bounds, indices, tables)
+            data, ends = cuda_rans.encode(torch.from_numpy(symbols).to(device), bounds, indices, tables)
             assert to_payloads(data, ends) == expected
-            found = rans.decode(data, ends, torch.tensor(bounds, device=device), indices, tables)
+            found = cuda_rans.decode(data, ends, torch.tensor(bounds, device=device), indices, tables)
             assert np.array_equal(found.cpu().numpy().reshape(chunks, n), symbols)
 
 
@@ -104,32 +104,32 @@ def test_table_indices_of_every_form(device: torch.device) -> None:
 def test_narrow_results(device: torch.device, dtype: torch.dtype, count: int) -> None:
     """300 tables of precision 15 take a long search in shared memory, or none at all."""
     family = random_family(np.random.default_rng(20), 15 if count == 300 else 12, 128 if count == 300 else count)
-    tables = rans.DeviceTables.upload(family, device)
+    tables = cuda_rans.DeviceTables.upload(family, device)
     case = Chunked.random(21, family, [5000, 1, 33, 700], 0.0)
     limits = torch.iinfo(dtype)
     case.symbols[::97] = np.clip(case.symbols[::97] * 50, limits.min, limits.max)  # escapes
     indices = torch.from_numpy(case.indices).to(device)
     data, bounds = on_device(case.payloads(), device)
-    found = rans.decode(data, bounds, case.bounds.tolist(), indices, tables, dtype=dtype)
+    found = cuda_rans.decode(data, bounds, case.bounds.tolist(), indices, tables, dtype=dtype)
     assert found.dtype == dtype
     assert np.array_equal(found.cpu().numpy(), case.symbols)
     bytes_too = indices.to(torch.uint8)
-    assert torch.equal(rans.decode(data, bounds, case.bounds.tolist(), bytes_too, tables, dtype=dtype), found)
+    assert torch.equal(cuda_rans.decode(data, bounds, case.bounds.tolist(), bytes_too, tables, dtype=dtype), found)
 
 
 def test_the_only_table(device: torch.device) -> None:
     """Named by an integer, which is known to be right, or by indices, which are looked at."""
     family = random_family(np.random.default_rng(22), 12, 1)
-    tables = rans.DeviceTables.upload(family, device)
+    tables = cuda_rans.DeviceTables.upload(family, device)
     case = Chunked.random(23, family, [5000, 31, 4097])
     data, bounds = on_device(case.payloads(), device)
     for indices in (0, torch.zeros(1, 1, dtype=torch.uint8, device=device), torch.from_numpy(case.indices).to(device)):
-        found = rans.decode(data, bounds, case.bounds.tolist(), indices, tables)
+        found = cuda_rans.decode(data, bounds, case.bounds.tolist(), indices, tables)
         assert np.array_equal(found.cpu().numpy(), case.symbols)
     wrong = torch.from_numpy(case.indices).to(device)
     wrong[5010] = 1
     with pytest.raises(ValueError, match="chunk 1: a table index"):
-        rans.decode(data, bounds, case.bounds.tolist(), wrong, tables)
+        cuda_rans.decode(data, bounds, case.bounds.tolist(), wrong, tables)
 
 
 @pytest.mark.parametrize("shift", range(4))
@@ -140,17 +140,17 @@ def test_payloads_at_any_byte(device: torch.device, shift: int) -> None:
     ends = np.cumsum([0, *(len(payload) for payload in payloads)]) + shift
     data = torch.zeros(int(ends[-1]), dtype=torch.uint8)
     data[shift:] = torch.frombuffer(bytearray(b"".join(payloads)), dtype=torch.uint8)
-    tables, indices = rans.DeviceTables.upload(family, device), torch.from_numpy(case.indices).to(device)
-    found = rans.decode(data.to(device), ends.tolist(), case.bounds.tolist(), indices, tables)
+    tables, indices = cuda_rans.DeviceTables.upload(family, device), torch.from_numpy(case.indices).to(device)
+    found = cuda_rans.decode(data.to(device), ends.tolist(), case.bounds.tolist(), indices, tables)
     assert np.array_equal(found.cpu().numpy(), case.symbols)
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int16])
 def test_narrow_and_strided_symbols(device: torch.device, dtype: torch.dtype) -> None:
     family = random_family(np.random.default_rng(12), 12, 1)
-    tables = rans.DeviceTables.upload(family, device)
+    tables = cuda_rans.DeviceTables.upload(family, device)
     symbols = torch.from_numpy(np.random.default_rng(13).integers(0, 100, (30, 41))).to(device, dtype).T
-    data, ends = rans.encode(symbols, [0, symbols.numel()], 0, tables)
+    data, ends = cuda_rans.encode(symbols, [0, symbols.numel()], 0, tables)
     expected = encode_segments([(symbols.cpu().numpy().astype(np.int32), 0)], family)
     assert to_payloads(data, ends) == [expected]
 
@@ -159,14 +159,14 @@ def test_given_memory_is_used(device: torch.device) -> None:
     family = random_family(np.random.default_rng(14), 12, 2)
     case = Chunked.random(15, family, [10, 20])
     data, ends = on_device(case.payloads(), device)
-    tables = rans.DeviceTables.upload(family, device)
+    tables = cuda_rans.DeviceTables.upload(family, device)
     out = torch.full((40,), 7, dtype=torch.int32, device=device)
     indices = torch.from_numpy(case.indices).to(device)
-    assert rans.decode(data, ends, case.bounds.tolist(), indices, tables, out=out) is out
+    assert cuda_rans.decode(data, ends, case.bounds.tolist(), indices, tables, out=out) is out
     assert out.tolist() == [*case.symbols.tolist(), *[7] * 10]
     strided = torch.empty(80, dtype=torch.int32, device=device)[::2]
     with pytest.raises(ValueError, match="not contiguous"):
-        rans.decode(data, ends, case.bounds.tolist(), indices, tables, out=strided)
+        cuda_rans.decode(data, ends, case.bounds.tolist(), indices, tables, out=strided)
 
 
 def test_other_streams_and_threads(device: torch.device) -> None:
@@ -174,7 +174,7 @@ def test_other_streams_and_threads(device: torch.device) -> None:
     family = random_family(np.random.default_rng(16), 12, 4)
     case = Chunked.random(17, family, [2000] * 20)
     payloads = case.payloads()
-    tables = rans.DeviceTables.upload(family, device)
+    tables = cuda_rans.DeviceTables.upload(family, device)
     ready, bounds = on_device(payloads, device)
     indices, symbols = torch.from_numpy(case.indices).to(device), torch.from_numpy(case.symbols).to(device)
     in_bytes, in_symbols = torch.tensor(bounds, device=device), torch.from_numpy(case.bounds).to(device)
@@ -190,9 +190,9 @@ def test_other_streams_and_threads(device: torch.device) -> None:
                 for _ in range(20):
                     big @ big  # keeps the stream busy while the launch below is queued
                 late.copy_(ready)
-                _, status = rans.decode_unchecked(late, in_bytes, in_symbols, indices, tables, out=found)
-                data, ends = rans.encode(found, in_symbols, indices, tables)
-                rans.raise_faults(status, "test")
+                _, status = cuda_rans.decode_unchecked(late, in_bytes, in_symbols, indices, tables, out=found)
+                data, ends = cuda_rans.encode(found, in_symbols, indices, tables)
+                cuda_rans.raise_faults(status, "test")
                 if not torch.equal(found, symbols) or to_payloads(data, ends) != payloads:
                     wrong.append(threading.current_thread().name)
 

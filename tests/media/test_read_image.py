@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from isthmus.arrays.sample_depth import bits_per_sample
 from isthmus.errors import UnreadableFileError
 from isthmus.media.image import ColourWarning, PrecisionWarning, read_image
-from isthmus.media.sample_depth import bits_per_sample
 from tests.media.png_bytes import chunk, png, tiff
 
 

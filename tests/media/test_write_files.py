@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isthmus.errors import UnwritableFileError
-from isthmus.media.files import atomic_file, atomic_write, make_folder, remove_leftovers
+from isthmus.files import atomic_file, atomic_write, make_folder, remove_leftovers
 from isthmus.media.image import WRITABLE, read_image, write_image
 
 IMAGE = np.random.default_rng(5).integers(0, 256, (17, 23, 3), np.uint8)

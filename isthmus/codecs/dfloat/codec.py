@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isthmus.bitstream import pack_single, unpack_single
+from isthmus.bitstream.track import NO_HASH, TrackHeader
 from isthmus.codecs.base import Codec, Latent, LatentSpec
 from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.dtypes import CODED, NAMES, UINT, bits_of, tensor_of
@@ -16,7 +17,7 @@ from isthmus.codecs.dfloat.payload import Payload
 from isthmus.codecs.dfloat.tensor_set import CODED_PAYLOAD, RAW, Bytes, Entry, pack_set, unpack_set
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.weights import planes
-from isthmus.signals import NO_HASH, TensorSignal, TrackHeader
+from isthmus.signals import TensorSignal
 
 CODEC_ID, NAME = "dfloat.1", "dfloat"
 PLANES = {1: ("byte",), 2: ("exponent", "sign_mantissa"), 4: ("exponent", "sign_mantissa", "low_1", "low_0")}

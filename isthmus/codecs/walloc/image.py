@@ -15,16 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isthmus.arrays.image import from_array, mean_of_channels, to_array
 from isthmus.bitstream import pack_single, unpack_single
+from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.base import Codec, Latent, LatentBatch, LatentSpec
 from isthmus.codecs.walloc.tiles import synthesize_in_tiles
 from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.factorized import FactorizedModel
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.kernels.wavelet import image as transform
-from isthmus.media.arrays import from_array, mean_of_channels, to_array
 from isthmus.models.walloc import ROUNDING_OFFSET, ResidualNetwork, Walloc, lerp_levels, quality_to_level
-from isthmus.signals import ImageSignal, TrackHeader
+from isthmus.signals import ImageSignal
 
 FACTORIZED, CONTEXT = "walloc.1", "walloc.2"
 ENTROPY = {"factorized": FACTORIZED, "context": CONTEXT}

@@ -97,12 +97,14 @@ def compile_source(source: str, name: str, arch: int, defines: Sequence[str] = (
 
 
 def source_of(name: str) -> str:
-    """The file `name` of this folder, with what it includes."""
-    text = (HERE / name).read_text(encoding="utf-8")
-    return re.sub(r'^#include "(\w+\.cuh)"$', lambda found: source_of(found[1]), text, flags=re.MULTILINE)
+    """The file `name`, as rans/decode.cu, with what it includes from beside it."""
+    file = HERE / name
+    beside = file.parent.name
+    text = file.read_text(encoding="utf-8")
+    return re.sub(r'^#include "(\w+\.cuh)"$', lambda found: source_of(f"{beside}/{found[1]}"), text, flags=re.MULTILINE)
 
 
 @cache
 def code_of(name: str, arch: int, defines: tuple[str, ...] = ()) -> bytes:
-    """The code of the file `name` of this folder for compute capability `arch`; compiled once a process."""
+    """The code of the file `name`, as rans/decode.cu, for compute capability `arch`; compiled once a process."""
     return compile_source(source_of(name), name, arch, defines)[0]

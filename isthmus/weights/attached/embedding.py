@@ -4,7 +4,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from isthmus.kernels.cuda.huffman import UNIT, gather_bf16
+from isthmus.kernels.cuda.huffman.decode import UNIT, gather_bf16
 from isthmus.kernels.huffman.streams import HuffmanStreams
 from isthmus.weights.attached.blocks import refuse_gradients
 from isthmus.weights.attached.module import CompressedModule, has_forward_of

@@ -22,7 +22,8 @@ from isthmus.codecs.dfloat.dtypes import UINT
 from isthmus.codecs.dfloat.payload import Payload
 from isthmus.errors import CorruptStreamError, MissingExtraError
 from isthmus.kernels import threads as pool
-from isthmus.kernels.cuda import huffman, nvrtc
+from isthmus.kernels.cuda import nvrtc
+from isthmus.kernels.cuda.huffman import decode as cuda_huffman
 from isthmus.kernels.huffman import torch_decode
 from isthmus.kernels.huffman.streams import CHUNK, HuffmanStreams
 from isthmus.weights.upstream.block import UpstreamBlock, ranges_of
@@ -163,7 +164,7 @@ class DeviceItem(Item):
     def jobs(self, out: Tensor, pieces: Pieces = None) -> list[Job]:
         usual = pieces is None and len(self.planes) == 1 and self.streams.device == out.device
         if usual and has_kernels(out.device):
-            return [huffman.prepare_bf16(self.streams, self.planes[0], out.view(torch.bfloat16))]
+            return [cuda_huffman.prepare_bf16(self.streams, self.planes[0], out.view(torch.bfloat16))]
         return [partial(self._decode_pieces, out, pieces)]
 
     def _decode_pieces(self, out: Tensor, pieces: Pieces) -> None:
@@ -178,7 +179,7 @@ class DeviceItem(Item):
             self._decode(streams.part(chunks), [plane[part] for plane in planes], out[part])
 
     def _decode(self, streams: HuffmanStreams, planes: list[Tensor], out: Tensor) -> None:
-        decoder: Any = huffman if has_kernels(out.device) else torch_decode
+        decoder: Any = cuda_huffman if has_kernels(out.device) else torch_decode
         if len(planes) == 1:
             decoder.decode_bf16(streams, planes[0], out=out.view(torch.bfloat16))
         elif not planes:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from isthmus.kernels.cuda.huffman_linear import MOST, Matrix, can_multiply
+from isthmus.kernels.cuda.huffman.linear import MOST, Matrix, can_multiply
 from isthmus.kernels.huffman.streams import HuffmanStreams
 from isthmus.weights.attached.blocks import refuse_gradients
 from isthmus.weights.attached.module import CompressedModule, has_forward_of

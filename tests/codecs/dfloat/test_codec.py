@@ -13,10 +13,11 @@ from torch import Tensor
 
 import isthmus
 from isthmus.bitstream import pack_single, unpack_single
+from isthmus.bitstream.track import NO_HASH, TrackHeader
 from isthmus.codecs.dfloat.codec import DFloatCodec
 from isthmus.codecs.dfloat.dtypes import CODED, TORCH, bits_of, tensor_of
 from isthmus.errors import CorruptStreamError, IsthmusError
-from isthmus.signals import NO_HASH, ImageSignal, TrackHeader
+from isthmus.signals import ImageSignal
 
 SHAPES = ((), (1,), (0,), (3, 0, 2), (7,), (5, 3), (2, 3, 4, 5), (257,))
 SPECIAL = {  # quiet and signalling NaN with payloads, infinities, -0, the least and the greatest denormal, the ends

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import isthmus
 from isthmus.bitstream import unpack_single
+from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.base import Latent, LatentSpec
 from isthmus.codecs.walloc import tiles
 from isthmus.codecs.walloc.image import ENTROPY, WallocImageCodec
@@ -22,7 +23,7 @@ from isthmus.errors import WeightsMismatchError
 from isthmus.kernels.wavelet import image as image_transform
 from isthmus.models.walloc import ROUNDING_OFFSET, ResidualNetwork, quantize
 from isthmus.models.wavelet_packet import analyze_packet
-from isthmus.signals import ImageSignal, TrackHeader
+from isthmus.signals import ImageSignal
 
 
 @pytest.fixture

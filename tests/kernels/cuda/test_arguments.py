@@ -9,13 +9,14 @@ import torch
 
 from isthmus.entropy import TableFamily
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels.cuda import rans, status
-from isthmus.kernels.cuda.arguments import as_bounds, as_choice, on_device
-from isthmus.kernels.cuda.device_tables import DECODER_FAMILY
-from isthmus.kernels.cuda.device_tables import FAMILY as FAMILY_TYPES
+from isthmus.kernels.cuda.rans import coder as cuda_rans
+from isthmus.kernels.cuda.rans import status
+from isthmus.kernels.cuda.rans.arguments import as_bounds, as_choice, on_device
+from isthmus.kernels.cuda.rans.device_tables import DECODER_FAMILY
+from isthmus.kernels.cuda.rans.device_tables import FAMILY as FAMILY_TYPES
 
 FAMILY = TableFamily.from_counts([[1, 2, 1], [5, 1], [1, 1, 1, 9]], [-1, 0, 4])
-TABLES = rans.DeviceTables.upload(FAMILY, "cpu")
+TABLES = cuda_rans.DeviceTables.upload(FAMILY, "cpu")
 
 
 def test_the_tables_keep_their_bits() -> None:
@@ -78,23 +79,23 @@ def test_tensors_elsewhere_and_of_other_kinds() -> None:
     with pytest.raises(TypeError, match="x: got list"):
         on_device([1], TABLES, (torch.uint8,), "x")
     with pytest.raises(ValueError, match="3 lanes"):
-        rans.encode(torch.zeros(3, dtype=torch.int32), [0, 3], 0, TABLES, lanes=3)
+        cuda_rans.encode(torch.zeros(3, dtype=torch.int32), [0, 3], 0, TABLES, lanes=3)
 
 
 def test_a_device_without_cuda() -> None:
     with pytest.raises(ValueError, match="on cpu, expected a CUDA device"):
-        rans.decode(torch.zeros(9, dtype=torch.uint8), [0, 9], [0, 3], 0, TABLES)
+        cuda_rans.decode(torch.zeros(9, dtype=torch.uint8), [0, 9], [0, 3], 0, TABLES)
     with pytest.raises(ValueError, match="on cpu, expected a CUDA device"):
-        rans.encode(torch.zeros(3, dtype=torch.int32), [0, 3], 0, TABLES)
+        cuda_rans.encode(torch.zeros(3, dtype=torch.int32), [0, 3], 0, TABLES)
 
 
 def test_more_symbols_than_bytes_can_hold() -> None:
     data = torch.zeros(9, dtype=torch.uint8)
     for last in (1 << 20, 1 << 62):
         with pytest.raises(CorruptStreamError, match=f"9 bytes cannot hold {last} symbols"):
-            rans.decode(data, [0, 9], [0, last], 0, TABLES)
+            cuda_rans.decode(data, [0, 9], [0, last], 0, TABLES)
     with pytest.raises(ValueError, match="end at -1"):
-        rans.decode(data, [0, 9], [0, -1], 0, TABLES)
+        cuda_rans.decode(data, [0, 9], [0, -1], 0, TABLES)
 
 
 @pytest.mark.parametrize("code", range(1, 8))

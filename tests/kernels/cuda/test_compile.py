@@ -8,25 +8,28 @@ import pytest
 import torch
 
 from isthmus.errors import MissingExtraError
-from isthmus.kernels.cuda import huffman_linear, nvrtc, status
+from isthmus.kernels.cuda import nvrtc
+from isthmus.kernels.cuda.huffman import linear as huffman_linear
+from isthmus.kernels.cuda.rans import status
 
 needs_cuda_build = pytest.mark.skipif(
     torch.version.cuda is None, reason=f"torch {torch.__version__} is not a CUDA build, so it brings no NVRTC"
 )
 SOURCES = {
-    path.name: nvrtc.source_of(path.name)
-    for path in files("isthmus.kernels.cuda").iterdir()
+    f"{folder}/{path.name}": nvrtc.source_of(f"{folder}/{path.name}")
+    for folder in ("huffman", "rans")
+    for path in files(f"isthmus.kernels.cuda.{folder}").iterdir()
     if path.name.endswith(".cu")
 }
 DEFINES: dict[str, list[tuple[str, ...]]] = {
-    "rans_decode.cu": [
+    "rans/decode.cu": [
         ("VALUE=i32", "INDEX=u16", "STEP=1", "LOOKUP=0", "PRECISION=15", "WIDTH=0"),
         ("VALUE=i16", "INDEX=u8", "STEP=0", "LOOKUP=0", "PRECISION=12", "WIDTH=0"),
         ("VALUE=i8", "INDEX=u16", "STEP=0", "LOOKUP=1", "PRECISION=12", "WIDTH=0"),
         ("VALUE=i32", "INDEX=u8", "STEP=1", "LOOKUP=2", "PRECISION=12", "WIDTH=1"),
         ("VALUE=i16", "INDEX=u16", "STEP=0", "LOOKUP=2", "PRECISION=14", "WIDTH=5"),
     ],
-    "huffman_linear.cu": [
+    "huffman/linear.cu": [
         (f"VECTORS={vectors}", f"BLOCKS={blocks}") for vectors, blocks in enumerate(huffman_linear.BLOCKS, start=1)
     ],
 }
@@ -34,7 +37,7 @@ CASES = [(name, defines) for name in sorted(SOURCES) for defines in DEFINES.get(
 
 
 def test_the_sources_are_in_the_package() -> None:
-    assert set(SOURCES) == {"huffman_decode.cu", "huffman_linear.cu", "rans_decode.cu", "rans_encode.cu"}
+    assert set(SOURCES) == {"huffman/decode.cu", "huffman/linear.cu", "rans/decode.cu", "rans/encode.cu"}
     assert not [name for name, source in SOURCES.items() if "#include" in source]
 
 
@@ -54,7 +57,7 @@ def test_machine_code_without_a_remark(name: str, defines: tuple[str, ...], arch
 
 @needs_cuda_build
 def test_a_newer_gpu_gets_ptx() -> None:
-    code, _ = nvrtc.compile_source(SOURCES["rans_encode.cu"], "rans_encode.cu", 999)
+    code, _ = nvrtc.compile_source(SOURCES["rans/encode.cu"], "rans/encode.cu", 999)
     assert b".visible .entry encode_rans(" in code
     assert f".target sm_{nvrtc.architectures()[-1]}".encode() in code
 
@@ -82,9 +85,9 @@ def test_without_nvrtc_the_error_says_what_to_install(monkeypatch: pytest.Monkey
 
 
 def test_both_sides_mean_the_same_status() -> None:
-    names = re.search(r"enum Status : u8 \{ (.*) \}", SOURCES["rans_decode.cu"])
+    names = re.search(r"enum Status : u8 \{ (.*) \}", SOURCES["rans/decode.cu"])
     assert names is not None
     assert [getattr(status, name) for name in names[1].split(", ")] == list(range(len(names[1].split(", "))))
-    pairs = re.findall(r"(\w+) = (\d+)", re.findall(r"enum Status : u8 \{.*\}", SOURCES["rans_encode.cu"])[0])
+    pairs = re.findall(r"(\w+) = (\d+)", re.findall(r"enum Status : u8 \{.*\}", SOURCES["rans/encode.cu"])[0])
     assert pairs and all(getattr(status, name) == int(value) for name, value in pairs)
     assert set(status.FAULTS) | set(status.MISTAKES) == set(range(1, len(names[1].split(", "))))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.payload import HUFFMAN, read_payload
 from isthmus.entropy.tables import huffman
-from isthmus.kernels.cuda import huffman as cuda_huffman
 from isthmus.kernels.cuda import nvrtc
+from isthmus.kernels.cuda.huffman import decode as cuda_huffman
 from isthmus.kernels.huffman import index as huffman_index
 from isthmus.kernels.huffman import torch_decode
 from isthmus.kernels.huffman.index import group_starts, index_warps, single_tables, warp_tables
@@ -231,7 +231,7 @@ def test_damage_stays_within_bounds(seed: int) -> None:
 
 
 def test_both_sides_mean_the_same_sizes() -> None:
-    source = nvrtc.source_of("huffman_decode.cu")
+    source = nvrtc.source_of("huffman/decode.cu")
     sizes = {name: int(value) for name, value in re.findall(r"(\w+) = (\d+)[;,]", source)}
     assert sizes["GROUP"] == huffman_index.GROUP == warp_huffman.GROUP
     assert 32 * sizes["WARPS"] == cuda_huffman.THREADS

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What huffman_linear.cu makes of decoded weights, in numpy: arrays of 32 are one value for each lane of a warp."""
+"""What huffman/linear.cu makes of decoded weights, in numpy: arrays of 32 are one value for each lane of a warp."""
 
 import re
 
 import numpy as np
 import pytest
 
-from isthmus.kernels.cuda import huffman_linear, nvrtc
+from isthmus.kernels.cuda import nvrtc
+from isthmus.kernels.cuda.huffman import linear as huffman_linear
 
 LANE = np.arange(32)
 PIECE, STEPS = 256, 8
@@ -96,7 +97,7 @@ def test_where_reciprocals_are_exact() -> None:
 
 
 def test_both_sides_mean_the_same_sizes() -> None:
-    source = nvrtc.source_of("huffman_linear.cu")
+    source = nvrtc.source_of("huffman/linear.cu")
     sizes = {name: int(value) for name, value in re.findall(r"(\w+) = (\d+)[;,]", source)}
     assert "PIECE = 32 * 8" in source and huffman_linear.PIECE == PIECE and sizes["STEPS"] == STEPS
     assert f"__launch_bounds__({huffman_linear.ROWS})" in source and f"blockIdx.x * {huffman_linear.ROWS}" in source

@@ -10,9 +10,9 @@ from isthmus.entropy import TableFamily, decode, encode
 from isthmus.entropy.coders import rans
 from isthmus.entropy.tables.family import quantize_pmf
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels.cuda import rans as cuda_rans
-from isthmus.kernels.cuda.device_image import make_image, packed_slots
-from isthmus.kernels.cuda.status import BAD_ESCAPES, BAD_TABLE, BAD_VALUE, FAULTS, OK
+from isthmus.kernels.cuda.rans import coder as cuda_rans
+from isthmus.kernels.cuda.rans.device_image import make_image, packed_slots
+from isthmus.kernels.cuda.rans.status import BAD_ESCAPES, BAD_TABLE, BAD_VALUE, FAULTS, OK
 from isthmus.varint import pack_varint
 from tests.kernels.cuda import warp_rans
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernels of huffman_units.cuh do, in numpy: arrays of 32 are one value for each lane of a warp."""
+"""What the kernels of huffman/units.cuh do, in numpy: arrays of 32 are one value for each lane of a warp."""
 
 import numpy as np
 

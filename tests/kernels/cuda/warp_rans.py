@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from isthmus.entropy import TableFamily
-from isthmus.kernels.cuda.device_image import Image, make_image, packed_slots
-from isthmus.kernels.cuda.status import BAD_ESCAPES, BAD_HEAD, BAD_TABLE, BAD_VALUE, BAD_WORDS, LEFT_OVER, OK
+from isthmus.kernels.cuda.rans.device_image import Image, make_image, packed_slots
+from isthmus.kernels.cuda.rans.status import BAD_ESCAPES, BAD_HEAD, BAD_TABLE, BAD_VALUE, BAD_WORDS, LEFT_OVER, OK
 
 LANE = np.arange(32)
 LOWER = 1 << 15
@@ -78,7 +78,7 @@ class Ring:
 
 @dataclass(frozen=True)
 class Lookup:
-    """`find` of rans_decode.cu: in an image if there is one, else in a row for each slot."""
+    """`find` of rans/decode.cu: in an image if there is one, else in a row for each slot."""
 
     family: TableFamily
     image: Image | None
@@ -112,7 +112,7 @@ def to_int32(values: np.ndarray) -> np.ndarray:
 def decode_chunk(
     payload: bytes, indices: np.ndarray, family: TableFamily, *, most: int = 1 << 18, bits: int = 32
 ) -> tuple[int, np.ndarray]:
-    """The status and the symbols of `decode_chunk` in rans_decode.cu.
+    """The status and the symbols of `decode_chunk` in rans/decode.cu.
 
     most: bytes of an image of the tables; bits: of a symbol in the output.
     """
@@ -186,7 +186,7 @@ def varint(value: int) -> bytes:
 
 
 def encode_chunk(symbols: np.ndarray, indices: np.ndarray, family: TableFamily, lanes: int | None) -> bytes:
-    """The payload that `encode_rans` and `write_rans` of rans_encode.cu make."""
+    """The payload that `encode_rans` and `write_rans` of rans/encode.cu make."""
     n = len(symbols)
     if n == 0:
         return b""

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`isthmus train ...`: trainings from the command line."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Train codecs from folders of media.")
+
+
+@app.command()
+def codec(
+    images: Annotated[Path, typer.Argument(help="Folder of training images, searched recursively.")],
+    name: Annotated[str, typer.Option(help="Recipe to follow: the name of a codec that ships.")] = "walloc-image-f8c48",
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, curves, weights.")] = Path("runs/codec"),
+    validation: Annotated[Path | None, typer.Option(help="Folder of images that are never trained on.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps (default: the recipe's).", min=1)] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops a step (default: the recipe's).", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of crops, levels and initial weights.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    minutes: Annotated[float, typer.Option(help="Stop after this time; the same command goes on later.")] = math.inf,
+    save_minutes: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 3.0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Setting of the recipe to change, as width=128; may be repeated.")
+    ] = None,
+    validate_every: Annotated[int, typer.Option(help="Steps between validations.", min=1)] = 4000,
+) -> None:
+    """Train a WaLLoC image codec. Killed or stopped, the same command takes up the last checkpoint.
+
+    Example: isthmus train codec photos/ --name walloc-image-f8c12 --validation kept-out/ --out runs/f8c12
+    """
+    import torch
+
+    from isthmus.training.data.crops import list_images
+    from isthmus.training.walloc.export import export
+    from isthmus.training.walloc.recipes import RECIPES, change
+    from isthmus.training.walloc.trainer import make_trainer
+
+    if name not in RECIPES:
+        raise ValueError(f"train codec: no recipe {name!r}; known: {', '.join(RECIPES)}")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    recipe = RECIPES[name]
+    recipe = replace(recipe, seed=seed, steps=steps or recipe.steps, batch=batch or recipe.batch)
+    recipe = change(recipe, settings or [])
+    trainer = make_trainer(recipe, images, validation, device, compiled=device.startswith("cuda"))
+    done = trainer.run(out, save_minutes=save_minutes, validate_every=validate_every, minutes=minutes)
+    state = trainer.state
+    if not done:
+        typer.echo(f"stopped at step {state.step} of {recipe.steps}; the same command goes on", err=True)
+        return
+    progress = {"steps_done": state.step, "seconds": round(state.seconds), "devices": state.devices}
+    path = export(out, name, trainer.averaged(), recipe, list_images(images), progress, device)
+    typer.echo(f"{path}: load it with isthmus.load({str(path)!r})")
+
+
+@app.command()
+def context(
+    images: Annotated[Path, typer.Argument(help="Folder of training images, searched recursively.")],
+    weights: Annotated[str, typer.Option(help="Codec to fit it to: a name, or a weights file.")],
+    out: Annotated[Path, typer.Option(help="Weights file to write, context model included.")],
+    steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 3600,
+    pairs: Annotated[int, typer.Option(help="Earlier channels a channel looks at; more are slower.", min=0)] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of crops.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+) -> None:
+    """Fit the context model of a trained codec anew, for example to images like yours. Its pixels stay as they are.
+
+    Example: isthmus train context photos/ --weights walloc-image-f8c48 --out f8c48-photos.safetensors
+    """
+    import torch
+
+    import isthmus
+    from isthmus.codecs.walloc.image import WallocImageCodec
+    from isthmus.codecs.walloc.weights import save_weights
+    from isthmus.training.data.crops import list_images
+    from isthmus.training.walloc.context import fit_context
+
+    trained = isthmus.load(weights)
+    if not isinstance(trained, WallocImageCodec):
+        raise ValueError(f"train context: {weights} is no WaLLoC image codec")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = fit_context(
+        trained.model, list_images(images), device=torch.device(device), steps=steps, pairs=pairs, seed=seed,
+        threads=torch.get_num_threads(),
+    )  # fmt: skip
+    save_weights(out, trained.model, trained.entropy, model)
+    typer.echo(f"{out}: load it with isthmus.load({str(out)!r})")

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Devices by name."""
+
+import torch
+
+
+def check_device(device: str) -> str:
+    """The device in torch's spelling. Raises ValueError when torch does not know or does not find it."""
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"load: device {device!r}: expected cpu, cuda or cuda:N") from error
+    if found.type not in ("cpu", "cuda"):
+        raise ValueError(f"load: device {device!r}: expected cpu, cuda or cuda:N")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"load: device {device!r}: torch finds {torch.cuda.device_count()} CUDA devices; use cpu")
+    return str(found)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fits the context model of a trained codec: linear contexts by gradient, then integers, then counted tables."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from isthmus.entropy.models.context import TABLES, ContextModel
+from isthmus.entropy.models.context_predictor import ContextPredictor
+from isthmus.entropy.tables.family import TableFamily
+from isthmus.kernels.context.choice import OFFSET_REACH
+from isthmus.kernels.context.passes import PHASES, SCALES
+from isthmus.kernels.wavelet.image import analyze_quantized
+from isthmus.models.context import LinearContext, ScaleMixture
+from isthmus.models.walloc import ROUNDING_OFFSET, Walloc, lerp_levels, quality_to_level
+from isthmus.training.data.crops import load_rgb
+from isthmus.training.walloc.context_integers import KNOTS, to_integers
+
+BATCH = 32
+PRUNED_AFTER = 0.5  # of the steps
+PAIRS = 5  # earlier channels a channel, on average: each costs time for every position
+CROP = 48  # latent positions a side
+RATE = 3e-3  # Adam, one cycle
+REACH = 511  # counts beyond are escapes
+PRECISION, LONGEST = 12, 255  # of the tables: entries that fit a byte leave more of them in a core's cache
+PRIOR = 4.0  # symbols' worth of the scale's phases together, added to each table
+
+
+def fit_context(
+    model: Walloc,
+    files: list[Path],
+    *,
+    device: torch.device,
+    steps: int,
+    pairs: int = PAIRS,
+    threads: int = 1,
+    seed: int = 0,
+) -> ContextModel:
+    """The context model of `model`, from the images in `files`: about a minute on a GPU, ten on two CPU cores.
+
+    pairs: earlier channels that a channel may look at, in its mean and in its scale together, on average.
+    """
+    latents = [latents_of(model, path, threads) for path in tqdm(files, desc="latents", unit="image", disable=None)]
+    linear = fit_linear(latents, device, steps, pairs, seed)
+    predictor = to_integers(linear.cpu())
+    family = count_tables(predictor, latents[::3], None)
+    # Counted once more with the image offsets that the first tables choose: what encoders will send.
+    return ContextModel(predictor, count_tables(predictor, latents, ContextModel(predictor, family)))
+
+
+def latents_of(model: Walloc, path: Path, threads: int) -> list[NDArray[np.int16]]:
+    """int16 [c, h, w] at each quality of KNOTS."""
+    image = load_rgb(path).numpy()
+    weight, bias = (p.detach().cpu().numpy() for p in (model.analysis.weight, model.analysis.bias))
+    table, levels = model.log_gain.detach().cpu(), model.config.levels
+    places = [torch.tensor([quality_to_level(q, model.config.gain_levels)]) for q in KNOTS]
+    gains = [lerp_levels(table, place).exp()[0].numpy() for place in places]
+    return [analyze_quantized(image, weight, bias, g, ROUNDING_OFFSET, levels, threads=threads) for g in gains]
+
+
+def typical_magnitudes(latents: list[list[NDArray[np.int16]]]) -> Tensor:
+    """Mean distance of each channel from its mean, over images and qualities: float32 [c]."""
+    magnitudes = [np.abs(q - q.mean((1, 2), keepdims=True)).mean((1, 2)) for image in latents for q in image]
+    return torch.from_numpy(np.mean(magnitudes, axis=0)).float().clamp_min(0.05)
+
+
+def fit_linear(
+    latents: list[list[NDArray[np.int16]]], device: torch.device, steps: int, pairs: int, seed: int
+) -> LinearContext:
+    """Gradient descent on the bits of random crops; each quality in turn, weighted by the inverse of its rate."""
+    typical = typical_magnitudes(latents)
+    torch.manual_seed(seed)
+    context = LinearContext(typical, len(KNOTS)).to(device)
+    mixture = ScaleMixture().to(device)
+    parameters = [*context.parameters(), *mixture.parameters()]
+    optimizer = torch.optim.Adam(parameters, RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(2, steps), pct_start=0.1)
+    on_device = [[torch.from_numpy(q).to(device) for q in image] for image in latents]
+    generator = np.random.default_rng(seed)
+    bar = tqdm(range(steps), desc="context model", unit="step", disable=None)
+    for step in bar:
+        if step == int(PRUNED_AFTER * steps):
+            context.prune(pairs * len(typical))
+        knot = step % len(KNOTS)
+        q = crops_of([image[knot] for image in on_device], generator)
+        mean, scale = context(q, torch.full((BATCH,), float(knot), device=device))
+        bits = mixture(q, mean, scale).mean()
+        loss = bits / (0.05 + bits.detach())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 0:
+            bar.set_postfix_str(f"quality {KNOTS[knot]}: {bits.item():.4f} bits a latent")
+    return context
+
+
+def crops_of(planes: list[Tensor], generator: np.random.Generator) -> Tensor:
+    """[BATCH, c, CROP, CROP] float32; zeros where an image is smaller, as beyond its border."""
+    batch = torch.zeros(BATCH, planes[0].shape[0], CROP, CROP, dtype=torch.int16, device=planes[0].device)
+    for i in range(BATCH):
+        q = planes[generator.integers(len(planes))]
+        top, left = (int(generator.integers(max(1, n - CROP + 1))) for n in q.shape[1:])
+        crop = q[:, top : top + CROP, left : left + CROP]
+        batch[i, :, : crop.shape[1], : crop.shape[2]] = crop
+    return batch.float()
+
+
+def count_tables(
+    predictor: ContextPredictor, latents: list[list[NDArray[np.int16]]], chosen_by: ContextModel | None
+) -> TableFamily:
+    """Tables counted on all `latents`, with the image offsets that a first model chooses."""
+    width = 2 * REACH + 1
+    counts = np.zeros(TABLES * width, np.int64)
+    offset_counts = np.exp(-np.abs(np.arange(-OFFSET_REACH, OFFSET_REACH + 1)) / 2.0)
+    for planes, quality in tqdm(_each(latents), total=len(latents) * len(KNOTS), desc="counting", disable=None):
+        found = list(predictor.contexts(planes, quality))
+        offsets = np.array(chosen_by.choose(found).offsets) if chosen_by else np.zeros(len(planes), np.int64)
+        np.add.at(offset_counts, offsets + OFFSET_REACH, 1)
+        for tile in found:
+            scales = tile.scales.reshape(len(planes), -1) + offsets[:, None]
+            tables = np.clip(scales, 0, SCALES - 1).reshape(-1).astype(np.int64) * PHASES + tile.phases
+            places = tables * width + np.clip(tile.symbols, -REACH, REACH) + REACH
+            counts += np.bincount(places, minlength=len(counts))
+    rows = _smooth(counts.reshape(SCALES, PHASES, width))
+    low = [-REACH] * TABLES + [-OFFSET_REACH]
+    return TableFamily.from_counts([*rows, offset_counts], low, precision=PRECISION, longest=LONGEST)
+
+
+def _each(latents: list[list[NDArray[np.int16]]]) -> Iterator[tuple[NDArray[np.int16], int]]:
+    for image in latents:
+        yield from zip(image, KNOTS, strict=True)
+
+
+def _smooth(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Counts [scale, phase, symbol] to weights [scale * phase, symbol]: rare tables lean on their scale and on Laplace.
+
+    A Laplace distribution of the scale's own mean magnitude, or of its neighbour's where nothing was counted.
+    """
+    value = np.abs(np.arange(-REACH, REACH + 1))
+    together = counts.sum(1).astype(np.float64)  # [scale, symbol]
+    spread = 0.02
+    for k, row in enumerate(together):
+        spread = max(spread, (row * value).sum() / row.sum()) if row.sum() > 100 else spread
+        laplace = np.exp(-value / max(0.2, spread))
+        together[k] = row + laplace / laplace.sum()
+    prior = together / together.sum(1, keepdims=True)
+    weights: NDArray[np.float64] = (counts + PRIOR * prior[:, None]).reshape(TABLES, -1)
+    return weights

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a finished training to a weights file and its recipe."""
+
+import json
+import platform
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isthmus.codecs.walloc.weights import load_weights, save_weights
+from isthmus.models.walloc import Walloc
+from isthmus.training.walloc.context import fit_context
+from isthmus.training.walloc.tables import fit_factorized
+from isthmus.training.walloc.trainer import TrainingConfig
+
+
+def export(
+    folder: Path,
+    name: str,
+    model: Walloc,
+    config: TrainingConfig,
+    files: list[Path],
+    progress: dict[str, Any],
+    device: str = "cpu",
+) -> Path:
+    """Fits the entropy models on `files` and writes NAME.safetensors and NAME.json into `folder`."""
+    model = model.cpu()
+    path = folder / f"{name}.safetensors"
+    threads = torch.get_num_threads()
+    tables = fit_factorized(model, files, threads=threads)
+    steps, seed = config.context_steps, config.seed
+    context = fit_context(model, files, device=torch.device(device), threads=threads, steps=steps, seed=seed)
+    save_weights(path, model, tables, context)
+    codec = load_weights(path, name, "cpu")  # reads back what was written: a file that does not load never ships
+    recipe = {
+        "name": name,
+        "tables": codec.tables_hashes,
+        "weights_hash": codec.weights_hash,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "training": asdict(config),
+        **progress,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "images": {f.stem: sha256(f.read_bytes()).hexdigest()[:16] for f in files},
+    }
+    (folder / f"{name}.json").write_text(json.dumps(recipe, indent=1) + "\n")
+    return path
