@@ -28,7 +28,7 @@ from shared.klt_floor import read_rgb
 from shared.measurement import RESULTS, facts, write_json
 
 import isthmus
-from isthmus.bench import rate_distortion
+from isthmus.media.kinds import list_files
 
 CODECS = {"f8c12": "walloc-image-f8c12", "f8c48": "walloc-image-f8c48"}
 QUALITIES = (10, 30, 50, 70, 90)
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "context.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    files = rate_distortion.list_images(options.folder, options.last)
+    files = list_files(options.folder, "image", last=options.last)
     images = [read_rgb(path) for path in files]
     before = facts()
     rows = []

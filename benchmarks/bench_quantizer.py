@@ -25,7 +25,9 @@ from shared.klt_floor import STEPS, Float32, Klt, Quantizer, rate_distortion_row
 from shared.measurement import RESULTS, facts, write_json
 
 from isthmus.bench.bd_rate import bd_rate
-from isthmus.bench.rate_distortion import CurvePoint, average, list_images
+from isthmus.bench.kinds.image import MEDIUM
+from isthmus.bench.runs import CurvePoint, average
+from isthmus.media.kinds import list_files
 
 RANGE = (0.3, 1.5)
 REFERENCE = "uniform, offset 0.50"
@@ -57,8 +59,8 @@ def companded_ladder(deviation: Float32, power: float, offset: float = 0.5) -> l
 
 def percent(reference: Sequence[CurvePoint], points: Sequence[CurvePoint]) -> dict[str, float] | None:
     """BD-rate in the range, and the PSNR over which it was taken; None where too little is shared."""
-    rates = [[p.bpp for p in curve] for curve in (reference, points)]
-    values = [[p.psnr for p in curve] for curve in (reference, points)]
+    rates = [[p.rate for p in curve] for curve in (reference, points)]
+    values = [[p.shown["psnr"] for p in curve] for curve in (reference, points)]
     try:
         found = bd_rate(rates[0], values[0], rates[1], values[1], anchor_range=RANGE)
     except ValueError:
@@ -75,7 +77,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=48)
     parser.add_argument("--output", type=Path, default=RESULTS / "quantizer.json")
     options = parser.parse_args()
-    files, training = list_images(options.folder, options.last), list_images(options.train)
+    files, training = list_files(options.folder, "image", last=options.last), list_files(options.train, "image")
     klt = Klt.fit(training)
     images = {path.name: read_rgb(path) for path in files}
     deviation = klt.deviation[: options.channels]
@@ -89,7 +91,7 @@ def main() -> None:
     curves: dict[str, list[CurvePoint]] = {}
     for name, quantizers in ladders.items():
         rows = rate_distortion_rows(klt, name, options.channels, images, quantizers, similarity=False)
-        curves |= average(rows)
+        curves |= average(MEDIUM, rows)
     found: dict[str, Any] = {name: percent(curves[REFERENCE], points) for name, points in curves.items()}
     print(f"{options.channels} channels, {len(files)} images, BD-rate against {REFERENCE}, {RANGE[0]}..{RANGE[1]} bpp")
     for name, rate in found.items():
@@ -101,7 +103,9 @@ def main() -> None:
         "training_images": len(training),
         **facts(),
         "bd_rate": {"anchor": REFERENCE, "bpp_range": RANGE, "of": found},
-        "curves": {name: [[round(p.bpp, 4), round(p.psnr, 3)] for p in points] for name, points in curves.items()},
+        "curves": {
+            name: [[round(p.rate, 4), round(p.shown["psnr"], 3)] for p in points] for name, points in curves.items()
+        },
     }
     write_json(options.output, report)
 

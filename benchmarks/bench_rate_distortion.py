@@ -21,27 +21,28 @@ from shared.klt_floor import STEPS, Klt, rate_distortion_rows, read_rgb, uniform
 from shared.measurement import RESULTS, facts, write_json
 
 import isthmus
-from isthmus.bench import rate_distortion, report
+from isthmus.bench import report, runs
 from isthmus.bench.bd_rate import Pchip, monotone_points
-from isthmus.bench.peers import pillow
+from isthmus.bench.kinds.image import MEDIUM
+from isthmus.media.kinds import list_files
 from isthmus.models.walloc import ROUNDING_OFFSET
 
-RANGE = (0.3, 1.5)
 FLOORS = {"walloc-image-f8c12": ("klt 12, on paper", 12), "walloc-image-f8c48": ("klt 48, on paper", 48)}
 GOALS = {"f8c48 BD-rate against JPEG, %": -34.0, "f8c12 above its floor, dB": 1.0}
 FLOOR_REACH = 0.54  # bits per pixel at which f8c12 must stand above its floor: where that is nearly saturated
 
 
-def above(points: list[rate_distortion.CurvePoint], floor: list[rate_distortion.CurvePoint]) -> list[dict[str, float]]:
+def above(points: list[runs.CurvePoint], floor: list[runs.CurvePoint]) -> list[dict[str, float]]:
     """Each point of a codec with the floor's PSNR at its rate, from the floor's first point on."""
-    rate, value = monotone_points([p.bpp for p in floor], [p.psnr for p in floor])
+    rate, value = monotone_points([p.rate for p in floor], [p.shown["psnr"] for p in floor])
     curve = Pchip(np.log(rate), value)
     found = []
     for point in points:
-        if point.bpp < rate[0]:
+        if point.rate < rate[0]:
             continue
-        beneath = float(curve([np.log(min(point.bpp, rate[-1]))])[0])
-        found.append({"quality": point.quality, "bpp": point.bpp, "psnr": point.psnr, "floor": beneath})
+        beneath = float(curve([np.log(min(point.rate, rate[-1]))])[0])
+        quality, psnr = int(point.setting.removeprefix("quality=")), point.shown["psnr"]
+        found.append({"quality": quality, "bpp": point.rate, "psnr": psnr, "floor": beneath})
     return [{**{k: round(v, 4) for k, v in row.items()}, "db": round(row["psnr"] - row["floor"], 3)} for row in found]
 
 
@@ -60,21 +61,21 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "rate_distortion.json")
     options = parser.parse_args()
     report.require_matplotlib()
-    files = rate_distortion.list_images(options.folder, options.last)
-    training = rate_distortion.list_images(options.train)
+    files = list_files(options.folder, "image", last=options.last)
+    training = list_files(options.train, "image")
     both = {path.stem for path in files} & {path.stem for path in training}
     if both:
         raise SystemExit(f"{len(both)} images are in both folders, such as {min(both)}: nothing would be shown")
     klt = Klt.fit(training)
     images = {path.name: read_rgb(path) for path in files}
-    peers, notes = pillow.pillow_codecs()
+    peers, notes = MEDIUM.peers()
     print(*notes, sep="\n", end="\n" if notes else "")
-    codecs: list[Any] = [*map(isthmus.load, isthmus.list_codecs()), *peers]
-    rows = rate_distortion.run(files, codecs)
+    codecs: list[Any] = [*map(isthmus.load, isthmus.list_codecs("image")), *peers]
+    rows = runs.run(MEDIUM, files, codecs)
     for name, channels in FLOORS.values():
         rows += rate_distortion_rows(klt, name, channels, images, [uniform(step) for step in STEPS])
-    curves = rate_distortion.average(rows)
-    print(report.markdown_table(curves, bpp_range=RANGE))
+    curves = runs.average(MEDIUM, rows)
+    print(report.markdown_table(MEDIUM, curves))
 
     over = {}
     for codec, (floor, _) in FLOORS.items():
@@ -82,7 +83,7 @@ def main() -> None:
         print(f"\n{codec} above {floor}")
         for row in over[codec]:
             print(f"  q{row['quality']:<3.0f} {row['bpp']:6.3f} bpp  {row['psnr']:6.2f} dB  {row['db']:+.2f} dB")
-    savings = {saving.codec: saving.psnr_in_range for saving in report.savings(curves, "jpeg", RANGE)}
+    savings = {saving.codec: saving.in_span["psnr"] for saving in report.savings(MEDIUM, curves)}
     checks = {
         "f8c48 BD-rate against JPEG, %": savings["walloc-image-f8c48"],
         "f8c12 above its floor, dB": above_at(over["walloc-image-f8c12"], FLOOR_REACH),
@@ -96,7 +97,7 @@ def main() -> None:
 
     title = f"{len(files)} photographs, not trained on"
     with tempfile.TemporaryDirectory() as folder:
-        report.write_report(rows, curves, folder, bpp_range=RANGE, title=title)
+        report.write_report(MEDIUM, rows, curves, folder, title=title)
         content = json.loads(Path(folder, "curves.json").read_text())
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.with_suffix(".csv").write_bytes(Path(folder, "rows.csv").read_bytes())

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import isthmus
 from isthmus.kernels.context.sums import PASSES, available
 from isthmus.models.context import HIGHEST, LOWEST, LinearContext, ScaleMixture
+from isthmus.training.data.crops import load_rgb
 from isthmus.training.walloc import context as fitting
 from isthmus.training.walloc.context_integers import KNOTS
 
@@ -128,7 +129,8 @@ def main() -> None:
     options = parser.parse_args()
     model: Any = isthmus.load(options.codec)
     files = sorted(path for path in options.folder.iterdir() if path.is_file())
-    latents = [fitting.latents_of(model.model, path, 4) for path in files]
+    encoder = model.weights.linear
+    latents = [[encoder.analyze_image(load_rgb(path).numpy(), q, threads=4) for q in KNOTS] for path in files]
     typical = fitting.typical_magnitudes([image for i, image in enumerate(latents) if i % 9])
     on_device = [[torch.from_numpy(q).to(options.device) for q in image] for image in latents]
     kept, used = on_device[::9], [image for i, image in enumerate(on_device) if i % 9]

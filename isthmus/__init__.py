@@ -8,32 +8,37 @@ latent = codec.unpack(data)                 # integers to train on: latent.plane
 """
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from isthmus import errors
 from isthmus.bitstream import read_header
 from isthmus.codecs.base import Codec, Latent
-from isthmus.codecs.registry import codec_for, describe, list_codecs, load
+from isthmus.codecs.registry import codec_for, default_codec, describe, list_codecs, load
 
 __version__ = "0.1.0"
 __all__ = ["Codec", "Latent", "decode", "encode", "errors", "inspect", "list_codecs", "load", "unpack"]
 
-DEFAULT_CODEC = "walloc-image-f8c48"
 
-
-def encode(samples: Any, *, codec: str = DEFAULT_CODEC, device: str = "cpu", **options: Any) -> Any:
+def encode(samples: Any, *, codec: str | None = None, device: str = "cpu", **options: Any) -> Any:
     """Samples, or the path of a media file, to bytes.
 
-    samples: torch uint8 [3, H, W] (a batch [B, 3, H, W] gives a list), numpy uint8 [H, W, 3], PIL, or a path.
-    options: `quality` 1..100 (default 50, larger is better), `background` for transparent images.
+    samples: torch uint8 [3, H, W] (a batch [B, 3, H, W] gives a list), numpy uint8 [H, W, 3], PIL, a dict of torch
+    tensors, or a path. codec: a name of `list_codecs()` or the path of a weights file; without one, what the samples
+    are decides. options: fields of the codec's `Options`, such as `quality` 1..100 (default 50, larger is better) and
+    `background` for transparent images.
 
     Raises ValueError or TypeError for wrong arguments, children of `errors.IsthmusError` for bad files.
     """
     if isinstance(samples, str | os.PathLike):
-        from isthmus.media.image import read_image
+        from isthmus.media.kinds import kind_of, read
 
-        samples = read_image(samples, background=options.pop("background", None))
-    return load(codec, device).encode(samples, **options)
+        chosen = load(codec or default_codec(kind_of(samples)), device)
+        samples, facts = read(samples, chosen.kind, options)
+        return chosen.encode(samples, **facts, **options)
+    return load(codec or default_codec("tensors" if isinstance(samples, Mapping) else "image"), device).encode(
+        samples, **options
+    )
 
 
 def unpack(data: bytes, *, device: str = "cpu") -> Latent:
@@ -44,7 +49,8 @@ def unpack(data: bytes, *, device: str = "cpu") -> Latent:
 def decode(data: bytes, *, device: str = "cpu", **options: Any) -> Any:
     """Bytes to samples; finds the codec from the header.
 
-    options: `output` "torch" (default), "numpy" or "pil"; `synthesis` "network" (default) or "linear" (fast preview).
+    options: fields of the codec's `DecodeOptions`, of images `output` "torch" (default), "numpy" or "pil" and
+    `synthesis` "network" (default) or "linear" (fast preview).
 
     Raises children of `errors.IsthmusError` only, whatever the bytes.
     """

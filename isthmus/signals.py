@@ -6,13 +6,13 @@ Constructors raise `ValueError` or `TypeError` for values outside the format's l
 `CorruptStreamError` for the same values met in a stream.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from math import gcd
 from operator import index
-from typing import Any
+from typing import Any, ClassVar
 
 from isthmus.errors import CorruptStreamError
 from isthmus.varint import BytesLike, pack_varint, unpack_varint
@@ -85,6 +85,15 @@ class ImageSignal(_Picture):
     def describe(self) -> dict[str, Any]:
         return {"kind": "image", **asdict(self)}
 
+    unit: ClassVar[str] = "bits per pixel"
+
+    def rate(self, size: int, samples: Any = None) -> float:
+        """Bits per pixel of a stream of `size` bytes."""
+        return 8 * size / (self.height * self.width)
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
 
 @dataclass(frozen=True)
 class AudioSignal:
@@ -104,6 +113,16 @@ class AudioSignal:
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "audio", **asdict(self)}
+
+    unit: ClassVar[str] = "kbit/s"
+
+    def rate(self, size: int, samples: Any = None) -> float | None:
+        """kbit/s of a stream of `size` bytes; None where the length is 0 or not known."""
+        return 8e-3 * size * self.sample_rate / self.samples if self.samples else None
+
+    def __str__(self) -> str:
+        length = "" if self.samples is None else f"{self.samples / self.sample_rate:.2f} s, "
+        return f"{length}{self.sample_rate} Hz, {self.channels} channel{'s' * (self.channels > 1)}"
 
 
 @dataclass(frozen=True)
@@ -129,6 +148,16 @@ class VideoSignal(_Picture):
     def describe(self) -> dict[str, Any]:
         return {"kind": "video", **asdict(self), "frame_rate": str(self.frame_rate)}
 
+    unit: ClassVar[str] = "bits per pixel"
+
+    def rate(self, size: int, samples: Any = None) -> float | None:
+        """Bits per pixel of a stream of `size` bytes; None where the length is 0 or not known."""
+        return 8 * size / (self.height * self.width * self.frames) if self.frames else None
+
+    def __str__(self) -> str:
+        length = "" if self.frames is None else f"{self.frames} frames of "
+        return f"{length}{self.width}x{self.height}, {float(self.frame_rate):g} a second"
+
 
 @dataclass(frozen=True)
 class TensorSignal:
@@ -139,6 +168,20 @@ class TensorSignal:
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "tensors"}
+
+    unit: ClassVar[str] = "bits per parameter"
+
+    def rate(self, size: int, samples: Any = None) -> float | None:
+        """Bits per parameter of a stream of `size` bytes.
+
+        samples: the tensor or the dict of tensors, whose number the signal does not know: None without them.
+        """
+        tensors = samples.values() if isinstance(samples, Mapping) else [] if samples is None else [samples]
+        count = sum(tensor.numel() for tensor in tensors)
+        return 8 * size / count if count else None
+
+    def __str__(self) -> str:
+        return "tensors"
 
 
 Signal = ImageSignal | AudioSignal | VideoSignal | TensorSignal

@@ -13,12 +13,14 @@ import torch
 import isthmus
 from isthmus.cli import main
 from isthmus.codecs.walloc.image import WallocImageCodec
-from isthmus.codecs.walloc.weights import load_weights, save_weights
+from isthmus.codecs.walloc.weights import save_weights
 from isthmus.media.image import read_image, write_image
 from isthmus.models.rate import LogisticMixture
 from isthmus.models.walloc import Walloc, WallocConfig
+from isthmus.models.walloc_linear import WallocLinear
 from isthmus.models.wavelet_packet import analyze_packet
 from isthmus.samples import ASTRONAUT
+from isthmus.training.data.crops import load_rgb
 from isthmus.training.walloc.context import fit_context
 from isthmus.training.walloc.klt import initialize
 from isthmus.training.walloc.tables import fit_factorized
@@ -33,7 +35,9 @@ def astronaut() -> np.ndarray:
 @pytest.fixture(scope="session", params=["walloc-image-f8c12", "walloc-image-f8c48"])
 def shipped(request: pytest.FixtureRequest) -> WallocImageCodec:
     """Each codec that ships."""
-    return isthmus.load(request.param)
+    codec = isthmus.load(request.param)
+    assert isinstance(codec, WallocImageCodec)
+    return codec
 
 
 @pytest.fixture(scope="session")
@@ -48,15 +52,17 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray
     samples = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
     initialize(model, LogisticMixture(4, 5), analyze_packet(samples, 3), [0.0008, 0.004, 0.03, 0.2])
     torch.nn.init.normal_(model.network.output.weight, std=0.02)
-    files = sorted(folder.glob("*.png"))
-    context = fit_context(model, files, device=torch.device("cpu"), steps=12)
-    save_weights(folder / "tiny.safetensors", model, fit_factorized(model, files), context)
+    linear, images = WallocLinear.of(model), [load_rgb(path) for path in sorted(folder.glob("*.png"))]
+    context = fit_context(linear, images, device=torch.device("cpu"), steps=12)
+    save_weights(folder / "tiny.safetensors", model, fit_factorized(linear, images), context)
     return folder / "tiny.safetensors"
 
 
 @pytest.fixture(scope="session")
 def tiny(tiny_weights: Path) -> WallocImageCodec:
-    return load_weights(tiny_weights, str(tiny_weights), "cpu")
+    codec = isthmus.load(str(tiny_weights))
+    assert isinstance(codec, WallocImageCodec)
+    return codec
 
 
 @pytest.fixture

@@ -2,12 +2,19 @@
 """Ships a finished training: copies its weights, recipe and curves into isthmus/pretrained as the next revision.
 
 python tools/publish_weights.py runs/f8c48 walloc-image-f8c48 "one line that says what it is for"
+
+Beside the weights it writes NAME.rN.tables.safetensors, which has all but the networks: what unpacking, encoding and
+training on latents open. What is no network is the family's to say (`NETWORK` of its `weights`).
 """
 
 import json
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
+
+from isthmus.codecs.registry import codec_class, family_of
+from isthmus.codecs.trained_file import write_tables
 
 PRETRAINED = Path(__file__).parent.parent / "isthmus" / "pretrained"
 
@@ -25,10 +32,18 @@ def main(folder: Path, name: str, summary: str) -> None:
         ".validation.png": "validation.png",
     }.items():
         shutil.copyfile(folder / source, PRETRAINED / (stem + suffix))
-    kept = ("tables", "weights_hash")
-    entry = {"name": name, "revision": revision, "file": f"{stem}.safetensors", "summary": summary}
-    entries.append(entry | {k: recipe[k] for k in kept})
-    index.write_text(json.dumps(entries, indent=1) + "\n")
+    networks = import_module(f"isthmus.codecs.{family_of(name)}.weights").NETWORK
+    write_tables(PRETRAINED / f"{stem}.safetensors", PRETRAINED / f"{stem}.tables.safetensors", networks)
+    entry = {
+        "name": name,
+        "kind": codec_class(next(iter(recipe["tables"]))).kind,
+        "revision": revision,
+        "file": f"{stem}.safetensors",
+        "summary": summary,
+        "tables": recipe["tables"],
+        "weights_hash": recipe["weights_hash"],
+    }
+    index.write_text(json.dumps([*entries, entry], indent=1) + "\n")
     print(f"{stem}: tables {recipe['tables']}, weights {recipe['weights_hash']}")
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.bench.metrics.image import ms_ssim, psnr
-from isthmus.bench.rate_distortion import Row
+from isthmus.bench.runs import Row
 from isthmus.kernels.wavelet.image import analyze_bands, synthesize_image
 from isthmus.media.image import read_image
 from isthmus.models.walloc import ROUNDING_OFFSET
@@ -88,7 +88,7 @@ def rate_distortion_rows(
     *,
     similarity: bool = True,
 ) -> list[Row]:
-    """One row for each image and quantizer, whose number stands for the quality; `bytes` are rounded entropies.
+    """One row for each image and quantizer, whose number is the setting; `bytes` are rounded entropies.
 
     similarity=False leaves out MS-SSIM, which takes most of the time (it reads 0).
     """
@@ -104,7 +104,10 @@ def rate_distortion_rows(
             start = time.perf_counter()
             decoded = klt.synthesize(values, height, width)
             synthesis = time.perf_counter() - start
-            quality = (psnr(image, decoded), ms_ssim(image, decoded) if similarity else 0.0)
-            size = (width, height, round(bits / 8), bits / (width * height))
-            rows.append(Row(name, number, file, *size, *quality, None, analysis, synthesis))
+            measures = {"psnr": psnr(image, decoded), "ms_ssim": ms_ssim(image, decoded) if similarity else 0.0}
+            pixels, size = width * height, f"{width}x{height}"
+            amount, length = pixels / 1e6, round(bits / 8)
+            rows.append(
+                Row(name, f"step={number}", file, size, amount, length, bits / pixels, measures, analysis, synthesis)
+            )
     return rows

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """One photograph through one of our codecs, beside JPEG and WebP at the same size: numbers and a picture of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isthmus.bench.kinds.image import as_rgb
+from isthmus.bench.medium import BenchCodec
 from isthmus.bench.metrics.image import ms_ssim, psnr
-from isthmus.bench.peers.pillow import JPEG, WEBP, ImageCodec, PillowCodec, pillow_codecs
+from isthmus.bench.peers.pillow import JPEG, WEBP, PillowCodec, pillow_codecs
+from isthmus.bench.runs import describe
 from isthmus.bench.sheets.image import draw_sheet
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ class Measurement:
     """One codec on one image. bpp: bits per pixel; psnr in dB over RGB samples; note: what stands out, or empty."""
 
     codec: str
-    quality: int
+    setting: str
     bytes: int
     bpp: float
     psnr: float
@@ -38,27 +41,27 @@ class Comparison:
 
 def compare(
     image: np.ndarray,
-    codec: ImageCodec,
-    quality: int = 50,
+    codec: BenchCodec,
+    options: Mapping[str, Any] | None = None,
     title: str = "",
     rivals: Sequence[PillowCodec] | None = None,
 ) -> Comparison:
     """Encode and decode `image` with `codec`, and with each rival at the largest quality of no more bytes.
 
-    image: uint8 [H,W,3] or [H,W,1], measured at full size whatever the sheet shows. rivals: JPEG and WebP unless
-    given. A rival whose smallest file is larger than ours is shown at that, with a note.
+    image: uint8 [H,W,3] or [H,W,1], measured at full size whatever the sheet shows. options: of `encode`. rivals: JPEG
+    and WebP unless given. A rival whose smallest file is larger than ours is shown at that, with a note.
     """
     if rivals is None:
         rivals = [rival for rival in pillow_codecs()[0] if rival in (JPEG, WEBP)]
-    data = codec.encode(image, quality=quality)
-    decoded = [_as_rgb(codec.decode(data, output="numpy"))]
-    original = _as_rgb(image)
-    measurements = [_measure(codec.name, quality, data, original, decoded[0])]
+    data = codec.encode(image, **(options or {}))
+    decoded = [as_rgb(codec.decode(data, output="numpy"))]
+    original, shown = as_rgb(image), {k: v for k, v in (options or {}).items() if v is not None}
+    measurements = [_measure(codec.name, describe(shown), data, original, decoded[0])]
     for rival in rivals:
         found, data_of_rival = encode_within(rival, image, len(data))
         decoded.append(rival.decode(data_of_rival))
         note = "its smallest file" if len(data_of_rival) > len(data) else ""
-        measurements.append(_measure(rival.name, found, data_of_rival, original, decoded[-1], note))
+        measurements.append(_measure(rival.name, f"quality={found}", data_of_rival, original, decoded[-1], note))
     height, width, channels = image.shape
     raw = [f"{width} x {height} pixels", f"{image.size:,} bytes = {8 * channels} bits per pixel"]
     columns = [(("original", raw), original)]
@@ -85,15 +88,15 @@ def encode_within(codec: PillowCodec, image: np.ndarray, limit: int) -> tuple[in
 
 def numbers_table(measurements: Sequence[Measurement]) -> str:
     """The measurements as aligned lines of text, for a terminal."""
-    header = ["codec", "quality", "bytes", "bpp", "PSNR dB", "MS-SSIM", ""]
+    header = ["codec", "setting", "bytes", "bpp", "PSNR dB", "MS-SSIM", ""]
     lines = [header] + [
-        [x.codec, str(x.quality), f"{x.bytes:,}", f"{x.bpp:.3f}", f"{x.psnr:.2f}", f"{x.ms_ssim:.4f}", x.note]
+        [x.codec, x.setting, f"{x.bytes:,}", f"{x.bpp:.3f}", f"{x.psnr:.2f}", f"{x.ms_ssim:.4f}", x.note]
         for x in measurements
     ]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if i in (0, 6) else cell.rjust(width)
+            cell.ljust(width) if i in (0, 1, 6) else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
@@ -101,10 +104,10 @@ def numbers_table(measurements: Sequence[Measurement]) -> str:
 
 
 def _measure(
-    name: str, quality: int, data: bytes, original: np.ndarray, decoded: np.ndarray, note: str = ""
+    name: str, setting: str, data: bytes, original: np.ndarray, decoded: np.ndarray, note: str = ""
 ) -> Measurement:
     bpp = 8 * len(data) / (original.shape[0] * original.shape[1])
-    return Measurement(name, quality, len(data), bpp, psnr(original, decoded), ms_ssim(original, decoded), note)
+    return Measurement(name, setting, len(data), bpp, psnr(original, decoded), ms_ssim(original, decoded), note)
 
 
 def _caption(entry: Measurement) -> list[str]:
@@ -113,7 +116,3 @@ def _caption(entry: Measurement) -> list[str]:
         size + (f" ({entry.note})" if entry.note else ""),
         f"PSNR {entry.psnr:.2f} dB, MS-SSIM {entry.ms_ssim:.4f}",
     ]
-
-
-def _as_rgb(image: np.ndarray) -> np.ndarray:
-    return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)

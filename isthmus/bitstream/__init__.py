@@ -27,7 +27,7 @@ from isthmus.bitstream.metadata import unpack_metadata
 from isthmus.bitstream.planes import pack_planes, unpack_planes
 from isthmus.bitstream.prologue import FOREIGN, MAGIC, PROLOGUE, VERSION
 from isthmus.bitstream.reader import ChunkReader, read_chunks, read_header
-from isthmus.bitstream.single import pack_single, unpack_single
+from isthmus.bitstream.single import pack_single, pack_singles, unpack_single, unpack_singles
 from isthmus.bitstream.source import PIECE
 from isthmus.bitstream.track import HEADER_LIMIT, NO_HASH, TrackHeader
 from isthmus.bitstream.writer import StreamWriter
@@ -55,6 +55,7 @@ __all__ = [
     "pack_chunk",
     "pack_planes",
     "pack_single",
+    "pack_singles",
     "read_chunk",
     "read_chunks",
     "read_header",
@@ -63,5 +64,6 @@ __all__ = [
     "unpack_metadata",
     "unpack_planes",
     "unpack_single",
+    "unpack_singles",
     "write_chunk",
 ]

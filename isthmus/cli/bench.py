@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`isthmus bench ...`: measurements from the command line."""
+"""`isthmus bench ...`: measurements from the command line, a command for each kind of files."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,36 +10,89 @@ import typer
 
 app = typer.Typer(no_args_is_help=True, help="Measure codecs on your own files.")
 
+Folder = Annotated[Path, typer.Argument(help="Folder of files of this kind, or one file.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for CSV, JSON and plots.")]
+Codecs = Annotated[list[str] | None, typer.Option("--codec", "-c", help="Ours to measure (default: all of the kind).")]
+Last = Annotated[int | None, typer.Option(help="Only the last N files in sorted order.", min=1)]
+Repeats = Annotated[int, typer.Option(help="Timed repeats of each file; the median counts.", min=1)]
+
 
 @app.command()
 def image(
-    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for CSV, JSON and plots.")] = Path("bench"),
-    codec: Annotated[list[str] | None, typer.Option("--codec", "-c", help="Ours to measure (default: all).")] = None,
-    last: Annotated[int | None, typer.Option(help="Only the last N files in sorted order.", min=1)] = None,
-    repeats: Annotated[int, typer.Option(help="Timed repeats of each image; the median counts.", min=1)] = 1,
+    folder: Folder,
+    out: Out = Path("bench"),
+    codec: Codecs = None,
+    last: Last = None,
+    repeats: Repeats = 1,
     lpips: Annotated[
-        Path | None, typer.Option(help="LPIPS weights; adds that metric (needs the package lpips).")
+        Path | None, typer.Option(help="LPIPS weights; adds that measure (needs the package lpips).")
     ] = None,
 ) -> None:
     """Rate-distortion of our codecs beside JPEG, WebP, JPEG 2000 and AVIF; BD-rates and speeds per thread.
 
     Example: isthmus bench image photos/ --out bench/
     """
+
+    def with_lpips(medium: Any) -> Any:
+        from isthmus.bench.medium import Measure
+        from isthmus.bench.metrics.image import load_lpips
+
+        if lpips is None:
+            return medium
+        measure = Measure(load_lpips(lpips), "LPIPS (lower is better)")
+        return replace(medium, measures={**medium.measures, "lpips": measure})
+
+    _bench("image", folder, out, codec, last, repeats, with_lpips)
+
+
+@app.command()
+def audio(
+    folder: Folder, out: Out = Path("bench"), codec: Codecs = None, last: Last = None, repeats: Repeats = 1
+) -> None:
+    """Rate-distortion of our sound codecs, and speeds per thread.
+
+    Example: isthmus bench audio songs/ --out bench/
+    """
+    _bench("audio", folder, out, codec, last, repeats)
+
+
+@app.command()
+def tensors(
+    folder: Folder, out: Out = Path("bench"), codec: Codecs = None, last: Last = None, repeats: Repeats = 1
+) -> None:
+    """Bits per parameter and speeds per thread on safetensors files, beside zlib.
+
+    Example: isthmus bench tensors model.safetensors --out bench/
+    """
+    _bench("tensors", folder, out, codec, last, repeats)
+
+
+def _bench(
+    kind: str,
+    folder: Path,
+    out: Path,
+    codec: list[str] | None,
+    last: int | None,
+    repeats: int,
+    change: Callable[[Any], Any] = lambda medium: medium,
+) -> None:
     import isthmus
-    from isthmus.bench import rate_distortion, report
-    from isthmus.bench.metrics import image as metrics
-    from isthmus.bench.peers import pillow
+    from isthmus.bench import report, runs
+    from isthmus.bench.medium import medium_of
+    from isthmus.media.kinds import list_files
 
     report.require_matplotlib()
-    metric = metrics.load_lpips(lpips) if lpips else None
-    files = rate_distortion.list_images(folder, last)
-    peers, notes = pillow.pillow_codecs()
+    medium = change(medium_of(kind))
+    files = list_files(folder, kind, last=last)
+    ours: list[Any] = [isthmus.load(name) for name in codec or isthmus.list_codecs(kind)]
+    wrong = next((one for one in ours if one.kind != kind), None)
+    if wrong is not None:
+        raise ValueError(f"bench {kind}: {wrong.name} encodes {wrong.kind}; see `isthmus bench {wrong.kind}`")
+    peers, notes = medium.peers()
     for note in notes:
         typer.echo(note, err=True)
-    ours: list[Any] = [isthmus.load(name) for name in codec or isthmus.list_codecs()]
-    rows = rate_distortion.run(files, [*ours, *peers], repeats=repeats, lpips=metric)
-    curves = rate_distortion.average(rows)
-    paths = report.write_report(rows, curves, out, title=f"{len(files)} images")
-    typer.echo(report.markdown_table(curves))
+    rows = runs.run(medium, files, [*ours, *peers], repeats=repeats)
+    curves = runs.average(medium, rows)
+    paths = report.write_report(medium, rows, curves, out, title=f"{len(files)} {kind} files")
+    typer.echo(report.markdown_table(medium, curves))
     typer.echo("written: " + ", ".join(str(p) for p in paths))

@@ -3,8 +3,9 @@
 
 import math
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,10 +14,10 @@ app = typer.Typer(no_args_is_help=True, help="Train codecs from folders of media
 
 @app.command()
 def codec(
-    images: Annotated[Path, typer.Argument(help="Folder of training images, searched recursively.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of training media, searched recursively.")],
     name: Annotated[str, typer.Option(help="Recipe to follow: the name of a codec that ships.")] = "walloc-image-f8c48",
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, curves, weights.")] = Path("runs/codec"),
-    validation: Annotated[Path | None, typer.Option(help="Folder of images that are never trained on.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="Folder of media that are never trained on.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps (default: the recipe's).", min=1)] = None,
     batch: Annotated[int | None, typer.Option(help="Crops a step (default: the recipe's).", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of crops, levels and initial weights.")] = 0,
@@ -28,33 +29,26 @@ def codec(
     ] = None,
     validate_every: Annotated[int, typer.Option(help="Steps between validations.", min=1)] = 4000,
 ) -> None:
-    """Train a WaLLoC image codec. Killed or stopped, the same command takes up the last checkpoint.
+    """Train a codec. Killed or stopped, the same command takes up the last checkpoint.
 
     Example: isthmus train codec photos/ --name walloc-image-f8c12 --validation kept-out/ --out runs/f8c12
     """
-    import torch
+    from isthmus.codecs.registry import family_of
+    from isthmus.optim.loop import LoopSettings
+    from isthmus.options import change
 
-    from isthmus.training.data.crops import list_images
-    from isthmus.training.walloc.export import export
-    from isthmus.training.walloc.recipes import RECIPES, change
-    from isthmus.training.walloc.trainer import make_trainer
-
-    if name not in RECIPES:
-        raise ValueError(f"train codec: no recipe {name!r}; known: {', '.join(RECIPES)}")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    recipe = RECIPES[name]
+    package = _training_of(family_of(name))
+    if package is None or name not in package.RECIPES:
+        raise ValueError(f"train codec: no recipe {name!r}; known: {', '.join(_recipes())}")
+    recipe = package.RECIPES[name]
     recipe = replace(recipe, seed=seed, steps=steps or recipe.steps, batch=batch or recipe.batch)
-    recipe = change(recipe, settings or [])
-    trainer = make_trainer(recipe, images, validation, device, compiled=device.startswith("cuda"))
-    done = trainer.run(out, save_minutes=save_minutes, validate_every=validate_every, minutes=minutes)
-    state = trainer.state
-    if not done:
-        typer.echo(f"stopped at step {state.step} of {recipe.steps}; the same command goes on", err=True)
-        return
-    progress = {"steps_done": state.step, "seconds": round(state.seconds), "devices": state.devices}
-    path = export(out, name, trainer.averaged(), recipe, list_images(images), progress, device)
-    typer.echo(f"{path}: load it with isthmus.load({str(path)!r})")
+    recipe = change(recipe, settings or [], "train codec")
+    loop = LoopSettings(recipe.steps, minutes, save_minutes, validate_every)
+    path = package.train(name, recipe, folder, out, validation=validation, device=_device(device), loop=loop)
+    if path is None:
+        typer.echo(f"stopped before step {recipe.steps}; the same command goes on", err=True)
+    else:
+        typer.echo(f"{path}: load it with isthmus.load({str(path)!r})")
 
 
 @app.command()
@@ -76,17 +70,40 @@ def context(
     import isthmus
     from isthmus.codecs.walloc.image import WallocImageCodec
     from isthmus.codecs.walloc.weights import save_weights
-    from isthmus.training.data.crops import list_images
+    from isthmus.media.kinds import list_files
+    from isthmus.training.data.crops import ImageBank
     from isthmus.training.walloc.context import fit_context
 
     trained = isthmus.load(weights)
     if not isinstance(trained, WallocImageCodec):
         raise ValueError(f"train context: {weights} is no WaLLoC image codec")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    bank = ImageBank.load(list_files(images, "image", recursive=True), 1, torch.device("cpu"))
     model = fit_context(
-        trained.model, list_images(images), device=torch.device(device), steps=steps, pairs=pairs, seed=seed,
+        trained.weights.linear, bank, device=torch.device(_device(device)), steps=steps, pairs=pairs, seed=seed,
         threads=torch.get_num_threads(),
     )  # fmt: skip
-    save_weights(out, trained.model, trained.entropy, model)
+    save_weights(out, trained.model, trained.weights.entropy, model)
     typer.echo(f"{out}: load it with isthmus.load({str(out)!r})")
+
+
+def _device(device: str) -> str:
+    import torch
+
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _training_of(family: str) -> Any:
+    """The room that trains a family, or None."""
+    name = f"isthmus.training.{family}"
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return None
+
+
+def _recipes() -> list[str]:
+    from isthmus.codecs.registry import FAMILIES
+
+    return [name for family in FAMILIES for name in getattr(_training_of(family), "RECIPES", ())]

@@ -6,14 +6,18 @@ bytes --unpack--> Latent --synthesize--> samples   decode = synthesize(unpack(b)
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from isthmus.bitstream.track import TrackHeader
+from isthmus.devices import check_device
+from isthmus.errors import IsthmusError
+from isthmus.options import DecodeOptions as NoDecodeOptions
+from isthmus.options import Options as NoOptions
 
 
 @dataclass(frozen=True)
@@ -41,16 +45,32 @@ class Latent:
         return self.codec.dequantize(self)
 
 
-@dataclass(frozen=True)
 class LatentBatch:
-    """Latents of one codec, in order."""
+    """Latents of one codec, in order.
 
-    latents: tuple[Latent, ...]
+    latents: a sequence of `Latent`. errors: of streams that could not be unpacked, by their place in what was given;
+    `latents` are the others. stacked: the planes of all latents along a new first axis, where they lie so already.
+    """
+
+    def __init__(
+        self,
+        latents: Sequence[Latent],
+        errors: dict[int, IsthmusError] | None = None,
+        stacked: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.latents, self.errors, self._stacked = latents, errors or {}, stacked
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def __repr__(self) -> str:
+        broken = f", {len(self.errors)} broken" if self.errors else ""
+        return f"{type(self).__name__}({len(self)} latents{broken})"
 
     @property
     def planes(self) -> dict[str, Tensor]:
         """Planes stacked along a new first axis. Raises ValueError when the latents differ in shape."""
-        return _stack([latent.planes for latent in self.latents])
+        return self._stacked or _stack([latent.planes for latent in self.latents])
 
     def dequantize(self) -> dict[str, Tensor]:
         """Dequantized planes stacked along a new first axis. Raises ValueError when the latents differ in shape."""
@@ -68,23 +88,29 @@ def _stack(planes: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 class Codec(ABC):
-    """A codec with its weights. `name` is what `isthmus.load` knows it by, or the path it came from."""
+    """A codec with its weights. `name` is what `isthmus.load` knows it by, or the path it came from.
+
+    kind: what it encodes, "image", "audio", "video" or "tensors". Options: what `analyze` and `encode` may be asked
+    for; those that are stored are the option bytes of its streams. DecodeOptions: the same of `synthesize`, `decode`.
+    """
+
+    kind: ClassVar[str]
+    Options: ClassVar[type[NoOptions]] = NoOptions
+    DecodeOptions: ClassVar[type[NoOptions]] = NoDecodeOptions
 
     name: str
     codec_id: str
 
-    @classmethod
-    def describe_options(cls, options: bytes) -> dict[str, Any]:
-        """What the option bytes of a header mean, as JSON values."""
-        return {}
-
     @abstractmethod
-    def analyze(self, samples: Any, **options: Any) -> Latent:
-        """Samples to latent: the analysis transform and the quantizer, where the loss is."""
+    def analyze(self, samples: Any, **options: Any) -> Any:
+        """Samples to latent: the analysis transform and the quantizer, where the loss is. A batch to a `LatentBatch`.
+
+        options: fields of `Options`. Raises ValueError or TypeError for samples or options that are none.
+        """
 
     @abstractmethod
     def synthesize(self, latent: Latent, **options: Any) -> Any:
-        """Latent to samples."""
+        """Latent to samples. options: fields of `DecodeOptions`."""
 
     @abstractmethod
     def dequantize(self, latent: Latent) -> dict[str, Tensor]:
@@ -102,20 +128,55 @@ class Codec(ABC):
         """
 
     def encode(self, samples: Any, **options: Any) -> Any:
-        """Samples to bytes; a batch to a list of bytes."""
+        """Samples to bytes; a batch to a list of bytes. options: fields of `Options`."""
         latent = self.analyze(samples, **options)
-        if isinstance(latent, LatentBatch):
-            return [self.pack(one) for one in latent.latents]
-        return self.pack(latent)
+        return self.pack_batch(latent.latents) if isinstance(latent, LatentBatch) else self.pack(latent)
 
     def decode(self, data: bytes, **options: Any) -> Any:
-        """Bytes to samples."""
+        """Bytes to samples. options: fields of `DecodeOptions`."""
         return self.synthesize(self.unpack(data), **options)
 
     def pack_batch(self, latents: Sequence[Latent]) -> list[bytes]:
         """Several latents to one stream each."""
         return [self.pack(latent) for latent in latents]
 
-    def unpack_batch(self, data: Sequence[bytes]) -> LatentBatch:
-        """Several streams to latents, stacked on demand where their shapes agree."""
-        return LatentBatch(tuple(self.unpack(one) for one in data))
+    def unpack_batch(
+        self, data: Sequence[bytes], *, errors: Literal["raise", "return"] = "raise", device: str = "cpu"
+    ) -> LatentBatch:
+        """Several streams to latents, in order, stacked on demand where their shapes agree.
+
+        errors: "raise" raises what `unpack` raises for the first broken stream, and names its place; "return" keeps
+        the errors in the batch, beside the latents of all other streams. device: where the planes shall lie.
+        """
+        return unpack_each(self.unpack, data, errors, device)
+
+
+def unpack_each(
+    unpack: Callable[[bytes], Latent], data: Sequence[bytes], errors: str, device: str = "cpu"
+) -> LatentBatch:
+    """The `LatentBatch` of streams that are unpacked one by one; see `Codec.unpack_batch`."""
+    check_errors(errors)
+    device = check_device(device)
+    latents, broken = [], {}
+    for place, one in enumerate(data):
+        try:
+            latent = unpack(one)
+        except IsthmusError as error:
+            if errors == "raise":
+                raise named_by_place(error, place, len(data)) from error
+            broken[place] = named_by_place(error, place, len(data))
+        else:
+            planes = latent.planes if device == "cpu" else {k: v.to(device) for k, v in latent.planes.items()}
+            latents.append(Latent(planes, latent.spec, latent.codec))
+    return LatentBatch(tuple(latents), broken)
+
+
+def check_errors(errors: str) -> None:
+    """Raises ValueError unless `errors` is what `Codec.unpack_batch` takes."""
+    if errors not in ("raise", "return"):
+        raise ValueError(f"unpack_batch: errors {errors!r}, expected 'raise' or 'return'")
+
+
+def named_by_place(error: IsthmusError, place: int, count: int) -> IsthmusError:
+    """The same error for stream `place` of `count`."""
+    return type(error)(f"stream {place} of {count}: {error}")

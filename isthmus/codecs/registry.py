@@ -1,33 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which codec a name or a stream means.
+"""Which codec a name or a stream means. Names alone: a family's package is imported when it is first asked for.
 
-Two maps: codec id -> decoder, which names a byte format for ever, and name -> pretrained revision, which moves when a
-codec is trained anew. `pretrained/index.json` lists every revision that ships, with its hashes, so that a stream finds
-its weights without opening them.
+`FAMILIES` says which byte formats a family reads, for ever. `pretrained/index.json` says which revision a name means,
+which moves when a codec is trained anew, with kind and hashes, so that a stream finds its codec without opening a file.
+
+The package of a family, `isthmus.codecs.<family>`, gives
+    CODECS      codec id -> class of codec
+    open_codec  (TrainedFile or None, name, device) -> codec
 """
 
 import json
+import re
 import threading
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.base import Codec
-from isthmus.codecs.dfloat import codec as dfloat
-from isthmus.codecs.dfloat.codec import DFloatCodec
-from isthmus.codecs.walloc.image import CONTEXT, FACTORIZED, WallocImageCodec
-from isthmus.codecs.walloc.weights import load_weights
+from isthmus.codecs.trained_file import TrainedFile
 from isthmus.devices import check_device
-from isthmus.errors import UnknownCodecError, WeightsMismatchError
+from isthmus.errors import CorruptStreamError, UnknownCodecError, WeightsMismatchError
 
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "dfloat": ("dfloat.1",),
+    "walloc": ("walloc.1", "walloc.2"),
+}
+DEFAULTS = {"image": "walloc-image-f8c48", "tensors": "dfloat"}  # kind -> codec, where nobody names one
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
-DECODERS: dict[str, type[Codec]] = {
-    FACTORIZED: WallocImageCodec, CONTEXT: WallocImageCodec, dfloat.CODEC_ID: DFloatCodec,
-}  # fmt: skip
-WITHOUT_WEIGHTS: dict[str, type[DFloatCodec]] = {dfloat.NAME: DFloatCodec}  # nothing in them is trained
-PREFIXES = ("compressai:", "hf:")
 
 _loaded: dict[tuple[str, str], Codec] = {}
 _lock = threading.Lock()
@@ -35,12 +37,17 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Pretrained:
-    """One revision that ships: `name` is what users write, `revision` counts up when the name is trained anew."""
+    """One revision that ships: `name` is what users write, `revision` counts up when the name is trained anew.
+
+    file: the trained file in the folder of the index, None where nothing is trained. tables: codec id -> hash of its
+    entropy tables; the last is what it writes unless asked otherwise.
+    """
 
     name: str
+    kind: str
     revision: int
-    file: str
-    tables: dict[str, str]  # codec id -> hash of its entropy tables; the last is what it writes unless asked otherwise
+    file: str | None
+    tables: dict[str, str]
     weights_hash: str
     summary: str
 
@@ -49,60 +56,125 @@ class Pretrained:
         """What it writes unless asked otherwise."""
         return list(self.tables)[-1]
 
+    @property
+    def label(self) -> str:
+        """The name that means this revision for ever."""
+        return f"{self.name}.r{self.revision}" if self.file else self.name
+
     def reads(self, header: TrackHeader) -> bool:
         """Whether it has the entropy tables that a stream's header asks for."""
         return self.tables.get(header.codec_id) == header.tables_hash
+
+    def open(self) -> TrainedFile | None:
+        """What it was trained to, if anything; entropy tables may lie in a file of their own beside the networks."""
+        if self.file is None:
+            return None
+        whole = PRETRAINED / self.file
+        tables = whole.with_suffix(".tables.safetensors")
+        return TrainedFile(whole, self.weights_hash, tables if tables.is_file() else None)
 
 
 @cache
 def pretrained() -> tuple[Pretrained, ...]:
     """Every revision that ships, the newest of each name last."""
-    entries = json.loads((PRETRAINED / "index.json").read_text())
+    entries = json.loads((PRETRAINED / "index.json").read_text(encoding="utf-8"))
     return tuple(sorted((Pretrained(**entry) for entry in entries), key=lambda p: (p.name, p.revision)))
 
 
-def list_codecs() -> list[str]:
-    """Names of trained codecs that `load` knows; it knows those of `WITHOUT_WEIGHTS` too."""
-    return list(dict.fromkeys(p.name for p in pretrained()))
+def newest() -> dict[str, Pretrained]:
+    """What each name means today."""
+    return {p.name: p for p in pretrained()}
+
+
+def list_codecs(kind: str | None = None) -> list[str]:
+    """Names that `load` knows; of one kind, "image" or "tensors", if it is given."""
+    return [name for name, entry in newest().items() if kind in (None, entry.kind)]
+
+
+def default_codec(kind: str) -> str:
+    """The codec for samples of `kind` where nobody names one. Raises UnknownCodecError for a kind without codecs."""
+    if kind not in DEFAULTS:
+        raise UnknownCodecError(f"{kind}: this version has no codec for it; it has some for {', '.join(DEFAULTS)}")
+    return DEFAULTS[kind]
+
+
+def package_of(family: str) -> Any:
+    """The package of a family. Raises UnknownCodecError for another name."""
+    if family not in FAMILIES:
+        raise UnknownCodecError(f"{family!r} is no family of codecs of this version; it has {', '.join(FAMILIES)}")
+    return import_module(f"isthmus.codecs.{family}")
+
+
+def family_of(name: str) -> str:
+    """What stands before the first `-` or `:` of a codec's name: walloc-image-f8c12 is of family walloc."""
+    return re.split("[-:]", name, maxsplit=1)[0]
+
+
+def codec_class(codec_id: str) -> type[Codec]:
+    """The class that reads a byte format. Raises UnknownCodecError for one from elsewhere."""
+    family = next((family for family, ids in FAMILIES.items() if codec_id in ids), None)
+    if family is None:
+        known = ", ".join(sorted(i for ids in FAMILIES.values() for i in ids))
+        raise UnknownCodecError(
+            f"decode: the stream is of codec {codec_id!r}; this version knows {known}: a newer isthmus may know it"
+        )
+    return package_of(family).CODECS[codec_id]
+
+
+def class_of(name: str) -> type[Codec]:
+    """The class of a codec by name or path; nothing of what it was trained to is read. Raises as `load`."""
+    entry = _entry(name)
+    if entry is not None:
+        return codec_class(entry.codec_id)
+    return type(_from_elsewhere(name, "cpu"))
+
+
+def _entry(name: str) -> Pretrained | None:
+    return next((p for p in reversed(pretrained()) if name in (p.name, f"{p.name}.r{p.revision}")), None)
 
 
 def load(name: str, device: str = "cpu") -> Codec:
     """A codec by name (`isthmus.list_codecs()`) or by the path of a weights file; the same object when asked twice.
 
-    Raises UnknownCodecError for other names, UnreadableFileError and CorruptStreamError for a bad file, ValueError for
-    a device that is not there.
+    Networks are read from their file only when something asks for them. Raises UnknownCodecError for other names,
+    UnreadableFileError and CorruptStreamError for a bad file, ValueError for a device that is not there.
     """
     name, device = str(name), check_device(device)
-    path = Path(name)
-    found = [p for p in pretrained() if name in (p.name, f"{p.name}.r{p.revision}")]
-    if found:
-        newest = [p for p in pretrained() if p.name == found[-1].name][-1]
-        name = newest.name if found[-1] == newest else f"{found[-1].name}.r{found[-1].revision}"
-        path = PRETRAINED / found[-1].file
-    elif name.startswith(PREFIXES):
-        raise UnknownCodecError(f"load: {name!r}: this version has no loader for names that begin so")
-    elif path.suffix != ".safetensors" and name not in WITHOUT_WEIGHTS:
-        raise UnknownCodecError(
-            f"load: no codec {name!r}; known: {', '.join([*list_codecs(), *WITHOUT_WEIGHTS])}; or give the path of a "
-            ".safetensors file"
-        )
+    entry = _entry(name)
+    if entry is None:
+        return _from_elsewhere(name, device)  # a file may be overwritten by the next training
+    name = entry.name if newest()[entry.name] == entry else entry.label
     with _lock:
-        if (name, device) in _loaded:
-            return _loaded[name, device]
-        codec = WITHOUT_WEIGHTS[name](device) if name in WITHOUT_WEIGHTS else load_weights(path, name, device)
-        if found or name in WITHOUT_WEIGHTS:  # a file may be overwritten by the next training
-            _loaded[name, device] = codec
-        return codec
+        if (name, device) not in _loaded:
+            _loaded[name, device] = package_of(family_of(name)).open_codec(entry.open(), name, device)
+        return _loaded[name, device]
+
+
+def _from_elsewhere(name: str, device: str) -> Codec:
+    """A codec from a path, or one that a family finds by the name that follows its prefix."""
+    if name.endswith(".safetensors"):
+        file = TrainedFile(Path(name))
+        if file.family not in FAMILIES:
+            raise CorruptStreamError(f"{name}: not the weights of an isthmus codec: family {file.family!r}")
+        return package_of(file.family).open_codec(file, name, device)
+    family, prefixed = family_of(name), ":" in name
+    if prefixed and family in FAMILIES:
+        return package_of(family).open_codec(None, name, device)
+    if prefixed:
+        raise UnknownCodecError(f"load: {name!r}: this version has no loader for names that begin so")
+    raise UnknownCodecError(
+        f"load: no codec {name!r}; known: {', '.join(list_codecs())}; or give the path of a .safetensors file"
+    )
 
 
 def describe(header: TrackHeader) -> dict[str, Any]:
     """A stream's header as JSON values, with the name of the codec that made it (None: not one that ships)."""
     made_by = [p for p in pretrained() if p.reads(header) and p.weights_hash == header.weights_hash]
-    known = DECODERS.get(header.codec_id)
-    options = known.describe_options(header.options) if known else {}
-    name = f"{made_by[-1].name}.r{made_by[-1].revision}" if made_by else None
-    name = next((n for n, codec in WITHOUT_WEIGHTS.items() if codec.codec_id == header.codec_id), name)
-    return {"codec": name, **header.describe(), **options}
+    try:
+        options = codec_class(header.codec_id).Options.unpack(header.options).describe()
+    except (UnknownCodecError, CorruptStreamError):  # what is there can still be looked at
+        options = {}
+    return {"codec": made_by[-1].label if made_by else None, **header.describe(), **options}
 
 
 def codec_for(header: TrackHeader, device: str = "cpu") -> Codec:
@@ -110,14 +182,7 @@ def codec_for(header: TrackHeader, device: str = "cpu") -> Codec:
 
     Raises UnknownCodecError for a codec id from elsewhere, WeightsMismatchError when its weights do not ship.
     """
-    if header.codec_id not in DECODERS:
-        raise UnknownCodecError(
-            f"decode: the stream is of codec {header.codec_id!r}; this version knows {', '.join(sorted(DECODERS))}: "
-            "a newer isthmus may know it"
-        )
-    for name, codec in WITHOUT_WEIGHTS.items():
-        if codec.codec_id == header.codec_id:
-            return load(name, device)
+    codec_class(header.codec_id)
     same = [p for p in pretrained() if p.reads(header)]
     exact = [p for p in same if p.weights_hash == header.weights_hash]
     if not same:
@@ -125,5 +190,4 @@ def codec_for(header: TrackHeader, device: str = "cpu") -> Codec:
             f"decode: the stream needs entropy tables {header.tables_hash} of {header.codec_id}, which do not ship "
             "with this version; load the weights file that it was made with: isthmus.load('FILE.safetensors')"
         )
-    best = (exact or same)[-1]
-    return load(f"{best.name}.r{best.revision}", device)
+    return load((exact or same)[-1].label, device)

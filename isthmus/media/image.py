@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_PIXELS",
+    "SUFFIXES",
     "WRITABLE",
     "ColourWarning",
     "PrecisionWarning",
     "check_writable",
+    "read",
     "read_image",
+    "write",
     "write_image",
 ]
 
@@ -45,6 +48,17 @@ WRITABLE: dict[str, tuple[str, dict[str, Any]]] = {
     ".ppm": ("PPM", {}),
     ".pgm": ("PPM", {}),
 }
+SUFFIXES = frozenset(WRITABLE)
+
+
+def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+    """As `media.kinds.read`: uint8 [H, W, 3] or [H, W, 1]; takes `background` from the options."""
+    return read_image(path, background=options.pop("background", None)), {}
+
+
+def write(path: str | os.PathLike[str], samples: np.ndarray, signal: Any) -> None:
+    """As `media.kinds.write`."""
+    write_image(path, samples)
 
 
 def read_image(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isthmus.kernels.context.sums import PASSES, available
-from isthmus.models.walloc import lerp_levels
+from isthmus.models.levels import lerp_levels
 
 LEAST = 0.02  # of a weighted sum of normalised residuals, before the logarithm
 SHARES_OF_MEAN = 0.25  # worth of a mean's weights, in shares of a scale

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from isthmus.models.walloc import lerp_levels
+from isthmus.models.levels import lerp_levels
 
 SMALLEST_PROBABILITY = 1e-9
 

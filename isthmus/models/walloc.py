@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isthmus.models.levels import lerp_levels
+
 ROUNDING_OFFSET = 0.45  # dead zone: |y| below 0.55 becomes 0; 3.8 % BD-rate better than 0.5 on photographs
 
 
@@ -35,18 +37,6 @@ class WallocConfig:
     @property
     def bands(self) -> int:
         return self.signal_channels * 4**self.levels
-
-
-def lerp_levels(table: Tensor, level: Tensor) -> Tensor:
-    """Rows of `table` [L, ...] at the real-valued levels `level` [B] in 0..L-1, linearly interpolated: [B, ...]."""
-    low = level.floor().clamp(0, table.shape[0] - 2).long()
-    fraction = (level - low).view(-1, *[1] * (table.ndim - 1))
-    return torch.lerp(table[low], table[low + 1], fraction)
-
-
-def quality_to_level(quality: float, gain_levels: int) -> float:
-    """The place of quality 1..100 on the gain scale 0..gain_levels-1; linear, so log gain is linear in quality."""
-    return (quality - 1) / 99 * (gain_levels - 1)
 
 
 def quantize(y: Tensor) -> Tensor:

@@ -105,7 +105,7 @@ def test_entropy_layer_raises_only_its_own_error(
     states = (b"\x00\x80\x01\x00" * (1 << min(lanes, 5)))[: 4 << lanes]
     for data in (payload, bytes([lanes, 0]) + states + payload):
         try:
-            decoder = RansDecoder(data, tiny.entropy.family)
+            decoder = RansDecoder(data, tiny.weights.entropy.family)
             decoder.decode(0, count)
             decoder.finish()
         except CorruptStreamError as error:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from isthmus.codecs.walloc.weights import LIMITS, load_weights
+import isthmus
+from isthmus.codecs.walloc.weights import LIMITS
 from isthmus.errors import CorruptStreamError, IsthmusError
 
 CONFIG: dict[str, Any] = {
@@ -32,7 +33,7 @@ def refused(path: Path, message: str = ".") -> None:
     tracemalloc.start()
     try:
         with pytest.raises(CorruptStreamError, match=message):
-            load_weights(path, "bad", "cpu")
+            isthmus.load(str(path))
         assert tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:
         tracemalloc.stop()
@@ -52,7 +53,7 @@ def rewritten(tiny_weights: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_the_untouched_file_loads(rewritten: Callable[..., Path]) -> None:
-    assert load_weights(rewritten({}), "good", "cpu").model.config.latent_channels == 5
+    assert isthmus.load(str(rewritten({}))).model.config.latent_channels == 5
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 100, 1000, -4096, -1])
@@ -223,7 +224,7 @@ def test_damage_anywhere(
     path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
     path.write_bytes(content)
     try:
-        codec = load_weights(path, "damaged", "cpu")
+        codec = isthmus.load(str(path))
         stream = codec.encode(astronaut[:16, :16])
         assert codec.decode(stream).shape == (3, 16, 16)
     except IsthmusError as error:

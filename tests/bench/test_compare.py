@@ -19,13 +19,13 @@ def picture(height, width, channels=3):
 
 def test_rivals_take_no_more_bytes():
     image = picture(120, 100)
-    result = compare(image, CoarseCodec(), 60, "a title")
+    result = compare(image, CoarseCodec(), {"quality": 60}, "a title")
     ours, *rivals = result.measurements
-    assert (ours.codec, ours.quality) == ("coarse", 60)
+    assert (ours.codec, ours.setting) == ("coarse", "quality=60")
     assert ours.bpp == pytest.approx(8 * ours.bytes / 12000)
     assert [rival.codec for rival in rivals] == ["jpeg", "webp"]
     assert all(rival.bytes <= ours.bytes and rival.note == "" for rival in rivals)
-    decoded = JPEG.decode(JPEG.encode(image, quality=rivals[0].quality))
+    decoded = JPEG.decode(JPEG.encode(image, quality=int(rivals[0].setting.removeprefix("quality="))))
     assert rivals[0].psnr == psnr(image, decoded)
     assert result.sheet.mode == "RGB"
 
@@ -44,20 +44,20 @@ def test_bisection_finds_the_largest_quality(codec):
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 300, 1), (700, 2, 3), (31, 17, 1)])
 def test_any_shape(shape):
-    result = compare(picture(*shape), CoarseCodec(), 90)
+    result = compare(picture(*shape), CoarseCodec(), {"quality": 90})
     assert len(result.measurements) == 3
     assert result.sheet.width > 1500 and result.sheet.height < 1700
 
 
 def test_note_where_even_the_smallest_file_is_larger():
-    result = compare(np.zeros((8, 8, 3), np.uint8), CoarseCodec(), 1, rivals=[JPEG])
+    result = compare(np.zeros((8, 8, 3), np.uint8), CoarseCodec(), {"quality": 1}, rivals=[JPEG])
     assert result.measurements[1].note == "its smallest file"
     assert "its smallest file" in numbers_table(result.measurements)
 
 
 def test_table_is_aligned():
-    lines = numbers_table(compare(picture(50, 60), CoarseCodec(), 60).measurements).splitlines()
-    assert len(lines) == 4 and lines[0].split()[:3] == ["codec", "quality", "bytes"]
+    lines = numbers_table(compare(picture(50, 60), CoarseCodec(), {"quality": 60}).measurements).splitlines()
+    assert len(lines) == 4 and lines[0].split()[:3] == ["codec", "setting", "bytes"]
     assert len({line.index(".") for line in lines[1:]}) == 1
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 import isthmus
 from isthmus.cli import main
+from isthmus.codecs.registry import default_codec
 from isthmus.media.image import read_image, write_image
 from isthmus.samples import ASTRONAUT
 
@@ -148,7 +149,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "inspect empty": (["inspect", folder / "empty.ist"], "empty"),
         "compare suffix": (["compare", png, "--out", folder / "out.jpg"], ".png"),
         "compare text": (["compare", folder / "text.png", "--out", image], "not an image"),
-        "train without images": (["train", "codec", folder / "absent", "--out", folder / "run"], "no image"),
+        "train without images": (["train", "codec", folder / "absent", "--out", folder / "run"], "no such folder"),
         "train recipe": (["train", "codec", folder, "--name", "nothing", "--out", folder / "run"], "nothing"),
         "train device": (["train", "codec", folder, "--device", "toaster", "--out", folder / "run"], "toaster"),
         "bench without folder": (["bench", "image", folder / "absent", "--out", folder / "bench"], "absent"),
@@ -219,5 +220,5 @@ def test_errors_that_nobody_expects(run: Run, monkeypatch: pytest.MonkeyPatch, p
 
 
 def test_the_default_codec_is_the_packages() -> None:
-    assert main.DEFAULT == isthmus.DEFAULT_CODEC
-    assert isthmus.encode(ASTRONAUT, quality=1) == isthmus.load(main.DEFAULT).encode(read_image(ASTRONAUT), quality=1)
+    name = default_codec("image")
+    assert isthmus.encode(ASTRONAUT, quality=1) == isthmus.load(name).encode(read_image(ASTRONAUT), quality=1)

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +14,21 @@ import torch
 import isthmus
 from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs import registry
-from isthmus.codecs.registry import PRETRAINED, check_device, codec_for, describe, pretrained
+from isthmus.codecs.registry import PRETRAINED, codec_for, describe, pretrained
 from isthmus.codecs.walloc.image import WallocImageCodec
+from isthmus.devices import check_device
 from isthmus.errors import UnknownCodecError, UnreadableFileError, WeightsMismatchError
 from isthmus.signals import ImageSignal
 
 
+def trained() -> list[Any]:
+    return [entry for entry in pretrained() if entry.file]
+
+
 def test_what_ships_is_what_the_index_says() -> None:
-    for entry in pretrained():
-        codec = isthmus.load(f"{entry.name}.r{entry.revision}")
-        assert isinstance(codec, WallocImageCodec)
+    for entry in trained():
+        codec = isthmus.load(entry.label)
+        assert isinstance(codec, WallocImageCodec) and codec.kind == entry.kind
         assert (codec.codec_id, codec.tables_hashes, codec.weights_hash) == (
             entry.codec_id, entry.tables, entry.weights_hash,
         )  # fmt: skip
@@ -71,11 +77,11 @@ def header(tables: str, weights: str, codec_id: str = "walloc.1") -> TrackHeader
 
 
 def test_streams_find_their_codec() -> None:
-    for entry in pretrained():
+    for entry in trained():
         for codec_id, tables in entry.tables.items():
             found = header(tables, entry.weights_hash, codec_id)
-            assert codec_for(found) is isthmus.load(f"{entry.name}.r{entry.revision}")
-            assert describe(found)["codec"] == f"{entry.name}.r{entry.revision}"
+            assert codec_for(found) is isthmus.load(entry.label)
+            assert describe(found)["codec"] == entry.label
     with pytest.raises(UnknownCodecError, match=r"'stem\.1'.*walloc\.1"):
         codec_for(header("01234567", "01234567", "stem.1"))
     with pytest.raises(WeightsMismatchError, match=r"01234567.*isthmus\.load"):
@@ -91,7 +97,8 @@ def second_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     moved = {**new.__dict__, "name": old.name, "revision": old.revision + 1}
     (tmp_path / "index.json").write_text(json.dumps([moved, old.__dict__]))
     for file in (old.file, new.file):
-        shutil.copyfile(PRETRAINED / file, tmp_path / file)
+        for path in PRETRAINED.glob(f"{Path(file).stem}*.safetensors"):
+            shutil.copyfile(path, tmp_path / path.name)
     monkeypatch.setattr(registry, "PRETRAINED", tmp_path)
     monkeypatch.setattr(registry, "_loaded", {})
     pretrained.cache_clear()
@@ -101,7 +108,7 @@ def second_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 def test_old_streams_still_decode_when_a_name_moves_on(astronaut: np.ndarray, request: pytest.FixtureRequest) -> None:
     old = isthmus.load("walloc-image-f8c12")
-    data, revision = old.encode(astronaut[:32, :32]), pretrained()[0].revision
+    data, revision = old.encode(astronaut[:32, :32]), trained()[0].revision
     before = isthmus.decode(data)
     request.getfixturevalue("second_revision")
     name = "walloc-image-f8c12"

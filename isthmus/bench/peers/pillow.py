@@ -3,25 +3,11 @@
 
 import io
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 _JPEG_2000_BITS = 800  # compression ratio of 24-bit pixels at quality 1, hence 24 / 800 = 0.03 bits per pixel
-
-
-class ImageCodec(Protocol):
-    """What the bench asks of a codec; `isthmus.load(name)` gives one."""
-
-    @property
-    def name(self) -> str:
-        """Name in tables and plots."""
-
-    def encode(self, image: np.ndarray, *, quality: int) -> bytes:
-        """Bytes of a uint8 image [H,W,3] or [H,W,1]."""
-
-    def decode(self, data: bytes, *, output: str) -> np.ndarray:
-        """The image again, for output="numpy": uint8 [H,W,3], or [H,W,1] if grey."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 """Codec `dfloat.1`: tensors of floats without loss, their exponents coded (docs/format-dfloat.md)."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +13,15 @@ from isthmus.bitstream.track import NO_HASH, TrackHeader
 from isthmus.codecs.base import Codec, Latent, LatentSpec
 from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.dtypes import CODED, NAMES, UINT, bits_of, tensor_of
+from isthmus.codecs.dfloat.options import TensorOptions
 from isthmus.codecs.dfloat.payload import Payload
 from isthmus.codecs.dfloat.tensor_set import CODED_PAYLOAD, RAW, Bytes, Entry, pack_set, unpack_set
+from isthmus.codecs.registry import load
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.weights import planes
 from isthmus.signals import TensorSignal
 
-CODEC_ID, NAME = "dfloat.1", "dfloat"
+CODEC_ID = "dfloat.1"
 PLANES = {1: ("byte",), 2: ("exponent", "sign_mantissa"), 4: ("exponent", "sign_mantissa", "low_1", "low_0")}
 SMALL = 1 << 18  # weights below which threads cost more than they save
 
@@ -32,40 +34,35 @@ class DFloatCodec(Codec):
     floats have one plane `byte`) in the tensor's shape, and `NAME.raw` of other dtypes; without `NAME.` for one tensor.
     """
 
-    name, codec_id = NAME, CODEC_ID
+    kind, codec_id = "tensors", CODEC_ID
+    Options = TensorOptions
 
-    def __init__(self, device: str = "cpu") -> None:
-        self.device = torch.device(device)
+    def __init__(self, name: str = "dfloat", device: str = "cpu") -> None:
+        self.name, self.device = name, torch.device(device)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(device={str(self.device)!r})"
 
     def __reduce__(self) -> tuple[Callable[..., Codec], tuple[str, str]]:
-        from isthmus.codecs.registry import load
-
         return load, (self.name, str(self.device))
 
-    @classmethod
-    def describe_options(cls, options: bytes) -> dict[str, Any]:
-        return {"mode": coding.MODES[options[0]]} if len(options) == 1 and options[0] < len(coding.MODES) else {}
+    def encode(self, samples: Any, **options: Any) -> bytes:
+        """Tensors to bytes. options: `TensorOptions`.
 
-    def encode(self, samples: Any, *, mode: Literal["huffman", "rans"] = "huffman") -> bytes:  # type: ignore[override]
-        """Tensors to bytes. mode: "huffman" decodes fastest, "rans" is smallest.
-
-        Raises TypeError for anything but tensors of the dtypes that safetensors has, ValueError for other modes.
+        Raises TypeError for anything but tensors of the dtypes that safetensors has, ValueError for other options.
         """
-        header = _header(mode)
+        header = _header(TensorOptions.of(options))
         named = _named(samples)
         return _pack(header, [(entry, bits_of(tensor)) for entry, tensor in named])
 
-    def analyze(self, samples: Any, *, mode: Literal["huffman", "rans"] = "huffman") -> Latent:  # type: ignore[override]
+    def analyze(self, samples: Any, **options: Any) -> Latent:
         """Tensors to a `Latent`; its spec's choices are the entries: names, dtypes, shapes. Errors as `encode`."""
-        named = _named(samples)
+        header, named = _header(TensorOptions.of(options)), _named(samples)
         found: dict[str, Tensor] = {}
         for entry, tensor in named:
             for name, plane in zip(_plane_names(entry), _split(entry, bits_of(tensor)), strict=True):
                 found[name] = plane
-        spec = LatentSpec(_header(mode), tuple(entry for entry, _ in named))
+        spec = LatentSpec(header, tuple(entry for entry, _ in named))
         return Latent(found, spec, self)
 
     def pack(self, latent: Latent) -> bytes:
@@ -81,13 +78,15 @@ class DFloatCodec(Codec):
                 found[name] = plane
         return Latent(found, LatentSpec(header, tuple(entry for entry, _ in entries)), self)
 
-    def synthesize(self, latent: Latent) -> Any:  # type: ignore[override]
+    def synthesize(self, latent: Latent, **options: Any) -> Any:
         """Latent to a tensor or a dict of tensors, on the codec's device."""
+        self.DecodeOptions.of(options)
         entries = latent.spec.choices
         return self._tensors([(entry, _merge(entry, latent.planes)) for entry in entries])
 
-    def decode(self, data: bytes) -> Any:  # type: ignore[override]
+    def decode(self, data: bytes, **options: Any) -> Any:
         """Bytes to a tensor or a dict of tensors, bit for bit. Raises children of IsthmusError only."""
+        self.DecodeOptions.of(options)
         _, entries = _unpack(data)
         return self._tensors([(entry, _decoded(body)) for entry, body in entries])
 
@@ -102,10 +101,8 @@ class DFloatCodec(Codec):
         return tensors[""] if found and found[0][0].alone else tensors
 
 
-def _header(mode: str) -> TrackHeader:
-    if mode not in coding.MODES:
-        raise ValueError(f"encode: mode {mode!r}, expected 'huffman' or 'rans'")
-    return TrackHeader(CODEC_ID, NO_HASH, NO_HASH, TensorSignal(), bytes([coding.MODES.index(mode)]))
+def _header(options: TensorOptions) -> TrackHeader:
+    return TrackHeader(CODEC_ID, NO_HASH, NO_HASH, TensorSignal(), options.pack())
 
 
 def _named(samples: Any) -> list[tuple[Entry, Tensor]]:
@@ -124,7 +121,7 @@ def _named(samples: Any) -> list[tuple[Entry, Tensor]]:
 
 
 def _pack(header: TrackHeader, found: list[tuple[Entry, Any]]) -> bytes:
-    mode = coding.MODES[header.options[0]]
+    mode = TensorOptions.unpack(header.options).mode
     bodies = []
     for entry, bits in found:
         body, storage = bits.view(np.uint8), RAW
@@ -138,13 +135,10 @@ def _pack(header: TrackHeader, found: list[tuple[Entry, Any]]) -> bytes:
 
 def _unpack(data: bytes) -> tuple[TrackHeader, list[tuple[Entry, Bytes | Payload]]]:
     header, unit = unpack_single(data)
-    if header.codec_id != CODEC_ID or not isinstance(header.signal, TensorSignal) or not _mode_known(header):
+    if header.codec_id != CODEC_ID or not isinstance(header.signal, TensorSignal):
         raise CorruptStreamError(f"decode: a stream of {CODEC_ID} was expected, got {header.describe()}")
+    TensorOptions.unpack(header.options)
     return header, unpack_set(unit)
-
-
-def _mode_known(header: TrackHeader) -> bool:
-    return len(header.options) == 1 and header.options[0] < len(coding.MODES)
 
 
 def _decoded(body: Bytes | Payload) -> Any:

@@ -1,2 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Codecs `walloc.1` and `walloc.2`: wavelet packets, one linear layer in, a network out."""
+"""Family `walloc`: wavelet packets, one linear layer in, a network out. Byte formats: docs/format-walloc.md."""
+
+from isthmus.codecs.base import Codec
+from isthmus.codecs.trained_file import TrainedFile
+from isthmus.codecs.walloc.image import CONTEXT, FACTORIZED, WallocImageCodec
+from isthmus.codecs.walloc.weights import WallocWeights
+from isthmus.errors import UnknownCodecError
+
+CODECS: dict[str, type[Codec]] = {FACTORIZED: WallocImageCodec, CONTEXT: WallocImageCodec}
+
+
+def open_codec(file: TrainedFile | None, name: str, device: str) -> WallocImageCodec:
+    """The codec of a trained file. Raises CorruptStreamError for a file that is none, UnknownCodecError without one."""
+    if file is None:
+        raise UnknownCodecError(f"load: {name!r}: a codec of this family comes from a trained file; give its path")
+    return WallocImageCodec(name, WallocWeights.read(file), device)

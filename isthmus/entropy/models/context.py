@@ -20,6 +20,7 @@ from isthmus.entropy.models.context_predictor import ContextPredictor, TileConte
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.entropy.tables.fixed_log2 import COST_ONE
 from isthmus.errors import CorruptStreamError
+from isthmus.kernels import threads as pool
 from isthmus.kernels.context import choice
 from isthmus.kernels.context import passes as kernels
 
@@ -66,14 +67,14 @@ class ContextModel:
         """Integer arrays that hold the whole model, for safetensors."""
         return self.family.to_arrays() | self.predictor.to_arrays()
 
-    def encode(self, planes: Int16, quality: int, choices: ContextChoices | None = None) -> bytes:
+    def encode(self, planes: Int16, row: int, choices: ContextChoices | None = None) -> bytes:
         """int16 planes [C, h, w] to a payload; the choices are made here unless given.
 
         Raises ValueError for another number of planes.
         """
         if planes.ndim != 3 or planes.shape[0] != self.predictor.channels:
             raise ValueError(f"context: planes {planes.shape}, expected [{self.predictor.channels}, h, w]")
-        found = list(self.predictor.contexts(planes, quality))
+        found = list(self.predictor.contexts(planes, row))
         if choices is None:
             choices = self.choose(found)
         offsets = np.array(choices.offsets, np.int32)
@@ -114,7 +115,7 @@ class ContextModel:
         return self._costs_of(np.array([TABLES]), choice.OFFSET_REACH)[0]
 
     def decode(
-        self, payload: bytes | memoryview, shape: tuple[int, int, int], quality: int
+        self, payload: bytes | memoryview, shape: tuple[int, int, int], row: int
     ) -> tuple[Int16, ContextChoices]:
         """The inverse of `encode` for planes of `shape`; also what the encoder had chosen.
 
@@ -133,15 +134,44 @@ class ContextModel:
             )
         planes = np.empty(shape, np.int16)
         for top, left, rows, columns in tiles(height, width):
-            self._decode_tile(decoder, planes[:, top : top + rows, left : left + columns], quality, offsets)
+            self._decode_tile(decoder, planes[:, top : top + rows, left : left + columns], row, offsets)
         decoder.finish()
         return planes, ContextChoices(decoder.lanes, tuple(offsets.tolist()))
 
-    def _decode_tile(self, decoder: RansDecoder, tile: Int16, quality: int, offsets: Int32) -> None:
+    def encode_batch(
+        self,
+        planes: Int16,
+        rows: Sequence[int],
+        choices: Sequence[ContextChoices] | None = None,
+        *,
+        threads: int = 1,
+    ) -> list[bytes]:
+        """One payload for each item of int16 planes [n, C, h, w], the same as `encode` makes, on several threads."""
+        given: Sequence[ContextChoices | None] = choices or [None] * len(planes)
+
+        def work(item: int) -> bytes:
+            return self.encode(planes[item], rows[item], given[item])
+
+        return pool.run(work, range(len(planes)), threads)
+
+    def decode_batch(
+        self,
+        payloads: Sequence[bytes | memoryview],
+        shape: tuple[int, int, int],
+        rows: Sequence[int],
+        *,
+        threads: int = 1,
+    ) -> tuple[Int16, list[ContextChoices]]:
+        """The inverse of `encode_batch`: int16 [n, C, h, w] and what was chosen for each item. Raises as `decode`."""
+        found = pool.run(lambda item: self.decode(payloads[item], shape, rows[item]), range(len(payloads)), threads)
+        planes = np.stack([planes for planes, _ in found]) if found else np.empty((0, *shape), np.int16)
+        return planes, [chosen for _, chosen in found]
+
+    def _decode_tile(self, decoder: RansDecoder, tile: Int16, row: int, offsets: Int32) -> None:
         layout = TileLayout.of(*tile.shape[1:])
         values = tile if tile.flags.c_contiguous else np.empty(tile.shape, np.int16)
         fits = decoder.apply(
-            kernels.decode_tile, self.predictor.weights, self.predictor.biases(quality), layout.starts, offsets,
+            kernels.decode_tile, self.predictor.weights, self.predictor.biases(row), layout.starts, offsets,
             layout.planes(self.predictor.places), layout.rows, layout.stride, values,
         )  # fmt: skip
         if not fits:

@@ -20,7 +20,7 @@ from isthmus.kernels.context import passes as kernels
 from isthmus.kernels.context.rows import MEAN_LIMIT, SCALE_LIMIT
 from isthmus.kernels.context.sums import EARLIER, LEVELS, OWN, OWN_MOST, available, neighbours, plane_size
 
-QUALITIES = 100
+ROWS = 100
 TILE = 128  # latent positions a side; no context crosses a tile
 EXACT = 1 << 24  # float32 holds all integers below it
 MAX_SHIFT = 14
@@ -74,7 +74,7 @@ class ContextPredictor:
         c = shape[0] if len(shape) == 3 else 0
         if not 1 <= c <= MAX_CHANNELS:
             raise CorruptStreamError(f"weights file: context weights {shape}, expected int16 [channels, 4, 25]")
-        pairs, levels = (4, c * (c - 1) // 2, EARLIER), (QUALITIES, c, 4)
+        pairs, levels = (4, c * (c - 1) // 2, EARLIER), (ROWS, c, 4)
         expected = {
             "mean_own": (np.int16, (c, 4, OWN)), "mean_earlier": (np.int16, pairs),
             "scale_own": (np.int16, (c, 4, OWN)), "scale_earlier": (np.int16, pairs),
@@ -161,14 +161,14 @@ class ContextPredictor:
         places: NDArray[np.int64] = np.where(kept, kept.cumsum(axis=1) - 1, kept.sum(axis=1).max())
         return places
 
-    def biases(self, quality: int) -> tuple[NDArray[Any], ...]:
-        """What the kernels take of one quality 1..100."""
-        mean, scale = (b[quality - 1].astype(np.float32) for b in (self.mean_bias, self.scale_bias))
-        return mean, scale, self.scale_offset[quality - 1]
+    def biases(self, row: int) -> tuple[NDArray[Any], ...]:
+        """What the kernels take of one row of the model, 1..100."""
+        mean, scale = (b[row - 1].astype(np.float32) for b in (self.mean_bias, self.scale_bias))
+        return mean, scale, self.scale_offset[row - 1]
 
-    def contexts(self, planes: Int16, quality: int) -> Iterator[TileContexts]:
+    def contexts(self, planes: Int16, row: int) -> Iterator[TileContexts]:
         """Symbols and contexts of all tiles of int16 planes [C, h, w], in the order of the stream."""
-        biases = self.biases(quality)
+        biases = self.biases(row)
         for top, left, height, width in tiles(*planes.shape[1:]):
             tile = np.ascontiguousarray(planes[:, top : top + height, left : left + width])
             layout, contexts = TileLayout.of(height, width), np.empty(tile.size, np.int16)

@@ -3,7 +3,8 @@
 
 Images differ in scale, so a static table for each channel costs 10 to 12 % more than its order-0 entropy; naming, per
 image and channel, one of 64 tables and an integer offset takes most of that back for about 40 bytes a 48-channel image.
-Both are coded in the same rANS stream, as differences from what training saw at that quality.
+Both are coded in the same rANS stream, as differences from
+what training saw: a row of the model for each quality, or for whatever else a codec has.
 """
 
 from collections.abc import Sequence
@@ -24,8 +25,9 @@ from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.kernels.rans import factorized as kernels
 
-QUALITIES = 100
+ROWS = 100
 SMALL_PLANE = 1 << 14  # positions, up to which a call for each plane would take most of the time
+WHAT = "latent payload"
 MAX_REACH = 1 << 12  # latent tables lie within +-4096: a lying weights file cannot make `choose` take all memory
 
 Int16 = NDArray[np.int16]
@@ -40,11 +42,16 @@ class Choices:
     offsets: tuple[int, ...]  # integer subtracted from the channel before coding
 
 
+def _choices(lanes: NDArray[np.int64], tables: NDArray[np.int32], offsets: NDArray[np.int32]) -> list[Choices]:
+    rows = zip(lanes.tolist(), tables.tolist(), offsets.tolist(), strict=True)
+    return [Choices(n, tuple(table), tuple(offset)) for n, table, offset in rows]
+
+
 @dataclass(frozen=True, eq=False)
 class FactorizedModel:
     """`family`: K tables in order of entropy, then one for table choices and one for offsets.
 
-    `expected`: uint8 [100, c], the usual table of each channel at quality 1..100.
+    `expected`: uint8 [100, c], the usual table of each channel in row 1..100 of the model.
     """
 
     family: TableFamily
@@ -53,10 +60,8 @@ class FactorizedModel:
 
     def __post_init__(self) -> None:
         shape = self.expected.shape
-        if len(shape) != 2 or shape[0] != QUALITIES or self.expected.dtype != np.uint8 or self.expected.size == 0:
-            raise CorruptStreamError(
-                f"weights file: table expectations {shape}, expected uint8 [{QUALITIES}, channels]"
-            )
+        if len(shape) != 2 or shape[0] != ROWS or self.expected.dtype != np.uint8 or self.expected.size == 0:
+            raise CorruptStreamError(f"weights file: table expectations {shape}, expected uint8 [{ROWS}, channels]")
         if len(self.family) < 3 or int(self.expected.max()) >= self.scales:
             raise CorruptStreamError("weights file: an expected table lies outside the family; fetch the file again")
         if self._reach > MAX_REACH:
@@ -100,12 +105,12 @@ class FactorizedModel:
         tables = np.argmin(np.einsum("ij,jk->ik", histograms, self._costs), axis=1)
         return tuple(tables.tolist()), tuple(offsets.tolist())
 
-    def encode(self, planes: Int16, quality: int, choices: Choices | None = None) -> bytes:
+    def encode(self, planes: Int16, row: int, choices: Choices | None = None) -> bytes:
         """int16 planes [c, h, w] to a payload; the choices are made here unless given."""
         if 0 < planes[0].size <= SMALL_PLANE:
-            return self.encode_batch(planes[None], quality, [choices] if choices else None)[0]
+            return self.encode_batch(planes[None], row, [choices] if choices else None)[0]
         tables, offsets = (choices.tables, choices.offsets) if choices else self.choose(planes)
-        usual = self.expected[quality - 1].astype(np.int32)
+        usual = self.expected[row - 1].astype(np.int32)
         segments: list[tuple[object, object]] = [
             (np.array(tables, np.int32) - usual, self.scales),
             (np.array(offsets, np.int32), self.scales + 1),
@@ -114,30 +119,30 @@ class FactorizedModel:
             segments.append((plane if offset == 0 else plane.astype(np.int32) - offset, table))
         return encode_segments(segments, self.family, lanes=choices.lanes if choices else None)
 
-    def decode(self, payload: bytes | memoryview, shape: tuple[int, int, int], quality: int) -> tuple[Int16, Choices]:
+    def decode(self, payload: bytes | memoryview, shape: tuple[int, int, int], row: int) -> tuple[Int16, Choices]:
         """The inverse of `encode` for planes of `shape`; also what the encoder had chosen.
 
         Raises CorruptStreamError for a payload that does not hold such planes, before memory is taken for them.
         """
-        planes, choices = self.decode_batch([payload], shape, quality)
+        planes, choices = self.decode_batch([payload], shape, row)
         return planes[0], choices[0]
 
     def encode_batch(
         self,
         planes: Int16,
-        qualities: int | Sequence[int],
+        rows: int | Sequence[int],
         choices: Sequence[Choices] | None = None,
         *,
         threads: int = 1,
     ) -> list[bytes]:
         """One payload for each item of int16 planes [n, c, h, w], the same as `encode` makes; c h w is at least 1.
 
-        qualities: one for all or one each; choices: made here unless given. Raises ValueError for other shapes.
+        rows: one for all or one each; choices: made here unless given. Raises ValueError for other shapes.
         """
         if planes.ndim != 4 or planes.dtype != np.int16 or planes[:1].size == 0 < len(planes):
             raise ValueError(f"encode_batch: planes {planes.dtype} {planes.shape}, expected int16 [n, c, h, w]")
         items, channels, height, width = planes.shape
-        usual = self._usual(qualities, items, channels)
+        usual = self._usual(rows, items, channels)
         flat = np.ascontiguousarray(planes).reshape(items, channels, height * width)
         tables, offsets = np.zeros((2, items, channels), np.int32)
         lanes = np.zeros(items, np.int64)
@@ -168,7 +173,7 @@ class FactorizedModel:
         self,
         payloads: Sequence[bytes | memoryview],
         shape: tuple[int, int, int],
-        qualities: int | Sequence[int],
+        rows: int | Sequence[int],
         *,
         threads: int = 1,
     ) -> tuple[Int16, list[Choices]]:
@@ -176,13 +181,8 @@ class FactorizedModel:
 
         Raises what `decode` raises, and names the first item at fault.
         """
-        what, items = "latent payload", len(payloads)
-        channels, height, width = shape
-        data, bounds = batch.join_payloads(payloads, what)
-        usual = self._usual(qualities, items, channels)
-        # What the cheapest table makes of it; the tables are known only once they are decoded.
-        least = int(self.family.least_costs.min()) * prod(shape)
-        batch.check_capacity(bounds, [least], what, f"{channels} x {height} x {width} latents")
+        items, (channels, height, width) = len(payloads), shape
+        data, bounds, usual = self._open(payloads, shape, rows)
         planes = np.empty((items, channels, height * width), np.int16)
         tables, offsets = np.empty((2, items, channels), np.int32)
         lanes = np.zeros(items, np.int64)
@@ -195,20 +195,46 @@ class FactorizedModel:
                 data, bounds[group.start : group.stop + 1], usual[part], self.scales, t.lookups, planes[part],
                 tables[part], offsets[part], lanes[part], status,
             )  # fmt: skip
-            batch.raise_fault(status, group.start, what)
+            batch.raise_fault(status, group.start, WHAT)
 
         pool.run(work, batch.plan_groups(items, threads, max(items, 1)), threads)
-        rows = zip(lanes.tolist(), tables.tolist(), offsets.tolist(), strict=True)
-        return planes.reshape(items, *shape), [Choices(n, tuple(table), tuple(offset)) for n, table, offset in rows]
+        return planes.reshape(items, *shape), _choices(lanes, tables, offsets)
 
-    def _usual(self, qualities: int | Sequence[int], items: int, channels: int) -> NDArray[np.int32]:
+    def decode_heads(
+        self, payloads: Sequence[bytes | memoryview], shape: tuple[int, int, int], rows: int | Sequence[int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], list[Choices]]:
+        """What names the tables of the symbols, for who decodes these elsewhere.
+
+        Joined payloads uint8 [bytes] and their bounds int64 [n + 1], tables and offsets int32 [n, c], and the choices.
+        Raises what `decode` raises.
+        """
+        data, bounds, usual = self._open(payloads, shape, rows)
+        tables, offsets = np.empty((2, len(payloads), shape[0]), np.int32)
+        lanes, status = np.zeros(len(payloads), np.int64), np.zeros(len(payloads), np.uint8)
+        kernels.decode_heads(data, bounds, usual, self.scales, self.family.lookups, tables, offsets, lanes, status)
+        batch.raise_fault(status, 0, WHAT)
+        return data, bounds, tables, offsets, _choices(lanes, tables, offsets)
+
+    def _open(
+        self, payloads: Sequence[bytes | memoryview], shape: tuple[int, int, int], rows: int | Sequence[int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int32]]:
+        """Joined payloads, their bounds, and the expected tables of each item. Raises as `decode`."""
+        channels, height, width = shape
+        data, bounds = batch.join_payloads(payloads, WHAT)
+        usual = self._usual(rows, len(payloads), channels)
+        # What the cheapest table makes of it; the tables are known only once they are decoded.
+        least = int(self.family.least_costs.min()) * prod(shape)
+        batch.check_capacity(bounds, [least], WHAT, f"{channels} x {height} x {width} latents")
+        return data, bounds, usual
+
+    def _usual(self, rows: int | Sequence[int], items: int, channels: int) -> NDArray[np.int32]:
         """The expected tables of each item, int32 [items, c]."""
         if channels != self.expected.shape[1]:
             raise ValueError(f"got {channels} channels, expected {self.expected.shape[1]}")
-        given = np.asarray(qualities, np.int64)
+        given = np.asarray(rows, np.int64)
         if given.shape not in ((), (items,)):
-            raise ValueError(f"qualities of shape {given.shape}, expected one or {items}")
-        rows = np.broadcast_to(given, (items,))
-        if items and not 1 <= rows.min() <= rows.max() <= QUALITIES:
-            raise ValueError(f"qualities {rows.min()}..{rows.max()}, expected 1..{QUALITIES}")
-        return self.expected[rows - 1].astype(np.int32)
+            raise ValueError(f"rows of shape {given.shape}, expected one or {items}")
+        every = np.broadcast_to(given, (items,))
+        if items and not 1 <= every.min() <= every.max() <= ROWS:
+            raise ValueError(f"rows {every.min()}..{every.max()}, expected 1..{ROWS}")
+        return self.expected[every - 1].astype(np.int32)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 PASSES = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 
-def contexts(model: Mapping[str, NDArray[Any]], quality: int, tile: NDArray[np.int16]) -> list[tuple[int, int, int]]:
+def contexts(model: Mapping[str, NDArray[Any]], row: int, tile: NDArray[np.int16]) -> list[tuple[int, int, int]]:
     """(symbol, scale before the image offset and clip, phase) of each position of a tile [C, h, w], stream order."""
     channels, height, width = tile.shape
     q = tile.astype(np.int64)
@@ -19,7 +19,7 @@ def contexts(model: Mapping[str, NDArray[Any]], quality: int, tile: NDArray[np.i
     found = []
 
     def total(name: str, values: NDArray[np.int64], c: int, s: int, y: int, x: int) -> int:
-        result = int(model[f"{name}_bias"][quality - 1, c, s])
+        result = int(model[f"{name}_bias"][row - 1, c, s])
         for k in range(c + 1):
             own = k == c
             reach = 2 if own else 1
@@ -42,7 +42,7 @@ def contexts(model: Mapping[str, NDArray[Any]], quality: int, tile: NDArray[np.i
                 a = max(1, total("scale", np.minimum(np.abs(residuals), 255), c, s, y, x))
                 n = a.bit_length() - 1
                 level = int(model["scale_levels"][16 * n + ((16 * a) >> n) - 16])
-                scale = (level + int(model["scale_offset"][quality - 1, c, s])) >> 4
+                scale = (level + int(model["scale_offset"][row - 1, c, s])) >> 4
                 residuals[c, y, x] = q[c, y, x] - r
                 d = int(residuals[c, y, x])
                 found.append((-d if fraction < 0 else d, scale, min(3, (abs(fraction) * 8) >> shift)))

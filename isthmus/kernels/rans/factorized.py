@@ -28,36 +28,61 @@ MOST_OFFSET = 1 << 15
 
 
 @njit(cache=True, nogil=True)
+def _decode_head(part, usual, scales, tables, words, states, run, chosen, offsets):  # type: ignore[no-untyped-def]
+    """Table and offset of each channel of one item: its status, and where in its bytes what is."""
+    status, lanes, count, begin = open_payload(part, states, words)
+    if status != OK:
+        return status, lanes, count, begin, 0, 0
+    used, escapes, here = states[:lanes], part[begin:], words[: count + WORD_PADDING]
+    channels = len(chosen)
+    at, escape_at = np.int64(0), np.int64(0)
+    for k in range(2):
+        run[0] = scales + k
+        out = chosen if k == 0 else offsets
+        at, escape_at = decode(run, 0, k * channels, tables, used, here, escapes, at, escape_at, out)
+        if at < 0 or escape_at < 0:
+            return BAD_WORDS if at < 0 else BAD_ESCAPES, lanes, count, begin, 0, 0
+    for c in range(channels):
+        table = np.int64(chosen[c]) + np.int64(usual[c])
+        if table < 0 or table >= scales or abs(np.int64(offsets[c])) > MOST_OFFSET:
+            return BAD_CHOICE, lanes, count, begin, 0, 0
+        chosen[c] = table
+    return OK, lanes, count, begin, at, escape_at
+
+
+@njit(cache=True, nogil=True)
 def _decode_planes(part, usual, scales, tables, words, states, values, run, planes, chosen, offsets):  # type: ignore[no-untyped-def]
     """Status and lanes of one item; see `decode_planes`. values: int32 scratch of a plane; run: uint16 [1]."""
-    status, lanes, count, begin = open_payload(part, states, words)
+    status, lanes, count, begin, at, escape_at = _decode_head(
+        part, usual, scales, tables, words, states, run, chosen, offsets
+    )
     if status != OK:
         return status, 0
     used, escapes, here = states[:lanes], part[begin:], words[: count + WORD_PADDING]
     channels, area = planes.shape
-    at, escape_at = np.int64(0), np.int64(0)
-    for k in range(channels + 2):
-        run[0] = scales + k if k < 2 else chosen[k - 2]
-        out = (chosen if k == 0 else offsets) if k < 2 else values
-        first = k * channels if k < 2 else 2 * channels + (k - 2) * area
-        at, escape_at = decode(run, 0, first, tables, used, here, escapes, at, escape_at, out)
+    for c in range(channels):
+        run[0] = chosen[c]
+        first = 2 * channels + c * area
+        at, escape_at = decode(run, 0, first, tables, used, here, escapes, at, escape_at, values)
         if at < 0 or escape_at < 0:
             return BAD_WORDS if at < 0 else BAD_ESCAPES, 0
-        if k == 1:
-            for c in range(channels):
-                table = np.int64(chosen[c]) + np.int64(usual[c])
-                if table < 0 or table >= scales or abs(np.int64(offsets[c])) > MOST_OFFSET:
-                    return BAD_CHOICE, 0
-                chosen[c] = table
-        if k > 1:
-            plane, offset, bad = planes[k - 2], np.int64(offsets[k - 2]), False
-            for i in range(area):
-                value = values[i] + offset
-                bad |= value < -32768 or value > 32767
-                plane[i] = value
-            if bad:
-                return BAD_VALUE, 0
+        plane, offset, bad = planes[c], np.int64(offsets[c]), False
+        for i in range(area):
+            value = values[i] + offset
+            bad |= value < -32768 or value > 32767
+            plane[i] = value
+        if bad:
+            return BAD_VALUE, 0
     return OK if is_closed(used, at, count, escape_at, len(escapes)) else LEFT_OVER, lanes
+
+
+@njit(cache=True, nogil=True)
+def _room(bounds):  # type: ignore[no-untyped-def]
+    """Scratch for the words and states of the largest item, and for a table's number."""
+    most = 0
+    for i in range(len(bounds) - 1):
+        most = max(most, bounds[i + 1] - bounds[i])
+    return np.empty(most // 2 + WORD_PADDING, np.uint16), np.empty(MOST_LANES, np.uint32), np.empty(1, np.uint16)
 
 
 @njit(cache=True, nogil=True)
@@ -66,17 +91,25 @@ def decode_planes(data, bounds, usual, scales, tables, planes, chosen, offsets, 
 
     usual: [items, c] tables that choices are relative to; tables `scales` and `scales` + 1 code choices and offsets.
     """
-    most = 0
-    for i in range(len(planes)):
-        most = max(most, bounds[i + 1] - bounds[i])
-    words = np.empty(most // 2 + WORD_PADDING, np.uint16)
-    states = np.empty(MOST_LANES, np.uint32)
-    values, run = np.empty(planes.shape[2], np.int32), np.empty(1, np.uint16)
+    words, states, run = _room(bounds)
+    values = np.empty(planes.shape[2], np.int32)
     for i in range(len(planes)):
         part = data[bounds[i] : bounds[i + 1]]
         status[i], lanes[i] = _decode_planes(
             part, usual[i], scales, tables, words, states, values, run, planes[i], chosen[i], offsets[i]
         )
+        if status[i] != OK:
+            return
+
+
+@njit(cache=True, nogil=True)
+def decode_heads(data, bounds, usual, scales, tables, chosen, offsets, lanes, status):  # type: ignore[no-untyped-def]
+    """As `decode_planes`, but for the planes, which are left to who knows then which tables code them."""
+    words, states, run = _room(bounds)
+    for i in range(len(chosen)):
+        part = data[bounds[i] : bounds[i + 1]]
+        found = _decode_head(part, usual[i], scales, tables, words, states, run, chosen[i], offsets[i])
+        status[i], lanes[i] = found[0], found[1]
         if status[i] != OK:
             return
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of images as one tensor on the training device, and random crops gathered there without a Python loop."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -11,16 +12,6 @@ from tqdm import tqdm
 
 from isthmus.media.image import read_image
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff"}
-
-
-def list_images(folder: str | Path) -> list[Path]:
-    """Image files below `folder`, sorted by path. Raises ValueError when there is none."""
-    files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ValueError(f"{folder}: no image files ({', '.join(sorted(SUFFIXES))}) in this folder or below it")
-    return files
-
 
 def load_rgb(path: Path) -> Tensor:
     """One image as uint8 [3, H, W]; grey is repeated to three channels, alpha is laid on black."""
@@ -28,33 +19,45 @@ def load_rgb(path: Path) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1))).expand(3, -1, -1)
 
 
-@dataclass
-class ImageBank:
-    """Many images of any size, their pixels one after another: `pixels` uint8 [P, 3]; image i begins at `starts[i]`."""
+class ImageBank(Sequence[Tensor]):
+    """Images of any size, decoded once, their pixels one after another on a device.
 
-    pixels: Tensor
-    starts: Tensor
-    heights: Tensor
-    widths: Tensor
+    As a sequence: uint8 [3, H, W] each, on the CPU. pixels: uint8 [P, 3]; image i begins at starts[i] and is heights[i]
+    x widths[i]. least_side: `sample` leaves out images with a shorter side. Raises ValueError if it leaves out all.
+    """
+
+    def __init__(self, images: Iterable[Tensor], least_side: int, device: torch.device) -> None:
+        flat, sizes = [], []
+        for image in images:
+            flat.append(image.permute(1, 2, 0).reshape(-1, 3))
+            sizes.append(tuple(image.shape[1:]))
+        if not any(min(size) >= least_side for size in sizes):
+            raise ValueError(f"no image of at least {least_side} x {least_side} pixels among {len(sizes)} files")
+        heights, widths = torch.tensor(sizes).T
+        starts = torch.cumsum(heights * widths, 0) - heights * widths
+        large = torch.minimum(heights, widths) >= least_side
+        self._places = list(zip(starts.tolist(), sizes, strict=True))
+        self.pixels = torch.cat(flat).to(device)
+        self.starts, self.heights, self.widths, self.large = (t.to(device) for t in (starts, heights, widths, large))
 
     @classmethod
-    def load(cls, files: list[Path], least_side: int, device: torch.device) -> "ImageBank":
-        """Decodes `files`; images with a side below `least_side` are left out. Raises ValueError if none is left."""
-        flat, sizes = [], []
-        for path in tqdm(files, desc="reading images", unit="image", disable=None):
-            image = load_rgb(path)
-            if min(image.shape[1:]) >= least_side:
-                flat.append(image.permute(1, 2, 0).reshape(-1, 3))
-                sizes.append(image.shape[1:])
-        if not flat:
-            raise ValueError(f"no image of at least {least_side} x {least_side} pixels among {len(files)} files")
-        heights = torch.tensor([s[0] for s in sizes])
-        widths = torch.tensor([s[1] for s in sizes])
-        starts = torch.cumsum(heights * widths, 0) - heights * widths
-        return cls(torch.cat(flat).to(device), starts.to(device), heights.to(device), widths.to(device))
+    def load(cls, files: Sequence[Path], least_side: int, device: torch.device) -> "ImageBank":
+        """Decodes `files`, which shows progress."""
+        bar = tqdm(files, desc="reading images", unit="image", disable=None)
+        return cls((load_rgb(path) for path in bar), least_side, device)
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Tensor]: ...
+    def __getitem__(self, place: int | slice) -> Tensor | list[Tensor]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        start, (height, width) = self._places[place]
+        return self.pixels[start : start + height * width].view(height, width, 3).permute(2, 0, 1).cpu()
 
     def sample(self, batch: int, size: int, generator: torch.Generator) -> Tensor:
         """Random crops, flipped and transposed at random: float [batch, 3, size, size] in -1..1.
@@ -66,7 +69,7 @@ class ImageBank:
         def uniform(n: int = batch) -> Tensor:
             return torch.rand(n, device=device, generator=generator)
 
-        area = (self.heights * self.widths).float()
+        area = (self.heights * self.widths * self.large).float()
         image = torch.multinomial(area, batch, replacement=True, generator=generator)
         height, width = self.heights[image], self.widths[image]
         top = (uniform() * (height - size + 1)).long()

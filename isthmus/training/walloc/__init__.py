@@ -1,2 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of WaLLoC codecs: trainer, starting point, entropy models, validation, export."""
+
+from pathlib import Path
+
+import torch
+
+from isthmus.devices import check_device
+from isthmus.media.kinds import list_files
+from isthmus.optim.loop import LoopSettings
+from isthmus.training.data.crops import ImageBank, load_rgb
+from isthmus.training.walloc.export import export
+from isthmus.training.walloc.recipes import RECIPES
+from isthmus.training.walloc.trainer import CodecTrainer, TrainingConfig
+
+__all__ = ["RECIPES", "train"]
+
+
+def train(
+    name: str,
+    recipe: TrainingConfig,
+    folder: Path,
+    out: Path,
+    *,
+    validation: Path | None = None,
+    device: str = "cpu",
+    loop: LoopSettings | None = None,
+) -> Path | None:
+    """Trains a codec on the images in `folder`; its trained file in `out`, or None if time ran out before the end.
+
+    validation: a folder of images that are never trained on. Stopped or killed, the same call takes up the last
+    checkpoint. Raises UnreadableFileError where there are no images, ValueError for a checkpoint of other settings.
+    """
+    target = torch.device(check_device(device))
+    torch.set_float32_matmul_precision("high")
+    files = list_files(folder, "image", recursive=True)
+    checks = list_files(validation, "image", recursive=True) if validation else []
+    bank = ImageBank.load(files, recipe.crop, target)
+    trainer = CodecTrainer(recipe, bank, [load_rgb(p).to(target) for p in checks], compiled=target.type == "cuda")
+    if not trainer.run(out, loop):
+        return None
+    state = trainer.state
+    progress = {"steps_done": state.step, "seconds": round(state.seconds), "devices": state.devices}
+    return export(out, name, trainer.averaged(), recipe, files, bank, progress, device)

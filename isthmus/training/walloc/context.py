@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fits the context model of a trained codec: linear contexts by gradient, then integers, then counted tables."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -15,10 +14,8 @@ from isthmus.entropy.models.context_predictor import ContextPredictor
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.kernels.context.choice import OFFSET_REACH
 from isthmus.kernels.context.passes import PHASES, SCALES
-from isthmus.kernels.wavelet.image import analyze_quantized
 from isthmus.models.context import LinearContext, ScaleMixture
-from isthmus.models.walloc import ROUNDING_OFFSET, Walloc, lerp_levels, quality_to_level
-from isthmus.training.data.crops import load_rgb
+from isthmus.models.walloc_linear import WallocLinear
 from isthmus.training.walloc.context_integers import KNOTS, to_integers
 
 BATCH = 32
@@ -32,8 +29,8 @@ PRIOR = 4.0  # symbols' worth of the scale's phases together, added to each tabl
 
 
 def fit_context(
-    model: Walloc,
-    files: list[Path],
+    linear: WallocLinear,
+    images: Sequence[Tensor],
     *,
     device: torch.device,
     steps: int,
@@ -41,26 +38,16 @@ def fit_context(
     threads: int = 1,
     seed: int = 0,
 ) -> ContextModel:
-    """The context model of `model`, from the images in `files`: about a minute on a GPU, ten on two CPU cores.
+    """The context model of a codec, from images uint8 [3, H, W]: about a minute on a GPU, ten on two CPU cores.
 
     pairs: earlier channels that a channel may look at, in its mean and in its scale together, on average.
     """
-    latents = [latents_of(model, path, threads) for path in tqdm(files, desc="latents", unit="image", disable=None)]
-    linear = fit_linear(latents, device, steps, pairs, seed)
-    predictor = to_integers(linear.cpu())
+    bar = tqdm(images, desc="latents", unit="image", disable=None)
+    latents = [[linear.analyze_image(image.numpy(), q, threads=threads) for q in KNOTS] for image in bar]
+    predictor = to_integers(fit_linear(latents, device, steps, pairs, seed).cpu())
     family = count_tables(predictor, latents[::3], None)
     # Counted once more with the image offsets that the first tables choose: what encoders will send.
     return ContextModel(predictor, count_tables(predictor, latents, ContextModel(predictor, family)))
-
-
-def latents_of(model: Walloc, path: Path, threads: int) -> list[NDArray[np.int16]]:
-    """int16 [c, h, w] at each quality of KNOTS."""
-    image = load_rgb(path).numpy()
-    weight, bias = (p.detach().cpu().numpy() for p in (model.analysis.weight, model.analysis.bias))
-    table, levels = model.log_gain.detach().cpu(), model.config.levels
-    places = [torch.tensor([quality_to_level(q, model.config.gain_levels)]) for q in KNOTS]
-    gains = [lerp_levels(table, place).exp()[0].numpy() for place in places]
-    return [analyze_quantized(image, weight, bias, g, ROUNDING_OFFSET, levels, threads=threads) for g in gains]
 
 
 def typical_magnitudes(latents: list[list[NDArray[np.int16]]]) -> Tensor:

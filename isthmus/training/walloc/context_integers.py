@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.entropy.models.context_predictor import EXACT, MAX_SHIFT, QUALITIES, ContextPredictor
+from isthmus.entropy.models.context_predictor import EXACT, MAX_SHIFT, ROWS, ContextPredictor
 from isthmus.kernels.context.passes import SCALES
 from isthmus.kernels.context.rows import MEAN_LIMIT, SCALE_LIMIT
 from isthmus.kernels.context.sums import LEVELS
@@ -75,7 +75,7 @@ def _weights(context: LinearContext, name: str, n: Float) -> tuple[Float, Float]
 def _each_quality(table: torch.Tensor) -> Float:
     """[knots, 4, C] to [100, C, 4], linear between knots."""
     rows = table.detach().double().numpy().transpose(0, 2, 1)
-    every = np.arange(1, QUALITIES + 1)
+    every = np.arange(1, ROWS + 1)
     flat = rows.reshape(len(KNOTS), -1)
     return np.stack([np.interp(every, KNOTS, column) for column in flat.T], axis=1).reshape(-1, *rows.shape[1:])
 

@@ -3,15 +3,20 @@
 
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from isthmus.codecs.walloc.weights import load_weights, save_weights
+from isthmus.codecs.registry import load
+from isthmus.codecs.walloc.image import WallocImageCodec
+from isthmus.codecs.walloc.weights import save_weights
 from isthmus.models.walloc import Walloc
+from isthmus.models.walloc_linear import WallocLinear
 from isthmus.training.walloc.context import fit_context
 from isthmus.training.walloc.tables import fit_factorized
 from isthmus.training.walloc.trainer import TrainingConfig
@@ -22,19 +27,21 @@ def export(
     name: str,
     model: Walloc,
     config: TrainingConfig,
-    files: list[Path],
+    files: Sequence[Path],
+    images: Sequence[Tensor],
     progress: dict[str, Any],
     device: str = "cpu",
 ) -> Path:
-    """Fits the entropy models on `files` and writes NAME.safetensors and NAME.json into `folder`."""
-    model = model.cpu()
+    """Fits the entropy models on `images`, which came from `files`; writes NAME.safetensors and NAME.json."""
+    linear = WallocLinear.of(model)
     path = folder / f"{name}.safetensors"
     threads = torch.get_num_threads()
-    tables = fit_factorized(model, files, threads=threads)
+    tables = fit_factorized(linear, images, threads=threads)
     steps, seed = config.context_steps, config.seed
-    context = fit_context(model, files, device=torch.device(device), threads=threads, steps=steps, seed=seed)
+    context = fit_context(linear, images, device=torch.device(device), threads=threads, steps=steps, seed=seed)
     save_weights(path, model, tables, context)
-    codec = load_weights(path, name, "cpu")  # reads back what was written: a file that does not load never ships
+    codec = load(str(path))  # reads back what was written: a file that does not load never ships
+    assert isinstance(codec, WallocImageCodec)
     recipe = {
         "name": name,
         "tables": codec.tables_hashes,

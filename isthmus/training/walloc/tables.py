@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entropy tables of a trained codec: counted on the training images, clustered into a family indexed by scale."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from isthmus.entropy.models.factorized import QUALITIES, FactorizedModel
+from isthmus.entropy.models.factorized import ROWS, FactorizedModel
 from isthmus.entropy.tables.family import TableFamily
-from isthmus.kernels.wavelet.image import analyze_quantized
-from isthmus.models.walloc import ROUNDING_OFFSET, Walloc, lerp_levels, quality_to_level
-from isthmus.training.data.crops import load_rgb
+from isthmus.models.walloc_linear import WallocLinear
 
 SCALES = 64  # tables in the family
 REACH = 255  # counts beyond +-255 are rare: escapes
@@ -22,15 +20,15 @@ ROUNDS = 15
 PRECISION = 12  # 13 and 14 save less than 0.1 % of the bytes on photographs and need 2 and 4 times the lookup table
 
 
-def fit_factorized(model: Walloc, files: list[Path], *, threads: int = 1) -> FactorizedModel:
-    """The factorized entropy model of `model`, from the images in `files`."""
-    histograms, offsets = _count(model, files, threads)  # [N, images, c, A], [N, images, c]
-    qualities, images, channels, width = histograms.shape
+def fit_factorized(linear: WallocLinear, images: Sequence[Tensor], *, threads: int = 1) -> FactorizedModel:
+    """The factorized entropy model of a codec, from images uint8 [3, H, W]."""
+    histograms, offsets = _count(linear, images, threads)  # [N, images, c, A], [N, images, c]
+    qualities, count, channels, width = histograms.shape
     flat = torch.from_numpy(histograms.reshape(-1, width))
     clusters, assignment = _cluster(flat)
-    choices = assignment.reshape(qualities, images, channels)
+    choices = assignment.reshape(qualities, count, channels)
     median = np.median(choices, axis=1)  # [N, c]
-    every = np.arange(1, QUALITIES + 1)
+    every = np.arange(1, ROWS + 1)
     expected = np.stack([np.interp(every, GRID, column) for column in median.T], axis=1).round().astype(np.uint8)
     surprise = choices - expected[np.array(GRID) - 1][:, None, :]
     counts = [*clusters, _smooth(surprise, SCALES), _smooth(offsets, REACH)]
@@ -38,21 +36,17 @@ def fit_factorized(model: Walloc, files: list[Path], *, threads: int = 1) -> Fac
     return FactorizedModel(TableFamily.from_counts(counts, low, precision=PRECISION), expected)
 
 
-def _count(model: Walloc, files: list[Path], threads: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _count(
+    linear: WallocLinear, images: Sequence[Tensor], threads: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Histograms over -REACH..REACH of each quality, image and channel less its offset, and those offsets."""
-    weight, bias = (p.detach().cpu().numpy() for p in (model.analysis.weight, model.analysis.bias))
-    levels, channels = model.config.levels, model.config.latent_channels
-    table = model.log_gain.detach().cpu()
-    gains = [
-        lerp_levels(table, torch.tensor([quality_to_level(q, model.config.gain_levels)])).exp()[0].numpy() for q in GRID
-    ]
+    channels = linear.config.latent_channels
     width = 2 * REACH + 1
-    histograms = np.zeros((len(GRID), len(files), channels, width), np.float32)
-    offsets = np.zeros((len(GRID), len(files), channels), np.int64)
-    for i, path in enumerate(tqdm(files, desc="counting latents", unit="image", disable=None)):
-        image = load_rgb(path).numpy()
-        for j, gain in enumerate(gains):
-            y = analyze_quantized(image, weight, bias, gain, ROUNDING_OFFSET, levels, threads=threads)
+    histograms = np.zeros((len(GRID), len(images), channels, width), np.float32)
+    offsets = np.zeros((len(GRID), len(images), channels), np.int64)
+    for i, image in enumerate(tqdm(images, desc="counting latents", unit="image", disable=None)):
+        for j, quality in enumerate(GRID):
+            y = linear.analyze_image(image.numpy(), quality, threads=threads)
             planes = y.reshape(channels, -1).astype(np.int64)
             n = planes.shape[1]
             offsets[j, i] = (2 * planes.sum(axis=1) + n) // (2 * n)

@@ -2,24 +2,22 @@
 """Training of WaLLoC image codecs: rate + lambda * MSE over all qualities at once, resumable, on CPU or CUDA."""
 
 import math
-import platform
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from isthmus.devices import check_device
 from isthmus.models.rate import LogisticMixture
 from isthmus.models.walloc import Walloc, WallocConfig, quantize
 from isthmus.models.wavelet_packet import analyze_by_matrix, packet_matrix, synthesize_by_matrix
+from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import TrainingState
+from isthmus.optim.loop import LoopSettings, Report, run_loop
 from isthmus.optim.muon import Muon, MuonAdamW
-from isthmus.training.data.crops import ImageBank, list_images, load_rgb
+from isthmus.optim.schedule import warmup_cosine
+from isthmus.training.data.crops import ImageBank
 from isthmus.training.walloc.klt import initialize
 from isthmus.training.walloc.validation import append_csv, plot_csv, rate_distortion
 
@@ -53,8 +51,7 @@ class TrainingConfig:
 
     def learning_factor(self, step: int) -> float:
         """Linear warm-up, then a half cosine to 1 % of the top."""
-        progress = min(1.0, step / max(1, self.steps))
-        return min(1.0, (step + 1) / self.warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        return warmup_cosine(step, self.steps, self.warmup)
 
 
 class CodecTrainer:
@@ -88,9 +85,8 @@ class CodecTrainer:
         optimizer = MuonAdamW(Muon(matrices, c.matrix_rate), adam) if inside else adam
         for group in optimizer.param_groups:
             group["top"] = group["lr"]
-        average = {k: v.detach().clone() for k, v in modules.state_dict().items()}
-        self.state = TrainingState(modules, average, optimizer)
-        self.current = list(modules.state_dict().values())  # same storage as the modules' own tensors
+        self.average = MovingAverage(modules, c.average)
+        self.state = TrainingState(modules, self.average.tensors, optimizer)
         self.loss: Callable[..., tuple[Tensor, Tensor, Tensor]] = torch.compile(self._loss) if compiled else self._loss
 
     def _begin_at_klt(self) -> None:
@@ -132,14 +128,8 @@ class CodecTrainer:
         nn.utils.clip_grad_norm_(state.modules.parameters(), 5.0)
         state.optimizer.step()
         state.step += 1
-        decay = min(c.average, state.step / (state.step + 10))
-        torch._foreach_lerp_(list(state.average.values()), self.current, 1 - decay)
+        self.average.update(state.step)
         return loss.detach(), bits_per_pixel, mse
-
-    @property
-    def device_name(self) -> str:
-        """What this training runs on, for the recipe."""
-        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"CPU ({platform.machine()})"
 
     def averaged(self) -> Walloc:
         """A copy of the model with the averaged weights."""
@@ -156,45 +146,19 @@ class CodecTrainer:
         plot_csv(folder / "validation.csv", folder / "validation.png")
         return points
 
-    def run(self, folder: Path, *, save_minutes: float, validate_every: int, minutes: float = math.inf) -> bool:
-        """Trains until the last step, or for `minutes`; True when the training is complete."""
-        config: dict[str, Any] = asdict(self.config)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not self.state.load(folder, config) and self.validation:
-            tqdm.write(describe(0, self.validate(folder)))
-        state, begin, saved = self.state, time.monotonic(), time.monotonic()
-        before = state.seconds
-        bar = tqdm(total=self.config.steps, initial=state.step, unit="step", disable=None)
-        while state.step < self.config.steps and time.monotonic() - begin < minutes * 60:
-            loss, bits_per_pixel, mse = self.step()
-            bar.update()
-            if self.device_name not in state.devices:
-                state.devices.append(self.device_name)
-            if state.step % 50 == 0:
-                bar.set_postfix_str(f"loss {loss:.3f}, {bits_per_pixel.mean():.3f} bpp, MSE {mse.mean():.1f}")
-                state.seconds = before + time.monotonic() - begin
-            if self.validation and (state.step % validate_every == 0 or state.step == self.config.steps):
-                tqdm.write(describe(state.step, self.validate(folder)))
-            if time.monotonic() - saved > save_minutes * 60:
-                state.save(folder, config)
-                saved = time.monotonic()
-        state.seconds = before + time.monotonic() - begin
-        state.save(folder, config)
-        bar.close()
-        return state.step >= self.config.steps
+    def run(self, folder: Path, settings: LoopSettings | None = None) -> bool:
+        """Trains until the last step, or for some minutes; True when the training is complete."""
+        return run_loop(
+            self.state, self._shown_step, folder, asdict(self.config), settings or LoopSettings(self.config.steps),
+            device=self.device, validate=(lambda: describe(self.state.step, self.validate(folder))) if self.validation
+            else None,
+        )  # fmt: skip
+
+    def _shown_step(self) -> Report:
+        loss, bits_per_pixel, mse = self.step()
+        return lambda: f"loss {loss:.3f}, {bits_per_pixel.mean():.3f} bpp, MSE {mse.mean():.1f}"
 
 
 def describe(step: int, points: list[tuple[float, float, float]]) -> str:
     """One line of a validation: bits per pixel and dB of each level."""
     return f"step {step}: " + ", ".join(f"{rate:.3f} bpp {psnr:.2f} dB" for _, rate, psnr in points)
-
-
-def make_trainer(
-    config: TrainingConfig, images: Path, validation: Path | None, device: str, *, compiled: bool
-) -> CodecTrainer:
-    """Loads the images of both folders onto `device` and prepares a training."""
-    target = torch.device(check_device(device))
-    torch.set_float32_matmul_precision("high")
-    bank = ImageBank.load(list_images(images), config.crop, target)
-    checks = [load_rgb(p).to(target) for p in list_images(validation)] if validation else []
-    return CodecTrainer(config, bank, checks, compiled)

@@ -8,15 +8,19 @@ import pytest
 import torch
 from safetensors import safe_open
 
+import isthmus
+from isthmus.codecs.trained_file import TrainedFile, hash_tensors
 from isthmus.codecs.walloc.image import WallocImageCodec
-from isthmus.codecs.walloc.weights import hash_tensors, load_weights, save_weights
+from isthmus.codecs.walloc.weights import save_weights
 from isthmus.errors import UnreadableFileError
 
 
 def test_round_trip(tiny: WallocImageCodec, tmp_path: Path, astronaut: np.ndarray) -> None:
-    save_weights(tmp_path / "again.safetensors", tiny.model, tiny.entropy, tiny.context)
-    again = load_weights(tmp_path / "again.safetensors", "again", "cpu")
-    assert again.name == "again" and again.model.config == tiny.model.config
+    path = tmp_path / "again.safetensors"
+    save_weights(path, tiny.model, tiny.weights.entropy, tiny.weights.context)
+    again = isthmus.load(str(path))
+    assert isinstance(again, WallocImageCodec)
+    assert again.name == str(path) and again.model.config == tiny.model.config
     assert (again.weights_hash, again.tables_hashes) == (tiny.weights_hash, tiny.tables_hashes)
     for (name, a), (other, b) in zip(
         sorted(again.model.state_dict().items()), sorted(tiny.model.state_dict().items()), strict=True
@@ -59,4 +63,4 @@ def test_hashes_see_every_change() -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.safetensors", tmp_path):
         with pytest.raises(UnreadableFileError, match="no such weights file"):
-            load_weights(path, "x", "cpu")
+            TrainedFile(path)

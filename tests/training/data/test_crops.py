@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from isthmus.media.image import write_image
-from isthmus.training.data.crops import ImageBank, list_images, load_rgb, to_float
+from isthmus.media.kinds import list_files
+from isthmus.training.data.crops import ImageBank, load_rgb, to_float
 
 
 def labelled(number: int, height: int, width: int) -> np.ndarray:
@@ -27,11 +28,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_list_images(folder: Path) -> None:
-    assert [p.name for p in list_images(folder)] == ["a.png", "b.PNG", "c.png"]
-    for empty in (folder / "absent", folder / "below" / "absent"):
-        with pytest.raises(ValueError, match="no image"):
-            list_images(empty)
+def files_of(folder: Path) -> list[Path]:
+    return list_files(folder, "image", recursive=True)
+
+
+def test_images_are_decoded_once_and_come_back(folder: Path) -> None:
+    bank = ImageBank.load(files_of(folder), 16, torch.device("cpu"))
+    assert [tuple(image.shape) for image in bank] == [(3, 40, 33), (3, 16, 100), (3, 15, 200)]
+    for image, path in zip(bank, files_of(folder), strict=True):
+        assert image.dtype == torch.uint8 and torch.equal(image, load_rgb(path))
+    assert torch.equal(bank[1:][0], bank[1])
 
 
 def test_load_rgb(tmp_path: Path) -> None:
@@ -43,8 +49,8 @@ def test_load_rgb(tmp_path: Path) -> None:
 
 
 def test_crops_are_flipped_and_transposed_windows(folder: Path) -> None:
-    bank = ImageBank.load(list_images(folder), 16, torch.device("cpu"))
-    assert len(bank) == 2  # c.png is too low
+    bank = ImageBank.load(files_of(folder), 16, torch.device("cpu"))
+    assert len(bank) == 3 and bank.large.tolist() == [True, True, False]  # c.png is too low
     crops = bank.sample(300, 16, torch.Generator().manual_seed(1))
     assert crops.shape == (300, 3, 16, 16) and crops.dtype == torch.float32
     values = ((crops + 1) * 127.5).round().int().numpy()
@@ -69,14 +75,14 @@ def test_crops_are_flipped_and_transposed_windows(folder: Path) -> None:
 
 
 def test_crops_follow_the_seed(folder: Path) -> None:
-    bank = ImageBank.load(list_images(folder), 16, torch.device("cpu"))
+    bank = ImageBank.load(files_of(folder), 16, torch.device("cpu"))
     first, again, other = (bank.sample(8, 16, torch.Generator().manual_seed(s)) for s in (5, 5, 6))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_no_image_is_large_enough(folder: Path) -> None:
     with pytest.raises(ValueError, match="at least 64 x 64 pixels among 3 files"):
-        ImageBank.load(list_images(folder), 64, torch.device("cpu"))
+        ImageBank.load(files_of(folder), 64, torch.device("cpu"))
 
 
 def test_to_float() -> None:

@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from isthmus.codecs.walloc.image import WallocImageCodec
-from isthmus.codecs.walloc.weights import load_weights
-from isthmus.media.image import write_image
+from isthmus.training.data.crops import load_rgb
 from isthmus.training.walloc.tables import PRECISION, REACH, SCALES, _cluster, _smooth, fit_factorized
 from isthmus.training.walloc.validation import order0_bits
 
 
 def test_tables_of_a_codec(tiny: WallocImageCodec) -> None:
-    entropy = tiny.entropy
+    entropy = tiny.weights.entropy
     assert entropy.scales == SCALES and len(entropy.family) == SCALES + 2 and entropy.family.precision == PRECISION
     assert entropy.expected.shape == (100, 5) and entropy.expected.dtype == np.uint8
     # finer quantisation spreads the latents: the usual table of a channel moves to wider ones
@@ -24,9 +23,9 @@ def test_tables_of_a_codec(tiny: WallocImageCodec) -> None:
 
 
 def test_fitting_is_reproducible(tiny: WallocImageCodec, tiny_weights: Path) -> None:
-    files = sorted(tiny_weights.parent.glob("*.png"))
-    again = fit_factorized(load_weights(tiny_weights, "x", "cpu").model, files, threads=2)
-    assert again.hash == tiny.entropy.hash
+    images = [load_rgb(path) for path in sorted(tiny_weights.parent.glob("*.png"))]
+    again = fit_factorized(tiny.weights.linear, images, threads=2)
+    assert again.hash == tiny.weights.entropy.hash
 
 
 @pytest.mark.parametrize("quality", [12, 56, 100])
@@ -37,11 +36,9 @@ def test_bytes_are_near_the_order0_entropy(shipped: WallocImageCodec, astronaut:
     assert 0.98 * floor < payload < 1.07 * floor + 8 * 150
 
 
-def test_images_of_one_colour(tiny_weights: Path, tmp_path: Path) -> None:
+def test_images_of_one_colour(tiny: WallocImageCodec) -> None:
     """Tables from images without any detail still code what is not flat."""
-    write_image(tmp_path / "flat.png", np.full((16, 16, 3), 90, np.uint8))
-    codec = load_weights(tiny_weights, "x", "cpu")
-    entropy = fit_factorized(codec.model, [tmp_path / "flat.png"])
+    entropy = fit_factorized(tiny.weights.linear, [torch.full((3, 16, 16), 90, dtype=torch.uint8)])
     planes = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (5, 4, 6)).astype(np.int16)
     for quality in (1, 100):
         found, _ = entropy.decode(entropy.encode(planes, quality), planes.shape, quality)

@@ -6,19 +6,22 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import isthmus
-from isthmus.cli.main import main
+from isthmus.cli import main
 from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.media.image import write_image
 from isthmus.models.walloc import WallocConfig
+from isthmus.optim.loop import LoopSettings
+from isthmus.training.data.crops import ImageBank
 from isthmus.training.walloc import recipes
 from isthmus.training.walloc.export import export
-from isthmus.training.walloc.trainer import CodecTrainer, TrainingConfig, make_trainer
+from isthmus.training.walloc.trainer import CodecTrainer, TrainingConfig
 
 TINY = TrainingConfig(
     model=WallocConfig(latent_channels=5, width=8, blocks=1, gain_levels=4),
@@ -36,11 +39,13 @@ def images(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> P
 
 def trainer(images: Path, config: TrainingConfig = TINY, *, validate: bool = False) -> CodecTrainer:
     torch.rand(int(torch.randint(1, 9, ())))  # whatever was drawn before, a training has a seed of its own
-    return make_trainer(config, images, images if validate else None, "cpu", compiled=False)
+    bank = ImageBank.load(sorted(images.iterdir()), config.crop, torch.device("cpu"))
+    return CodecTrainer(config, bank, list(bank) if validate else [], compiled=False)
 
 
 def run(trainer: CodecTrainer, folder: Path, **options: float) -> bool:
-    return trainer.run(folder, **{"save_minutes": 60.0, "validate_every": 3} | options)  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"save_minutes": 60.0, "validate_every": 3} | options
+    return trainer.run(folder, LoopSettings(trainer.config.steps, **settings))
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +150,8 @@ def test_learning_rate() -> None:
 
 def test_export(images: Path, finished: tuple[CodecTrainer, Path], tmp_path: Path, astronaut: np.ndarray) -> None:
     done = finished[0]
-    path = export(tmp_path, "walloc-tiny", done.averaged(), TINY, sorted(images.iterdir()), {"seconds": 3})
+    files = sorted(images.iterdir())
+    path = export(tmp_path, "walloc-tiny", done.averaged(), TINY, files, done.bank, {"seconds": 3})
     codec = isthmus.load(str(path))
     assert isinstance(codec, WallocImageCodec)
     for name, value in done.averaged().state_dict().items():

@@ -5,16 +5,20 @@ import csv
 import json
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from isthmus.bench.kinds.image import MEDIUM
+from isthmus.bench.medium import Measure
 from isthmus.bench.peers.pillow import AVIF, JPEG, JPEG_2000, WEBP, pillow_codecs
-from isthmus.bench.rate_distortion import average, list_images, run
 from isthmus.bench.report import markdown_table, savings, write_report
+from isthmus.bench.runs import average, run
 from isthmus.errors import MissingExtraError, UnreadableFileError
+from isthmus.media.kinds import list_files
 from tests.bench.coarse_codec import CoarseCodec
 
 
@@ -33,88 +37,91 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def rows(folder):
     ladders = {"jpeg": (5, 40, 95), "coarse": (1, 30, 60, 90, 100)}
-    return run(list_images(folder, last=2), [JPEG, CoarseCodec()], qualities=ladders, repeats=2)
+    settings = {name: [{"quality": quality} for quality in ladder] for name, ladder in ladders.items()}
+    return run(MEDIUM, list_files(folder, "image", last=2), [JPEG, CoarseCodec()], settings=settings, repeats=2)
 
 
 def test_rows(rows):
     assert len(rows) == 2 * (3 + 5)
-    assert {row.image for row in rows} == {"b.png", "c.png"}
+    assert {row.file for row in rows} == {"b.png", "c.png"}
     for row in rows:
-        assert (row.width, row.height) == ((56, 40) if row.image == "b.png" else (30, 30))
-        assert row.bpp == pytest.approx(8 * row.bytes / (row.width * row.height))
+        assert row.size == ("56x40" if row.file == "b.png" else "30x30")
+        assert row.rate == pytest.approx(8e-6 * row.bytes / row.amount)
         assert row.encode_seconds > 0 and row.decode_seconds > 0
-        assert 0 <= row.ms_ssim <= 1 + 1e-6 and row.lpips is None
-    lossless = [row for row in rows if row.codec == "coarse" and row.quality == 100]
-    assert [row.psnr for row in lossless] == [math.inf, math.inf]
+        assert 0 <= row.measures["ms_ssim"] <= 1 + 1e-6 and set(row.measures) == {"psnr", "ms_ssim"}
+    lossless = [row for row in rows if row.codec == "coarse" and row.setting == "quality=100"]
+    assert [row.measures["psnr"] for row in lossless] == [math.inf, math.inf]
 
 
 def test_curves_are_means_over_images(rows):
-    curves = average(rows)
+    curves = average(MEDIUM, rows)
     assert list(curves) == ["jpeg", "coarse"]
-    point = next(point for point in curves["jpeg"] if point.quality == 40)
-    pair = [row for row in rows if row.codec == "jpeg" and row.quality == 40]
-    assert point.images == 2
-    assert point.bpp == pytest.approx((pair[0].bpp + pair[1].bpp) / 2)
-    assert point.psnr == pytest.approx((pair[0].psnr + pair[1].psnr) / 2)
+    point = next(point for point in curves["jpeg"] if point.setting == "quality=40")
+    pair = [row for row in rows if row.codec == "jpeg" and row.setting == "quality=40"]
+    assert point.files == 2
+    assert point.rate == pytest.approx((pair[0].rate + pair[1].rate) / 2)
+    assert point.measures["psnr"] == pytest.approx(sum(row.measures["psnr"] for row in pair) / 2)
     pixels, seconds = 40 * 56 + 30 * 30, pair[0].encode_seconds + pair[1].encode_seconds
-    assert point.encode_mpix_per_second == pytest.approx(pixels / 1e6 / seconds)
-    assert [p.bpp for p in curves["coarse"]] == sorted(p.bpp for p in curves["coarse"])
+    assert point.encode_speed == pytest.approx(pixels / 1e6 / seconds)
+    assert [p.rate for p in curves["coarse"]] == sorted(p.rate for p in curves["coarse"])
 
 
 def test_report(rows, tmp_path):
-    curves = average(rows)
-    files = write_report(rows, curves, tmp_path / "report", title="two tiny images")
+    curves = average(MEDIUM, rows)
+    files = write_report(MEDIUM, rows, curves, tmp_path / "report", title="two tiny images")
     assert [file.name for file in files] == ["rows.csv", "curves.json", "psnr.png", "ms_ssim.png"]
     with open(files[0]) as table:
         read = list(csv.DictReader(table))
-    assert len(read) == len(rows) and float(read[0]["bpp"]) == pytest.approx(rows[0].bpp, rel=1e-5)
+    assert len(read) == len(rows) and float(read[0]["rate"]) == pytest.approx(rows[0].rate, rel=1e-5)
     content = json.loads(files[1].read_text())
-    assert content["bd_rate"]["anchor"] == "jpeg" and content["bd_rate"]["percent"][0]["codec"] == "coarse"
-    assert content["curves"]["coarse"][-1]["psnr"] is None  # lossless
+    assert content["bd_rate"]["anchor"] == "jpeg" and content["bd_rate"]["savings"][0]["codec"] == "coarse"
+    assert content["curves"]["coarse"][-1]["measures"]["psnr"] is None  # lossless
     assert content["versions"]["torch"] and content["machine"]["cores"] >= 1
     for plot in files[2:]:
         with Image.open(plot) as image:
             assert image.format == "PNG" and min(image.size) > 400
-    table = markdown_table(curves).splitlines()
+    table = markdown_table(MEDIUM, curves).splitlines()
     assert len(table) == 4 and len({line.count("|") for line in table}) == 1
     assert "anchor" in table[2] and table[3].startswith("| coarse |")
 
 
 def test_lpips_is_reported_where_measured(folder, tmp_path):
-    rows = run(list_images(folder)[:1], [CoarseCodec()], lpips=lambda a, b: float(np.abs(a - b.astype(float)).mean()))
-    assert all(row.lpips >= 0 for row in rows)
-    files = write_report(rows, average(rows), tmp_path)
+    lpips = Measure(lambda a, b: float(np.abs(a - b.astype(float)).mean()), "LPIPS (lower is better)")
+    medium = replace(MEDIUM, measures={**MEDIUM.measures, "lpips": lpips})
+    rows = run(medium, list_files(folder, "image")[:1], [CoarseCodec()])
+    assert all(row.measures["lpips"] >= 0 for row in rows)
+    files = write_report(medium, rows, average(medium, rows), tmp_path)
     assert files[-1].name == "lpips.png"
-    assert savings(average(rows), "jpeg", (0.3, 1.5)) == []
-    assert "| none |" in markdown_table(average(rows))
+    assert savings(medium, average(medium, rows)) == []
+    assert "| none |" in markdown_table(medium, average(medium, rows))
 
 
 def test_threads_are_restored_and_no_progress_in_a_pipe(folder, capsys):
     before = torch.get_num_threads()
-    run(list_images(folder)[:1], [CoarseCodec()])
+    run(MEDIUM, list_files(folder, "image")[:1], [CoarseCodec()])
     assert torch.get_num_threads() == before
     assert capsys.readouterr() == ("", "")
 
 
 def test_wrong_arguments(folder, tmp_path):
     with pytest.raises(ValueError, match="0 codecs"):
-        run(list_images(folder), [])
+        run(MEDIUM, list_files(folder, "image"), [])
     with pytest.raises(ValueError, match="repeats is 0"):
-        run(list_images(folder), [JPEG], repeats=0)
+        run(MEDIUM, list_files(folder, "image"), [JPEG], repeats=0)
     with pytest.raises(UnreadableFileError, match="no image files"):
-        list_images(tmp_path)
+        list_files(tmp_path, "image")
     with pytest.raises(UnreadableFileError, match="no such folder"):
-        list_images(tmp_path / "absent")
-    assert list_images(folder / "a.png") == [folder / "a.png"]
+        list_files(tmp_path / "absent", "image")
+    assert list_files(folder / "a.png", "image") == [folder / "a.png"]
     (tmp_path / "bad.png").write_bytes(b"text")
     with pytest.raises(UnreadableFileError, match=r"bad\.png"):
-        run([folder / "a.png", tmp_path / "bad.png"], [CoarseCodec()])
+        run(MEDIUM, [folder / "a.png", tmp_path / "bad.png"], [CoarseCodec()])
 
 
 def test_plots_need_matplotlib(rows, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"isthmus\[bench\]"):
-        write_report(rows, average(rows), tmp_path / "report")
+        write_report(MEDIUM, rows, average(MEDIUM, rows), tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 

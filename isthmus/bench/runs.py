@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Codecs over files of one kind: bytes, likeness and speed of every file at every setting, and their averages."""
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from isthmus.bench.medium import BenchCodec, Medium
+from isthmus.media import kinds
+from isthmus.options import kinds_of
+
+QUALITIES = (5, 15, 25, 35, 45, 55, 65, 75, 85, 95)  # of a codec with a quality that names none itself
+Setting = Mapping[str, Any]  # options of `encode`
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file at one setting. rate: in the medium's unit. Seconds are thread-seconds (see `run`)."""
+
+    codec: str
+    setting: str
+    file: str
+    size: str
+    amount: float
+    bytes: int
+    rate: float
+    measures: dict[str, float]
+    encode_seconds: float
+    decode_seconds: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Averages over all files of one codec at one setting.
+
+    rate, measures: means over files; shown: the measures as they are plotted and compared; speeds: the amount of all
+    files, in the medium's unit, over all thread-seconds.
+    """
+
+    codec: str
+    setting: str
+    files: int
+    rate: float
+    measures: dict[str, float]
+    shown: dict[str, float]
+    encode_speed: float
+    decode_speed: float
+
+
+def settings_of(codec: Any) -> list[Setting]:
+    """What a codec is measured at: a ladder of qualities, else the choices of its first stored option, else once."""
+    options: Any = getattr(codec, "Options", None)
+    if options is None:
+        ladder = getattr(codec, "qualities", None)
+        return [{"quality": quality} for quality in ladder] if ladder else [{}]
+    if "quality" in {f.name for f in fields(options)}:
+        return [{"quality": quality} for quality in getattr(codec, "qualities", QUALITIES)]
+    for f in fields(options):
+        choices = kinds_of(options)[f.name].choices
+        if f.metadata.get("stored") and choices:
+            return [{f.name: choice} for choice in choices]
+    return [{}]
+
+
+def describe(setting: Setting) -> str:
+    """A setting in a table, as quality=50."""
+    return " ".join(f"{name}={value}" for name, value in setting.items())
+
+
+def run(
+    medium: Medium,
+    files: Sequence[str | os.PathLike[str]],
+    codecs: Sequence[BenchCodec],
+    *,
+    settings: Mapping[str, Sequence[Setting]] | None = None,
+    repeats: int = 1,
+) -> list[Row]:
+    """Encode and decode each file with each codec at each setting, and measure; one row each.
+
+    files: read by `media.kinds`. settings: codec name to options, else `settings_of` it. repeats: calls of encode and
+    of decode that are timed, of which the median counts.
+
+    Times are seconds of one thread: torch is held to one thread, and where a codec runs more threads of its own the
+    processor time of all of them counts. A first call of each codec on each size is not timed. Progress shows on a
+    terminal only.
+    """
+    if not files or not codecs:
+        raise ValueError(f"bench: {len(files)} files and {len(codecs)} codecs; expected at least one of each")
+    if repeats < 1:
+        raise ValueError(f"bench: repeats is {repeats}; expected at least 1")
+    ladders = {codec.name: list((settings or {}).get(codec.name) or settings_of(codec)) for codec in codecs}
+    for path in files:
+        kinds.read(path, medium.kind, {})  # an unreadable file shows now, not after an hour
+    rows: list[Row] = []
+    total = len(files) * sum(len(ladder) for ladder in ladders.values())
+    with _single_thread(), _progress(total) as advance:
+        warm: set[tuple[str, str]] = set()
+        for path in files:
+            samples, facts = kinds.read(path, medium.kind, {})
+            samples = medium.prepare(samples)
+            for codec in codecs:
+                place = codec.name, medium.size(samples)
+                if place not in warm:
+                    _decode(codec, codec.encode(samples, **facts, **ladders[codec.name][0]))
+                    warm.add(place)
+                for setting in ladders[codec.name]:
+                    rows.append(_measure(medium, codec, setting, samples, facts, Path(path).name, repeats))
+                    advance(f"{codec.name} {describe(setting)}")
+    return rows
+
+
+def average(medium: Medium, rows: Sequence[Row]) -> dict[str, list[CurvePoint]]:
+    """Rate-distortion curves: codec name to its points in order of rate."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.codec, row.setting), []).append(row)
+    curves: dict[str, list[CurvePoint]] = {}
+    for (codec, setting), group in groups.items():
+        measures = {name: statistics.fmean(row.measures[name] for row in group) for name in group[0].measures}
+        amount = sum(row.amount for row in group)
+        point = CurvePoint(
+            codec=codec,
+            setting=setting,
+            files=len(group),
+            rate=statistics.fmean(row.rate for row in group),
+            measures=measures,
+            shown={name: medium.measures[name].shown(value) for name, value in measures.items()},
+            encode_speed=amount / sum(row.encode_seconds for row in group),
+            decode_speed=amount / sum(row.decode_seconds for row in group),
+        )
+        curves.setdefault(codec, []).append(point)
+    return {codec: sorted(points, key=lambda point: point.rate) for codec, points in curves.items()}
+
+
+def _decode(codec: Any, data: bytes) -> Any:
+    options = getattr(codec, "DecodeOptions", None)
+    asks = options is None or "output" in {f.name for f in fields(options)}
+    return codec.decode(data, output="numpy") if asks else codec.decode(data)
+
+
+def _measure(
+    medium: Medium, codec: BenchCodec, setting: Setting, samples: Any, facts: dict[str, Any], name: str, repeats: int
+) -> Row:
+    data, encode_seconds = _timed(lambda: codec.encode(samples, **facts, **setting), repeats)
+    decoded, decode_seconds = _timed(lambda: _decode(codec, data), repeats)
+    return Row(
+        codec=codec.name,
+        setting=describe(setting),
+        file=name,
+        size=medium.size(samples),
+        amount=medium.amount(samples),
+        bytes=len(data),
+        rate=medium.rate(len(data), samples, facts),
+        measures={name: measure.of(samples, decoded) for name, measure in medium.measures.items()},
+        encode_seconds=encode_seconds,
+        decode_seconds=decode_seconds,
+    )
+
+
+def _timed(call: Callable[[], _Result], repeats: int) -> tuple[_Result, float]:
+    """Result of `call` and the median of its thread-seconds: the larger of elapsed and processor time."""
+    seconds = []
+    for _ in range(repeats):
+        wall, processor = time.perf_counter(), time.process_time()
+        result = call()
+        seconds.append(max(time.perf_counter() - wall, time.process_time() - processor))
+    return result, statistics.median(seconds)
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str], None]]:
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="call", disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
+
+        def advance(label: str) -> None:
+            bar.set_description_str(label, refresh=False)
+            bar.update()
+
+        yield advance

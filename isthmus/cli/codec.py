@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`isthmus encode`, `decode`, `inspect` and `codecs`: one file at a time, of whatever kind has a codec."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from isthmus.cli.options import CodecName, Device, chosen, codec_command, first_file, value_after
+from isthmus.options import Options
+
+
+def _codec_for(arguments: list[str]) -> str:
+    """The codec of a command line that may name one, else that of its file."""
+    from isthmus.codecs.registry import default_codec
+    from isthmus.media.kinds import kind_of
+
+    return value_after(arguments, "--codec", "-c") or default_codec(kind_of(first_file(arguments) or ""))
+
+
+def encode_options(arguments: list[str]) -> tuple[type[Options], str]:
+    """The options of encoding for a command line, and their heading."""
+    from isthmus.codecs.registry import class_of
+
+    name = _codec_for(arguments)
+    return class_of(name).Options, f"Options of {name}"
+
+
+def _decode_options(arguments: list[str]) -> tuple[type[Options], str]:
+    from isthmus.bitstream import read_header
+    from isthmus.codecs.registry import class_of, codec_class, default_codec
+    from isthmus.errors import IsthmusError
+
+    source = first_file(arguments)
+    try:
+        with open(source or "", "rb") as file:
+            codec_id = read_header(file).codec_id
+        return codec_class(codec_id).DecodeOptions, f"Options of {codec_id}"
+    except (OSError, IsthmusError):  # the command says what is wrong
+        return class_of(default_codec("image")).DecodeOptions, "Options of images"
+
+
+def encode(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="File to encode: an image, a safetensors file, ...")],
+    target: Annotated[Path, typer.Argument(help="Stream to write; .ist by custom.")],
+    codec: CodecName = None,
+    device: Device = "cpu",
+) -> None:
+    """Encode a file into a stream. Without --codec, what the file is decides; each codec has options of its own.
+
+    Example: isthmus encode photo.jpg photo.ist --quality 60
+
+    Example: isthmus encode model.safetensors model.ist --mode rans
+    """
+    import isthmus
+    from isthmus.bitstream import read_header
+    from isthmus.codecs.registry import default_codec
+    from isthmus.files import atomic_write
+    from isthmus.media import kinds
+
+    options = chosen(context)
+    model: Any = isthmus.load(codec or default_codec(kinds.kind_of(source)), device)
+    samples, facts = kinds.read(source, model.kind, options)
+    data = model.encode(samples, **facts, **options)
+    atomic_write(target, data)
+    signal = read_header(data).signal
+    rate = signal.rate(len(data), samples)
+    told = "" if rate is None else f", {rate:.3f} {signal.unit}"
+    typer.echo(f"{target}: {signal}, {len(data)} bytes{told}")
+
+
+def decode(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="Stream made by `isthmus encode`.")],
+    target: Annotated[Path, typer.Argument(help="File to write; the suffix tells the format (.png, .wav, ...).")],
+    codec: Annotated[
+        str | None, typer.Option("--codec", "-c", help="Weights file, for streams of your own codec.")
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Decode a stream into a file of its kind.
+
+    Example: isthmus decode photo.ist photo.png
+    """
+    import isthmus
+    from isthmus.bitstream import read_header
+    from isthmus.codecs.registry import codec_class
+    from isthmus.media import kinds
+
+    data, options = read_stream(source), chosen(context)
+    header = read_header(data)
+    reader = codec_class(header.codec_id)
+    kinds.check_writable(target, reader.kind)
+    if "output" in {f.name for f in fields(reader.DecodeOptions)}:
+        options["output"] = "numpy"
+    samples = (
+        isthmus.load(codec, device).decode(data, **options) if codec else isthmus.decode(data, device=device, **options)
+    )
+    kinds.write(target, reader.kind, samples, header.signal)
+    typer.echo(f"{target}: {header.signal}")
+
+
+def inspect(source: Annotated[Path, typer.Argument(help="Stream to look into.")]) -> None:
+    """Print the header of a stream as JSON, without decoding it."""
+    import isthmus
+
+    data = read_stream(source)
+    typer.echo(json.dumps({"bytes": len(data), **isthmus.inspect(data)}, indent=2))
+
+
+def codecs(
+    kind: Annotated[str | None, typer.Option(help="Only those for image, tensors, ...")] = None,
+) -> None:
+    """List the codecs that ship: name, what they encode, format, revision."""
+    from isthmus.codecs.registry import list_codecs, newest
+
+    for name in list_codecs(kind):
+        p = newest()[name]
+        typer.echo(f"{p.name:24}{p.kind:9}{p.codec_id:12}{f'r{p.revision}' if p.file else '':4}{p.summary}")
+
+
+def read_stream(path: Path) -> bytes:
+    """A whole stream. Raises UnreadableFileError."""
+    from isthmus.errors import UnreadableFileError
+
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def register(app: typer.Typer) -> None:
+    """Hangs the commands on `app`."""
+    app.command(cls=codec_command(encode_options))(encode)
+    app.command(cls=codec_command(_decode_options))(decode)
+    app.command()(inspect)
+    app.command()(codecs)

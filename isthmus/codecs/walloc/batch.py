@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many latents at once: those of one shape and entropy model go through the engine in one call."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from isthmus.bitstream import TrackHeader, pack_singles, unpack_singles
+from isthmus.codecs.base import Codec, Latent, LatentBatch, LatentSpec, check_errors, named_by_place
+from isthmus.devices import check_device
+from isthmus.entropy.models import device as on_gpu
+from isthmus.errors import CorruptStreamError, IsthmusError
+
+SMALL_BATCH = 1 << 16  # latents below which threads cost more than they save
+Planner = Callable[[TrackHeader], Any]
+
+
+def plane_of(latent: Latent, shape: tuple[int, int, int]) -> NDArray[np.int16]:
+    """Plane `y` as int16 of `shape`. Raises ValueError for other shapes, floats, or values beyond 16 bits."""
+    y = latent.planes["y"]
+    if tuple(y.shape) != shape or y.dtype.is_floating_point or y.dtype.is_complex:
+        raise ValueError(f"pack: plane y is {y.dtype} {tuple(y.shape)}, expected integers {shape}")
+    if y.dtype != torch.int16 and (int(y.min()) < -(1 << 15) or int(y.max()) >= 1 << 15):
+        raise ValueError(f"pack: plane y holds {int(y.min())} to {int(y.max())}, expected values that fit int16")
+    return np.ascontiguousarray(y.cpu().to(torch.int16).numpy())
+
+
+def _threads(numbers: int) -> int:
+    return 1 if numbers < SMALL_BATCH else torch.get_num_threads()
+
+
+def pack_batch(plan_of: Planner, latents: Sequence[Latent]) -> list[bytes]:
+    """One stream for each latent; see `Codec.pack_batch`."""
+    groups: dict[tuple[int, tuple[int, int, int], bool], list[int]] = {}
+    plans = [plan_of(latent.spec.header) for latent in latents]
+    for place, (plan, latent) in enumerate(zip(plans, latents, strict=True)):
+        groups.setdefault((id(plan.coder), plan.shape, latent.spec.choices is None), []).append(place)
+    payloads: list[bytes] = [b""] * len(plans)
+    for (_, shape, free), places in groups.items():
+        planes = np.stack([plane_of(latents[place], shape) for place in places])
+        choices = None if free else [latents[place].spec.choices for place in places]
+        coder, qualities = plans[places[0]].coder, [plans[place].quality for place in places]
+        made = coder.encode_batch(planes, qualities, choices, threads=_threads(planes.size))
+        for place, payload in zip(places, made, strict=True):
+            payloads[place] = payload
+    return pack_singles([latent.spec.header for latent in latents], payloads)
+
+
+class StackedLatents(Sequence[Latent]):
+    """Latents of one shape whose planes lie in one tensor [n, c, h, w]; each is made when it is asked for."""
+
+    def __init__(self, codec: Codec, y: Tensor, headers: Sequence[TrackHeader], choices: Sequence[Any]) -> None:
+        self.codec, self.y, self.headers, self.choices = codec, y, headers, choices
+
+    def __len__(self) -> int:
+        return len(self.headers)
+
+    @overload
+    def __getitem__(self, place: int) -> Latent: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Latent]: ...
+    def __getitem__(self, place: int | slice) -> Latent | list[Latent]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        spec = LatentSpec(self.headers[place], self.choices[place])  # raises IndexError beyond the last
+        return Latent({"y": self.y[place].clone()}, spec, self.codec)  # one latent does not keep the others alive
+
+
+class Group(NamedTuple):
+    """Streams of one entropy model and shape: their places in what was given, headers, payloads and qualities."""
+
+    plan: Any
+    places: Sequence[int]
+    headers: Sequence[TrackHeader]
+    payloads: Sequence[memoryview]
+    qualities: Sequence[int]
+
+    def part(self, begin: int, end: int) -> "Group":
+        plan, places, headers, payloads, qualities = self
+        return Group(plan, places[begin:end], headers[begin:end], payloads[begin:end], qualities[begin:end])
+
+
+def unpack_batch(codec: Codec, plan_of: Planner, data: Sequence[bytes], errors: str, device: str) -> LatentBatch:
+    """The latents of streams; see `Codec.unpack_batch`."""
+    check_errors(errors)
+    device = check_device(device)
+    broken: dict[int, IsthmusError] = {}
+    found: list[tuple[Group, StackedLatents]] = []
+    for group in _grouped(plan_of, unpack_singles(data), broken):
+        found += _unpack_group(codec, group, device, broken)
+    if broken and errors == "raise":
+        place = min(broken)
+        raise named_by_place(broken[place], place, len(data)) from broken[place]
+    broken = {place: named_by_place(broken[place], place, len(data)) for place in sorted(broken)}
+    if len(found) == 1:
+        return LatentBatch(found[0][1], broken, {"y": found[0][1].y})
+    by_place = {place: one for group, latents in found for place, one in zip(group.places, latents, strict=True)}
+    return LatentBatch(tuple(by_place[place] for place in sorted(by_place)), broken)
+
+
+def _grouped(plan_of: Planner, parsed: list[Any], broken: dict[int, IsthmusError]) -> list[Group]:
+    """Streams by what decodes them; those that are not whole, or of another codec, go to `broken`."""
+    plans: dict[int, Any] = {}  # by the header's identity: few differ, and comparing them takes longer
+    whole = []
+    for place, single in enumerate(parsed):
+        if isinstance(single, IsthmusError):
+            broken[place] = single
+            continue
+        header = single[0]
+        if id(header) not in plans:
+            try:
+                plans[id(header)] = plan_of(header)
+            except IsthmusError as error:
+                plans[id(header)] = error
+        if isinstance(plans[id(header)], IsthmusError):
+            broken[place] = plans[id(header)]
+        else:
+            whole.append(place)
+    kinds = {(id(plan.coder), plan.shape) for plan in plans.values() if not isinstance(plan, IsthmusError)}
+    members = {kind: [] if len(kinds) > 1 else whole for kind in kinds}
+    if len(kinds) > 1:
+        for place in whole:
+            plan = plans[id(parsed[place][0])]
+            members[id(plan.coder), plan.shape].append(place)
+    groups = []
+    for places in members.values():
+        headers, payloads = zip(*(parsed[place] for place in places), strict=True)
+        qualities = [plans[id(header)].quality for header in headers]
+        groups.append(Group(plans[id(headers[0])], places, headers, payloads, qualities))
+    return groups
+
+
+def _unpack_group(
+    codec: Codec, group: Group, device: str, broken: dict[int, IsthmusError]
+) -> list[tuple[Group, StackedLatents]]:
+    """The latents of a group, in parts where some of its streams go to `broken`: these are found by halves."""
+    try:
+        return [(group, _decode(codec, group, device))]
+    except CorruptStreamError as error:
+        count = len(group.places)
+        if count == 1:
+            broken[group.places[0]] = error
+            return []
+    halves = group.part(0, count // 2), group.part(count // 2, count)
+    return [part for half in halves for part in _unpack_group(codec, half, device, broken)]
+
+
+def _decode(codec: Codec, group: Group, device: str) -> StackedLatents:
+    """All streams of a group. Raises CorruptStreamError if one is broken."""
+    coder, shape, payloads = group.plan.coder, group.plan.shape, group.payloads
+    if device != "cpu":
+        refusal = on_gpu.refusal(coder)
+        if refusal is None:
+            y, choices = on_gpu.decode_batch(coder, payloads, shape, group.qualities, device)
+            return StackedLatents(codec, y, group.headers, choices)
+        warnings.warn(f"unpack_batch: decoded on the CPU, then copied to {device}: {refusal}", stacklevel=5)
+    threads = _threads(len(payloads) * prod(shape))
+    planes, choices = coder.decode_batch(payloads, shape, group.qualities, threads=threads)
+    return StackedLatents(codec, torch.from_numpy(planes).to(device), group.headers, choices)

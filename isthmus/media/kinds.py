@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What kind of samples a file holds, and the room that reads and writes that kind: `isthmus.media.<kind>`.
+
+Such a room gives
+    SUFFIXES        of the files that a folder is searched for
+    read            (path, options) -> samples, facts: keyword arguments of `encode` that the file tells; what it takes
+                    from `options` to read, it removes there
+    write           (path, samples, signal)
+    check_writable  (path): before the work begins
+and is imported when it is first asked for.
+"""
+
+import os
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from isthmus.errors import UnreadableFileError
+
+KINDS = ("image", "audio", "tensors")  # that have a room
+_VIDEO = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m")
+_SUFFIXES = {".safetensors": "tensors", **dict.fromkeys(_VIDEO, "video")} | dict.fromkeys(
+    (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"), "audio"
+)
+_MAGIC = (  # offset, first bytes, kind; what is none of these is left to the suffix, then to the image reader
+    (8, b"WAVE", "audio"), (0, b"fLaC", "audio"), (0, b"OggS", "audio"), (0, b"ID3", "audio"),
+    (0, b"\x1aE\xdf\xa3", "video"), (4, b"ftypisom", "video"), (4, b"ftypmp4", "video"), (4, b"ftypqt", "video"),
+    (8, b'{"', "tensors"),
+)  # fmt: skip
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """ "image", "audio", "video" or "tensors", by the first bytes of a file, then by its suffix; else "image"."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError:  # the reader says what is wrong
+        head = b""
+    for offset, magic, kind in _MAGIC:
+        if head.startswith(magic, offset):
+            return kind
+    return _SUFFIXES.get(Path(path).suffix.lower(), "image")
+
+
+def room(kind: str) -> Any:
+    """The module of a kind. Raises UnreadableFileError for one that this version neither reads nor writes."""
+    if kind not in KINDS:
+        raise UnreadableFileError(f"{kind}: this version reads and writes no files of that kind; it has {KINDS}")
+    return import_module(f"isthmus.media.{kind}")
+
+
+def read(path: str | os.PathLike[str], kind: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Samples of a file, and what else a codec must know of them, as keyword arguments of its `encode`.
+
+    What of `options` is about reading is removed from them. Raises `UnreadableFileError` for a bad file.
+    """
+    samples, facts = room(kind).read(path, options)
+    return samples, facts
+
+
+def write(path: str | os.PathLike[str], kind: str, samples: Any, signal: Any) -> None:
+    """Samples, as `decode(..., output="numpy")` gives them, to a file. Raises `UnwritableFileError`, ValueError."""
+    room(kind).write(path, samples, signal)
+
+
+def check_writable(path: str | os.PathLike[str], kind: str) -> None:
+    """Raises ValueError for a suffix that no writer knows: better before a long decode than after it."""
+    room(kind).check_writable(path)
+
+
+def list_files(
+    path: str | os.PathLike[str], kind: str, *, recursive: bool = False, last: int | None = None
+) -> list[Path]:
+    """Files of a kind in a folder, sorted, hidden ones left out, or the one file `path`; the `last` so many.
+
+    recursive: in folders below too. Raises `UnreadableFileError` if there is none.
+    """
+    place, suffixes = Path(path), room(kind).SUFFIXES
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise UnreadableFileError(f"{path}: no such folder; expected a folder of {kind} files")
+    inside: Iterator[Path] = place.rglob("*") if recursive else place.iterdir()
+    files = sorted(f for f in inside if f.suffix.lower() in suffixes and f.is_file() and not f.name.startswith("."))
+    if not files:
+        below, known = " or below it" if recursive else "", ", ".join(sorted(suffixes))
+        raise UnreadableFileError(f"{path}: no {kind} files in this folder{below}; expected some of {known}")
+    return files if last is None else files[-last:]

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Named tensors: safetensors files in and out. Whole checkpoints, in bounded memory, are `isthmus.weights`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from isthmus.errors import UnreadableFileError
+from isthmus.files import atomic_write
+
+SUFFIXES = frozenset({".safetensors"})
+
+
+def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """As `media.kinds.read`: torch tensors by name."""
+    if Path(path).is_dir():
+        raise UnreadableFileError(f"{path}: is a folder; expected a safetensors file (`isthmus weights` takes folders)")
+    try:
+        return load_file(path), {}
+    except FileNotFoundError as error:
+        raise UnreadableFileError(f"{path}: no such file") from error
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise UnreadableFileError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
+
+
+def write(path: str | os.PathLike[str], samples: Any, signal: Any) -> None:
+    """As `media.kinds.write`; a tensor without a name becomes `tensor`."""
+    named = {"tensor": samples} if isinstance(samples, Tensor) else samples
+    atomic_write(path, save({name: tensor.contiguous() for name, tensor in named.items()}))
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raises ValueError unless `path` ends in .safetensors."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path}: tensors are written as .safetensors; got the suffix {Path(path).suffix!r}")

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop around the steps of any training: checkpoints, validation, progress, a stop after some time."""
+
+import math
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from isthmus.optim.checkpoint import TrainingState
+
+SHOWN_EVERY = 50  # steps
+LINE_SECONDS = 60.0  # between lines where there is no terminal
+
+Report = Callable[[], str]
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """When to save, to validate and to end. minutes: the same call goes on later; save_minutes: below 0, every step."""
+
+    steps: int
+    minutes: float = math.inf
+    save_minutes: float = 3.0
+    validate_every: int = 4000
+
+
+def device_name(device: torch.device) -> str:
+    """What a training runs on, for its recipe."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU ({platform.machine()})"
+
+
+def run_loop(
+    state: TrainingState,
+    step: Callable[[], Report],
+    folder: Path,
+    config: dict[str, Any],
+    settings: LoopSettings,
+    *,
+    device: torch.device,
+    validate: Callable[[], str] | None = None,
+) -> bool:
+    """Takes up the checkpoint of `folder` if there is one, and runs `step` until the last one or for some minutes.
+
+    step: one optimizer step, which counts `state.step` up and gives what to show of it, asked for now and then.
+    validate: at step 0, every `validate_every` steps and at the end; gives a line. config: as `TrainingState.load`.
+    Returns whether the training is complete. Raises ValueError for a checkpoint of other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not state.load(folder, config) and validate:
+        tqdm.write(validate())
+    begin = saved = told = time.monotonic()
+    before, first = state.seconds, state.step
+    bar = tqdm(total=settings.steps, initial=state.step, unit="step", disable=None)
+    while state.step < settings.steps and time.monotonic() - begin < settings.minutes * 60:
+        report = step()
+        bar.update()
+        now = time.monotonic()
+        if device_name(device) not in state.devices:
+            state.devices.append(device_name(device))
+        if state.step % SHOWN_EVERY == 0:
+            bar.set_postfix_str(report(), refresh=not bar.disable)
+            state.seconds = before + now - begin
+        if bar.disable and now - told > LINE_SECONDS:
+            rate = (state.step - first) / (now - begin)
+            left = (settings.steps - state.step) / rate / 60
+            print(f"step {state.step} of {settings.steps}: {report()}; {left:.0f} minutes left", file=sys.stderr)
+            told = now
+        if validate and (state.step % settings.validate_every == 0 or state.step == settings.steps):
+            tqdm.write(validate())
+        if now - saved > settings.save_minutes * 60:
+            state.save(folder, config)
+            saved = now
+    state.seconds = before + time.monotonic() - begin
+    state.save(folder, config)
+    bar.close()
+    return state.step >= settings.steps
