@@ -4,12 +4,12 @@
 from collections.abc import Sequence
 from zlib import crc32
 
-from isthmus.bitstream.frame import frame_parts
+from isthmus.bitstream.frame import LENGTH_LIMIT, frame_parts
 from isthmus.bitstream.prologue import PROLOGUE
 from isthmus.bitstream.reader import read_chunks
 from isthmus.bitstream.track import TrackHeader
 from isthmus.errors import CorruptStreamError
-from isthmus.varint import BytesLike
+from isthmus.varint import BytesLike, pack_varint
 
 
 def pack_single(header: TrackHeader, payload: BytesLike) -> bytes:
@@ -17,14 +17,17 @@ def pack_single(header: TrackHeader, payload: BytesLike) -> bytes:
     return b"".join([_beginning(header), *frame_parts("D", 0, payload)])
 
 
-def pack_singles(headers: Sequence[TrackHeader], payloads: Sequence[BytesLike]) -> list[bytes]:
+def pack_singles(headers: Sequence[TrackHeader], payloads: Sequence[bytes]) -> list[bytes]:
     """`pack_single` of many; a header that comes again as the same object is packed once."""
-    begun: dict[int, bytes] = {}
-    for header in headers:
-        if id(header) not in begun:
-            begun[id(header)] = _beginning(header)
-    pairs = zip(headers, payloads, strict=True)
-    return [b"".join([begun[id(header)], *frame_parts("D", 0, payload)]) for header, payload in pairs]
+    begun = {key: _beginning(header) for key, header in {id(header): header for header in headers}.items()}
+    streams = []
+    for header, payload in zip(headers, payloads, strict=True):
+        if len(payload) > LENGTH_LIMIT:
+            frame_parts("D", 0, payload)  # which refuses it
+        head = b"D\0" + pack_varint(len(payload))
+        checksum = crc32(payload, crc32(head)).to_bytes(4, "little")
+        streams.append(b"".join((begun[id(header)], head, payload, checksum)))
+    return streams
 
 
 def _beginning(header: TrackHeader) -> bytes:
@@ -54,18 +57,16 @@ def unpack_singles(data: Sequence[BytesLike]) -> list[Single | CorruptStreamErro
     The streams of a data set begin alike: where the bytes up to the data unit are those of a stream before, as they
     were verified, and nothing follows the unit, only the unit is verified. Headers that are alike are one object.
     """
-    known: dict[bytes, TrackHeader] = {}
-    lengths: list[int] = []  # of the beginnings in `known`
+    known: dict[bytes, TrackHeader] = {}  # by what comes before the length of the unit
+    lengths: list[int] = []
+    head, header, begin = b"", None, 0  # of the last one
     found: list[Single | CorruptStreamError] = []
     for one in data:
         if type(one) is bytes:
-            for begin in lengths:
-                header = known.get(one[:begin])
-                if header is not None:
-                    payload = _only_unit(one, begin)
-                    break
-            else:
-                payload = None
+            if header is None or not one.startswith(head):
+                head = next((one[:n] for n in lengths if one[:n] in known), b"")
+                header, begin = known.get(head), len(head)
+            payload = _only_unit(one, begin) if header is not None else None
             if payload is not None:
                 found.append((header, payload))  # type: ignore[arg-type]
                 continue
@@ -74,26 +75,31 @@ def unpack_singles(data: Sequence[BytesLike]) -> list[Single | CorruptStreamErro
         except CorruptStreamError as error:
             found.append(error)
             continue
-        head = _beginning(single[0]) + b"D\0"
-        if type(one) is bytes and one.startswith(head):
-            single = known.setdefault(head, single[0]), single[1]
-            if len(head) not in lengths:
-                lengths.append(len(head))
+        start = _beginning(single[0]) + b"D\0"
+        if type(one) is bytes and one.startswith(start):
+            single = known.setdefault(start, single[0]), single[1]
+            if len(start) not in lengths:
+                lengths.append(len(start))
         found.append(single)
     return found
 
 
 def _only_unit(data: bytes, begin: int) -> memoryview | None:
-    """The payload of the data unit whose length stands at `begin`, if it is whole and the last of the stream."""
-    length, shift, at = 0, 0, begin
-    for byte in data[begin : begin + 6]:
-        at += 1
-        length |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            if at + length + 4 != len(data) or (byte == 0 and shift):
-                return None
-            payload = memoryview(data)[at:-4]
-            checksum = crc32(payload, crc32(data[begin - 2 : at]))
-            return payload if int.from_bytes(data[-4:], "little") == checksum else None
-        shift += 7
-    return None
+    """The payload of the data unit whose length stands at `begin`, if it is whole and the last of the stream.
+
+    None too for what the careful way must look at: a length of more than two bytes, or one that is not minimal.
+    """
+    if len(data) < begin + 6:
+        return None
+    length, at = data[begin], begin + 1
+    if length > 0x7F:
+        more = data[at]
+        length, at = length & 0x7F | more << 7, at + 1
+        if not 0 < more < 0x80:
+            return None
+    if at + length + 4 != len(data):
+        return None
+    view = memoryview(data)
+    if crc32(view[begin - 2 : -4]) != int.from_bytes(data[-4:], "little"):
+        return None
+    return view[at:-4]

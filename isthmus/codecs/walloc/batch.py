@@ -24,6 +24,8 @@ Planner = Callable[[TrackHeader], Any]
 def plane_of(latent: Latent, shape: tuple[int, int, int]) -> NDArray[np.int16]:
     """Plane `y` as int16 of `shape`. Raises ValueError for other shapes, floats, or values beyond 16 bits."""
     y = latent.planes["y"]
+    if y.dtype == torch.int16 and y.shape == shape and y.device.type == "cpu" and y.is_contiguous():
+        return y.numpy()  # in a tenth of the time
     if tuple(y.shape) != shape or y.dtype.is_floating_point or y.dtype.is_complex:
         raise ValueError(f"pack: plane y is {y.dtype} {tuple(y.shape)}, expected integers {shape}")
     if y.dtype != torch.int16 and (int(y.min()) < -(1 << 15) or int(y.max()) >= 1 << 15):
@@ -38,7 +40,9 @@ def _threads(numbers: int) -> int:
 def pack_batch(plan_of: Planner, latents: Sequence[Latent]) -> list[bytes]:
     """One stream for each latent; see `Codec.pack_batch`."""
     groups: dict[tuple[int, tuple[int, int, int], bool], list[int]] = {}
-    plans = [plan_of(latent.spec.header) for latent in latents]
+    headers = [latent.spec.header for latent in latents]
+    known = {id(header): plan_of(header) for header in {id(header): header for header in headers}.values()}
+    plans = [known[id(header)] for header in headers]
     for place, (plan, latent) in enumerate(zip(plans, latents, strict=True)):
         groups.setdefault((id(plan.coder), plan.shape, latent.spec.choices is None), []).append(place)
     payloads: list[bytes] = [b""] * len(plans)
@@ -49,7 +53,7 @@ def pack_batch(plan_of: Planner, latents: Sequence[Latent]) -> list[bytes]:
         made = coder.encode_batch(planes, qualities, choices, threads=_threads(planes.size))
         for place, payload in zip(places, made, strict=True):
             payloads[place] = payload
-    return pack_singles([latent.spec.header for latent in latents], payloads)
+    return pack_singles(headers, payloads)
 
 
 class StackedLatents(Sequence[Latent]):
@@ -161,5 +165,5 @@ def _decode(codec: Codec, group: Group, device: str) -> StackedLatents:
             return StackedLatents(codec, y, group.headers, choices)
         warnings.warn(f"unpack_batch: decoded on the CPU, then copied to {device}: {refusal}", stacklevel=5)
     threads = _threads(len(payloads) * prod(shape))
-    planes, choices = coder.decode_batch(payloads, shape, group.qualities, threads=threads)
+    planes, choices = coder.decode_columns(payloads, shape, group.qualities, threads=threads)
     return StackedLatents(codec, torch.from_numpy(planes).to(device), group.headers, choices)

@@ -167,6 +167,8 @@ class ContextModel:
         planes = np.stack([planes for planes, _ in found]) if found else np.empty((0, *shape), np.int16)
         return planes, [chosen for _, chosen in found]
 
+    decode_columns = decode_batch  # as factorized models have it: here a list costs next to nothing
+
     def _decode_tile(self, decoder: RansDecoder, tile: Int16, row: int, offsets: Int32) -> None:
         layout = TileLayout.of(*tile.shape[1:])
         values = tile if tile.flags.c_contiguous else np.empty(tile.shape, np.int16)

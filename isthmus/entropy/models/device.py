@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from isthmus.entropy.coders import batch
-from isthmus.entropy.models.factorized import Choices, FactorizedModel
+from isthmus.entropy.models.choices import ChoiceColumns
+from isthmus.entropy.models.factorized import FactorizedModel
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.errors import CorruptStreamError, MissingExtraError
 from isthmus.kernels.cuda import nvrtc
@@ -43,8 +44,8 @@ def decode_batch(
     shape: tuple[int, int, int],
     rows: Sequence[int],
     device: str,
-) -> tuple[Tensor, list[Choices]]:
-    """As `FactorizedModel.decode_batch`, the planes int16 [n, c, h, w] on `device`: the same integers, bit for bit.
+) -> tuple[Tensor, ChoiceColumns]:
+    """As `FactorizedModel.decode_columns`, the planes int16 [n, c, h, w] on `device`: the same integers, bit for bit.
 
     Raises CorruptStreamError that names the first item at fault.
     """

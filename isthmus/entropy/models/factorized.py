@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from isthmus.entropy.coders import batch
 from isthmus.entropy.coders.rans import encode_segments
 from isthmus.entropy.coders.rans_decoder import LANES
+from isthmus.entropy.models.choices import ChoiceColumns, Choices
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.entropy.tables.fixed_log2 import COST_ONE
 from isthmus.errors import CorruptStreamError
@@ -31,20 +32,6 @@ WHAT = "latent payload"
 MAX_REACH = 1 << 12  # latent tables lie within +-4096: a lying weights file cannot make `choose` take all memory
 
 Int16 = NDArray[np.int16]
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the encoder was free to choose; kept with a latent so that packing it again gives the same bytes."""
-
-    lanes: int
-    tables: tuple[int, ...]  # one a channel, 0..K-1
-    offsets: tuple[int, ...]  # integer subtracted from the channel before coding
-
-
-def _choices(lanes: NDArray[np.int64], tables: NDArray[np.int32], offsets: NDArray[np.int32]) -> list[Choices]:
-    rows = zip(lanes.tolist(), tables.tolist(), offsets.tolist(), strict=True)
-    return [Choices(n, tuple(table), tuple(offset)) for n, table, offset in rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +168,18 @@ class FactorizedModel:
 
         Raises what `decode` raises, and names the first item at fault.
         """
+        planes, choices = self.decode_columns(payloads, shape, rows, threads=threads)
+        return planes, list(choices)
+
+    def decode_columns(
+        self,
+        payloads: Sequence[bytes | memoryview],
+        shape: tuple[int, int, int],
+        rows: int | Sequence[int],
+        *,
+        threads: int = 1,
+    ) -> tuple[Int16, ChoiceColumns]:
+        """As `decode_batch`; the choices of an item are made when they are asked for."""
         items, (channels, height, width) = len(payloads), shape
         data, bounds, usual = self._open(payloads, shape, rows)
         planes = np.empty((items, channels, height * width), np.int16)
@@ -198,11 +197,11 @@ class FactorizedModel:
             batch.raise_fault(status, group.start, WHAT)
 
         pool.run(work, batch.plan_groups(items, threads, max(items, 1)), threads)
-        return planes.reshape(items, *shape), _choices(lanes, tables, offsets)
+        return planes.reshape(items, *shape), ChoiceColumns(lanes, tables, offsets)
 
     def decode_heads(
         self, payloads: Sequence[bytes | memoryview], shape: tuple[int, int, int], rows: int | Sequence[int]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], list[Choices]]:
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], ChoiceColumns]:
         """What names the tables of the symbols, for who decodes these elsewhere.
 
         Joined payloads uint8 [bytes] and their bounds int64 [n + 1], tables and offsets int32 [n, c], and the choices.
@@ -213,7 +212,7 @@ class FactorizedModel:
         lanes, status = np.zeros(len(payloads), np.int64), np.zeros(len(payloads), np.uint8)
         kernels.decode_heads(data, bounds, usual, self.scales, self.family.lookups, tables, offsets, lanes, status)
         batch.raise_fault(status, 0, WHAT)
-        return data, bounds, tables, offsets, _choices(lanes, tables, offsets)
+        return data, bounds, tables, offsets, ChoiceColumns(lanes, tables, offsets)
 
     def _open(
         self, payloads: Sequence[bytes | memoryview], shape: tuple[int, int, int], rows: int | Sequence[int]

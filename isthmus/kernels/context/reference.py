@@ -32,8 +32,8 @@ def contexts(model: Mapping[str, NDArray[Any]], row: int, tile: NDArray[np.int16
         return result
 
     for c in range(channels):
-        for s, (row, column) in enumerate(PASSES):
-            places = [(y, x) for y in range(row, height, 2) for x in range(column, width, 2)]
+        for s, (top, left) in enumerate(PASSES):
+            places = [(y, x) for y in range(top, height, 2) for x in range(left, width, 2)]
             for y, x in places:
                 shift = int(model["mean_shift"][c])
                 mean = total("mean", np.clip(q, -1023, 1023), c, s, y, x)
