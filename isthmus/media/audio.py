@@ -19,7 +19,7 @@ def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[np.ndar
     try:
         with open(path, "rb") as opened, wave.open(opened) as file:
             width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
-            frames = file.readframes(file.getnframes())
+            told, frames = file.getnframes(), file.readframes(file.getnframes())
     except FileNotFoundError as error:
         raise UnreadableFileError(f"{path}: no such file") from error
     except OSError as error:
@@ -27,6 +27,8 @@ def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[np.ndar
     except (wave.Error, EOFError, ValueError) as error:
         raise UnreadableFileError(f"{path}: not a WAV file of integer samples ({error}); convert it first") from error
     count = len(frames) // (width * channels)
+    if count < told:
+        raise UnreadableFileError(f"{path}: truncated: {count} of {told} samples are there; fetch the file again")
     raw = np.frombuffer(frames, np.uint8, count * width * channels).reshape(-1, width)
     if width == 1:  # the one width without a sign
         samples = (raw[:, 0].astype(np.float32) - 128) / 128
