@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus.arrays.types import Float32
 from isthmus.entropy.tables.family import TableFamily
 
 CDF_SLOTS = 1 << 16
 
-Float32 = NDArray[np.float32]
 Buffers = Mapping[str, Any] | Any
 
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus.arrays.types import Float64
 from isthmus.entropy.tables.family import MAX_PRECISION, TableFamily
 
 TAIL_LOSS = 2.0**-15  # mass left to the escape for each bit of entropy: an escape costs 8 to 24 bits more
 LEAST_ENTROPY = 0.1  # bits; see quantize_pmf
 GRID = 1 << 40  # masses are rounded to multiples of 1 / GRID, so that the last bits of a platform's exp do not matter
 
-Float64 = NDArray[np.float64]
 Survival = Callable[[float], float]  # mass of x > t for t > 0 and scale 1
 
 

@@ -9,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isthmus.arrays.types import Float32
 from isthmus.kernels.wavelet import image as transform
 from isthmus.models.levels import lerp_levels, quality_to_level
 from isthmus.models.walloc import ROUNDING_OFFSET, Walloc, WallocConfig
-
-Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)

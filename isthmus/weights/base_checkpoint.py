@@ -4,8 +4,9 @@
 import hashlib
 from pathlib import Path
 
+from isthmus.arrays.types import Bytes
 from isthmus.errors import CorruptStreamError, UnreadableFileError, WeightsMismatchError
-from isthmus.weights.safetensors_file import Bytes, SafetensorsFile, StoredTensor
+from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor
 
 PIECE = 1 << 24
 MARK = "dfloat"  # entry of the metadata that compressed files have

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.dtypes import CODED, ITEM_BYTES, UINT
 from isthmus.codecs.dfloat.encoder import Encoder
@@ -20,7 +21,7 @@ from isthmus.files import atomic_file
 from isthmus.kernels import threads as pool
 from isthmus.weights.base_checkpoint import MARK, PIECE, BaseCheckpoint
 from isthmus.weights.dfloat_file import FORMAT, HEADER, SUFFIX, refuse_upstream
-from isthmus.weights.safetensors_file import Bytes, SafetensorsFile, StoredTensor
+from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor
 from isthmus.weights.safetensors_writer import SafetensorsWriter
 
 GROUP_BYTES = 1 << 25  # of small tensors, coded at a time; a larger one is written in parts of about this size

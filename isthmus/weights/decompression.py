@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat.decoder import RUN
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.weights.dfloat_file import TensorRuns, WeightFile
-from isthmus.weights.safetensors_file import Bytes
 
 PART_BYTES = 1 << 25
 PIECE = 1 << 20  # bytes of a raw tensor that a thread copies at a time

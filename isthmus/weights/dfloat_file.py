@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat.coding import MODES
 from isthmus.codecs.dfloat.decoder import NEIGHBOURS, RUN, Decoder
 from isthmus.codecs.dfloat.dtypes import CODED, TORCH, UINT, tensor_of
@@ -18,7 +19,7 @@ from isthmus.codecs.dfloat.payload import Payload, read_payload
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.kernels import threads as pool
 from isthmus.weights.base_checkpoint import MARK, BaseCheckpoint
-from isthmus.weights.safetensors_file import HEADER_LIMIT, Bytes, SafetensorsFile, StoredTensor, parse_header
+from isthmus.weights.safetensors_file import HEADER_LIMIT, SafetensorsFile, StoredTensor, parse_header
 
 FORMAT, HEADER, SUFFIX = "dfloat.1", "dfloat.header", ".dfloat"
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat.decoder import RUN, Decoder
 from isthmus.codecs.dfloat.dtypes import CODED, UINT
 from isthmus.codecs.dfloat.payload import CODINGS
@@ -17,7 +18,7 @@ from isthmus.kernels.weights import planes as weight_planes
 from isthmus.weights.base_checkpoint import MARK
 from isthmus.weights.checkpoints import shards
 from isthmus.weights.dfloat_file import WeightFile
-from isthmus.weights.safetensors_file import Bytes, SafetensorsFile, StoredTensor
+from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor
 
 PROMISING = 7.6  # bits a byte, from which on a plane of mantissa is counted as 8: coding it costs more than it brings
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat.dtypes import ITEM_BYTES
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 
@@ -25,8 +25,6 @@ OTHERS = {
     b"PK\3\4": "a zip archive, as PyTorch writes it: save its tensors with safetensors.torch.save_file first",
     b"GGUF": "a GGUF file, not a safetensors file",
 }
-
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

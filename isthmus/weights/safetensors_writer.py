@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import BinaryIO
 
+from isthmus.arrays.types import Bytes
 from isthmus.errors import UnwritableFileError
-from isthmus.weights.safetensors_file import HEADER_LIMIT, METADATA, Bytes, StoredTensor
+from isthmus.weights.safetensors_file import HEADER_LIMIT, METADATA, StoredTensor
 
 ALIGN = 64
 PIECE = 1 << 24  # bytes written at once

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.arrays.types import Bytes
 from isthmus.bitstream import pack_single, unpack_single
 from isthmus.bitstream.track import NO_HASH, TrackHeader
 from isthmus.codecs.base import Codec, Latent, LatentSpec
@@ -15,7 +16,7 @@ from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.dtypes import CODED, NAMES, UINT, bits_of, tensor_of
 from isthmus.codecs.dfloat.options import TensorOptions
 from isthmus.codecs.dfloat.payload import Payload
-from isthmus.codecs.dfloat.tensor_set import CODED_PAYLOAD, RAW, Bytes, Entry, pack_set, unpack_set
+from isthmus.codecs.dfloat.tensor_set import CODED_PAYLOAD, RAW, Entry, pack_set, unpack_set
 from isthmus.codecs.registry import load
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.weights import planes

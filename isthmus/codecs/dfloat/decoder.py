@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat.payload import CHUNK, HUFFMAN, RANS, RAW, WIDE, Payload, Plane
 from isthmus.codecs.dfloat.scratch import scratch
 from isthmus.entropy.coders import histogram
@@ -25,7 +26,6 @@ NEIGHBOURS = 8  # runs: where two threads first touch the same 2 MB, the system 
 CHUNKS = RUN // CHUNK[HUFFMAN]
 KEPT = 4  # lookup tables of 73 KB, by each thread: as quickly made anew as fetched from memory
 
-Bytes = NDArray[np.uint8]
 Lookups = tuple[NDArray[np.uint16], NDArray[np.uint64]]
 
 _numbers = count()  # of decoders

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat import payload as page
 from isthmus.codecs.dfloat.payload import CHUNK, HUFFMAN, RAW, WIDE, align
 from isthmus.codecs.dfloat.plan import plan_planes
 from isthmus.codecs.dfloat.scratch import scratch
-from isthmus.codecs.dfloat.source import RUN, Bytes, Source
+from isthmus.codecs.dfloat.source import RUN, Source
 from isthmus.entropy.tables import huffman
 from isthmus.kernels import checksums
 from isthmus.kernels import threads as pool

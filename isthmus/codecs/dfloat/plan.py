@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat import payload as page
 from isthmus.codecs.dfloat.payload import CHUNK, HUFFMAN, RANS, RAW, RECORD, WIDE
 from isthmus.codecs.dfloat.scratch import scratch
-from isthmus.codecs.dfloat.source import RUN, Bytes, Source
+from isthmus.codecs.dfloat.source import RUN, Source
 from isthmus.entropy.coders import histogram
 from isthmus.entropy.tables import huffman
 from isthmus.kernels import threads as pool

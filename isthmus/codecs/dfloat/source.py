@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat.payload import CHUNK, RANS
 from isthmus.codecs.dfloat.scratch import scratch
 from isthmus.kernels.native.read_only import read_only
@@ -14,8 +15,6 @@ from isthmus.kernels.weights import planes as weight_planes
 
 RUN = CHUNK[RANS]  # weights that share a table, and that a thread takes at a time
 SAMPLES, SAMPLE = 16, 1 << 12  # slices, and weights of each, by which the codings to try are chosen
-
-Bytes = NDArray[np.uint8]
 
 
 class Source:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
+from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat.dtypes import CODED, ITEM_BYTES
 from isthmus.codecs.dfloat.payload import MAX_COUNT, Payload, read_payload
 from isthmus.errors import CorruptStreamError
@@ -15,8 +15,6 @@ from isthmus.varint import pack_varint, unpack_varint
 
 NAME_LIMIT, DIMENSIONS = 1 << 16, 16
 RAW, CODED_PAYLOAD = 0, 1
-
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from isthmus.codecs.base import Codec, Latent, LatentBatch, LatentSpec, check_er
 from isthmus.devices import check_device
 from isthmus.entropy.models import device as on_gpu
 from isthmus.errors import CorruptStreamError, IsthmusError
+from isthmus.lazy import LazySequence
 
 SMALL_BATCH = 1 << 16  # latents below which threads cost more than they save
 Planner = Callable[[TrackHeader], Any]
@@ -56,7 +57,7 @@ def pack_batch(plan_of: Planner, latents: Sequence[Latent]) -> list[bytes]:
     return pack_singles(headers, payloads)
 
 
-class StackedLatents(Sequence[Latent]):
+class StackedLatents(LazySequence[Latent]):
     """Latents of one shape whose planes lie in one tensor [n, c, h, w]; each is made when it is asked for."""
 
     def __init__(self, codec: Codec, y: Tensor, headers: Sequence[TrackHeader], choices: Sequence[Any]) -> None:
@@ -65,14 +66,8 @@ class StackedLatents(Sequence[Latent]):
     def __len__(self) -> int:
         return len(self.headers)
 
-    @overload
-    def __getitem__(self, place: int) -> Latent: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Latent]: ...
-    def __getitem__(self, place: int | slice) -> Latent | list[Latent]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
-        spec = LatentSpec(self.headers[place], self.choices[place])  # raises IndexError beyond the last
+    def item(self, place: int) -> Latent:
+        spec = LatentSpec(self.headers[place], self.choices[place])
         return Latent({"y": self.y[place].clone()}, spec, self.codec)  # one latent does not keep the others alive
 
 

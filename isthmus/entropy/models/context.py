@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays.types import Int16, Int32
 from isthmus.entropy.coders.rans import Part, encode_parts, lanes_for
 from isthmus.entropy.coders.rans_decoder import RansDecoder
 from isthmus.entropy.models.context_predictor import ContextPredictor, TileContexts, TileLayout, tiles
@@ -27,9 +28,6 @@ from isthmus.kernels.context import passes as kernels
 TABLES = kernels.SCALES * kernels.PHASES
 ESCAPE_COST = 8 * COST_ONE
 JUDGED = 1024  # positions of a plane on which its image offset is chosen, at most
-
-Int16 = NDArray[np.int16]
-Int32 = NDArray[np.int32]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays.types import Int16, Int32
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.context import passes as kernels
 from isthmus.kernels.context.rows import MEAN_LIMIT, SCALE_LIMIT
@@ -26,9 +27,6 @@ EXACT = 1 << 24  # float32 holds all integers below it
 MAX_SHIFT = 14
 MAX_LEVEL = 1 << 20  # of levels and offsets: their sum fits 32 bits
 MAX_CHANNELS = 512
-
-Int16 = NDArray[np.int16]
-Int32 = NDArray[np.int32]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays.types import Int16
 from isthmus.entropy.coders import batch
 from isthmus.entropy.coders.rans import encode_segments
 from isthmus.entropy.coders.rans_decoder import LANES
@@ -30,8 +31,6 @@ ROWS = 100
 SMALL_PLANE = 1 << 14  # positions, up to which a call for each plane would take most of the time
 WHAT = "latent payload"
 MAX_REACH = 1 << 12  # latent tables lie within +-4096: a lying weights file cannot make `choose` take all memory
-
-Int16 = NDArray[np.int16]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus.arrays.types import Int32
 from isthmus.entropy.tables.alphabet import check_inside
 from isthmus.entropy.tables.fixed_log2 import COST_ONE, fixed_log2
 from isthmus.entropy.tables.quantize_pmf import quantize_pmf, quantize_rows, with_escape
@@ -22,7 +23,6 @@ MAX_TABLES = 1024
 MAX_SLOTS = 1 << 22  # tables times 2**precision: the decoder's lookup takes at most 16 MB
 MAX_LOW = 1 << 24
 
-Int32 = NDArray[np.int32]
 Lookups: TypeAlias = tuple[int, Int32, Int32, Int32, NDArray[Any], NDArray[np.uint64]]
 
 

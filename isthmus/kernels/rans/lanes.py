@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from isthmus.arrays.types import Int32
+
 UNROLL = 4  # symbols decoded between two looks at the end of the words
 WORD_PADDING = 32  # words that may be read, but not used, behind the last one: those of one step of the unrolled loops
 ESCAPE_BYTES = 5  # at most: the distance of an int32 from an alphabet, doubled, has 34 bits
@@ -26,7 +28,6 @@ CUMULATIVE = U64(0xFFFF0000)
 
 UInt32 = NDArray[np.uint32]
 UInt64 = NDArray[np.uint64]
-Int32 = NDArray[np.int32]
 
 
 def encoder_rows(frequencies: Int32, cumulative: Int32) -> UInt32:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # fmt: off
-"""Written by tools/generate_rans.py for the lanes.py of SHA-256 61f8a5a2...; do not edit.
+"""Written by tools/generate_rans.py for the lanes.py of SHA-256 45eec32d...; do not edit.
 
 The loops of `lanes` for 32 lanes, with the states in local variables. The symbols before the first of lane 0, and
 those after the last whole step of 32, go through the loops there.

@@ -16,8 +16,8 @@ every `strip_rows` and `threads`, and no more than the strips at work is held in
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from isthmus.arrays.types import Float32, Int16, UInt8
 from isthmus.kernels import threads as pool
 from isthmus.kernels.native.read_only import read_only
 from isthmus.kernels.wavelet.linear import map_bands, pad_offsets, pad_weights, quantize_bands
@@ -30,15 +30,13 @@ from isthmus.kernels.wavelet.packets import (
     merge_strip,
     split_strip,
 )
-from isthmus.kernels.wavelet.reference import Float32, band_scales, inverse_scales
+from isthmus.kernels.wavelet.reference import band_scales, inverse_scales
 
 CENTER = np.float32(127.5)
 STRIP_BYTES = 128 << 20  # float32 planes of all strips at work together
 MOST_ROWS = 64  # latent rows of a strip: seven of halo cost 11 % more work
 LEAST_ROWS = 8
 
-UInt8 = NDArray[np.uint8]
-Int16 = NDArray[np.int16]
 BandSource = Callable[[int, int], Float32]
 
 

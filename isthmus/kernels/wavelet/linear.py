@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from isthmus.kernels.wavelet.reference import Float32
+from isthmus.arrays.types import Float32
 
 RUN = 256  # positions at a time: the sums of a panel take 24 KiB
 PANEL = 24  # outputs at a time

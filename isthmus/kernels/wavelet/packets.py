@@ -17,9 +17,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from isthmus.arrays.types import Float32
 from isthmus.kernels.native.read_only import read_only
 from isthmus.kernels.wavelet.lifting import copy_run, lift_columns, lift_rows
-from isthmus.kernels.wavelet.reference import Float32, Mode, band_scales, check_packet, inverse_scales
+from isthmus.kernels.wavelet.reference import Mode, band_scales, check_packet, inverse_scales
 
 ANALYSIS_HALO = (4, 3)  # groups of 2**levels samples before and after
 SYNTHESIS_HALO = (4, 4)  # band positions before and after

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+
+from isthmus.arrays.types import Float32
 
 Mode = Literal["symmetric", "periodization"]
-Float32 = NDArray[np.float32]
 
 # Daubechies and Sweldens, "Factoring wavelet transforms into lifting steps" (1998), section 7.7.
 ALPHA, BETA = np.float32(-1.586134342059924), np.float32(-0.052980118572961)

@@ -3,13 +3,13 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from isthmus.lazy import LazySequence
 from isthmus.media.image import read_image
 
 
@@ -19,7 +19,7 @@ def load_rgb(path: Path) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1))).expand(3, -1, -1)
 
 
-class ImageBank(Sequence[Tensor]):
+class ImageBank(LazySequence[Tensor]):
     """Images of any size, decoded once, their pixels one after another on a device.
 
     As a sequence: uint8 [3, H, W] each, on the CPU. pixels: uint8 [P, 3]; image i begins at starts[i] and is heights[i]
@@ -49,13 +49,7 @@ class ImageBank(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, place: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Tensor]: ...
-    def __getitem__(self, place: int | slice) -> Tensor | list[Tensor]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
+    def item(self, place: int) -> Tensor:
         start, (height, width) = self._places[place]
         return self.pixels[start : start + height * width].view(height, width, 3).permute(2, 0, 1).cpu()
 
