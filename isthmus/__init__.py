@@ -33,7 +33,7 @@ def encode(samples: Any, *, codec: str | None = None, device: str = "cpu", **opt
     if isinstance(samples, str | os.PathLike):
         from isthmus.media.kinds import kind_of, read
 
-        chosen = load(codec or default_codec(kind_of(samples)), device)
+        chosen = load(codec or default_codec(kind_of(samples), str(samples)), device)
         samples, facts = read(samples, chosen.kind, options)
         return chosen.encode(samples, **facts, **options)
     return load(codec or default_codec("tensors" if isinstance(samples, Mapping) else "image"), device).encode(

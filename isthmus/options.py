@@ -108,7 +108,7 @@ class Options:
                 value = float(value)
             right = value in kind.choices if kind.choices else type(value) is kind.base
             right = right and (low is None or value >= low) and (high is None or value <= high)
-        except TypeError:
+        except (TypeError, ValueError):  # numpy arrays have no truth
             right = False
         if not right:
             raise ValueError(f"{self.what}: {f.name} {value!r}, expected {kind.describe(f.metadata)}")
@@ -153,7 +153,10 @@ class Options:
             return cls(**found)
         except (ValueError, CorruptStreamError) as error:
             names = ", ".join(f.name for f in cls._stored()) or "nothing"
-            raise CorruptStreamError(f"option bytes {bytes(data[:16]).hex()!r} should hold {names}: {error}") from None
+            raise CorruptStreamError(
+                f"decode: the option bytes {bytes(data[:16]).hex()!r} should hold {names}: "
+                f"{str(error).removeprefix(f'{cls.what}: ')}; the stream is damaged, fetch it again"
+            ) from None
 
     def describe(self) -> dict[str, Any]:
         """The stored fields as JSON values."""

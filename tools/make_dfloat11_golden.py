@@ -71,4 +71,6 @@ def main(peers: str, destination: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or "--help" in sys.argv:
+        raise SystemExit(__doc__)
     main(*sys.argv[1:])

@@ -48,4 +48,6 @@ def main(folder: Path, name: str, summary: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4 or "--help" in sys.argv:
+        raise SystemExit(__doc__)
     main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

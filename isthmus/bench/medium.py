@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from isthmus.errors import UnreadableFileError
+from isthmus.media.kinds import KINDS
 
 
 class BenchCodec(Protocol):
@@ -57,9 +58,6 @@ class Medium:
     peers: Callable[[], tuple[list[Any], list[str]]]
     anchor: str
     span: tuple[float, float] | None = None
-
-
-KINDS = ("image", "audio", "tensors")  # that the bench measures
 
 
 def medium_of(kind: str) -> Medium:

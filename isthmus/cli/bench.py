@@ -88,6 +88,8 @@ def _bench(
     wrong = next((one for one in ours if one.kind != kind), None)
     if wrong is not None:
         raise ValueError(f"bench {kind}: {wrong.name} encodes {wrong.kind}; see `isthmus bench {wrong.kind}`")
+    if not ours:
+        raise ValueError(f"bench {kind}: this version has no codec for it; name a weights file with --codec")
     peers, notes = medium.peers()
     for note in notes:
         typer.echo(note, err=True)

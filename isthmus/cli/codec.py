@@ -8,38 +8,39 @@ from typing import Annotated, Any
 
 import typer
 
-from isthmus.cli.options import CodecName, Device, chosen, codec_command, first_file, value_after
+from isthmus.cli.options import CodecName, Device, Sketch, chosen, codec_command
 from isthmus.options import Options
 
 
-def _codec_for(arguments: list[str]) -> str:
-    """The codec of a command line that may name one, else that of its file."""
-    from isthmus.codecs.registry import default_codec
-    from isthmus.media.kinds import kind_of
-
-    return value_after(arguments, "--codec", "-c") or default_codec(kind_of(first_file(arguments) or ""))
-
-
-def encode_options(arguments: list[str]) -> tuple[type[Options], str]:
+def encode_options(line: Sketch) -> tuple[type[Options], str]:
     """The options of encoding for a command line, and their heading."""
     from isthmus.codecs.registry import class_of
 
-    name = _codec_for(arguments)
+    name = line.codec or default_for(line.source)
     return class_of(name).Options, f"Options of {name}"
 
 
-def _decode_options(arguments: list[str]) -> tuple[type[Options], str]:
+def default_for(source: Path | str) -> str:
+    """The codec for a file where nobody names one."""
+    from isthmus.codecs.registry import default_codec
+    from isthmus.media.kinds import kind_of
+
+    return default_codec(kind_of(source), str(source))
+
+
+def _decode_options(line: Sketch) -> tuple[type[Options], str]:
     from isthmus.bitstream import read_header
     from isthmus.codecs.registry import class_of, codec_class, default_codec
     from isthmus.errors import IsthmusError
 
-    source = first_file(arguments)
     try:
-        with open(source or "", "rb") as file:
-            codec_id = read_header(file).codec_id
-        return codec_class(codec_id).DecodeOptions, f"Options of {codec_id}"
+        if Path(line.source).is_file():  # a pipe can be read once
+            with open(line.source, "rb") as file:
+                codec_id = read_header(file).codec_id
+            return codec_class(codec_id).DecodeOptions, f"Options of {codec_id}"
     except (OSError, IsthmusError):  # the command says what is wrong
-        return class_of(default_codec("image")).DecodeOptions, "Options of images"
+        pass
+    return class_of(default_codec("image")).DecodeOptions, "Options of images"
 
 
 def encode(
@@ -57,12 +58,11 @@ def encode(
     """
     import isthmus
     from isthmus.bitstream import read_header
-    from isthmus.codecs.registry import default_codec
     from isthmus.files import atomic_write
     from isthmus.media import kinds
 
     options = chosen(context)
-    model: Any = isthmus.load(codec or default_codec(kinds.kind_of(source)), device)
+    model: Any = isthmus.load(codec or default_for(source), device)
     samples, facts = kinds.read(source, model.kind, options)
     data = model.encode(samples, **facts, **options)
     atomic_write(target, data)
@@ -117,6 +117,9 @@ def codecs(
     """List the codecs that ship: name, what they encode, format, revision."""
     from isthmus.codecs.registry import list_codecs, newest
 
+    known = {entry.kind for entry in newest().values()}
+    if kind not in (None, *known):
+        raise ValueError(f"codecs: --kind {kind}: no codec for it; there are some for {', '.join(sorted(known))}")
     for name in list_codecs(kind):
         p = newest()[name]
         typer.echo(f"{p.name:24}{p.kind:9}{p.codec_id:12}{f'r{p.revision}' if p.file else '':4}{p.summary}")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from isthmus.cli.codec import encode_options
+from isthmus.cli.codec import default_for, encode_options
 from isthmus.cli.options import CodecName, chosen, codec_command
 
 
@@ -23,7 +23,6 @@ def compare(
     import isthmus
     from isthmus.bench.compare import compare as draw
     from isthmus.bench.compare import numbers_table
-    from isthmus.codecs.registry import default_codec
     from isthmus.files import atomic_file
     from isthmus.media import kinds
     from isthmus.samples import ASTRONAUT
@@ -31,7 +30,7 @@ def compare(
     if out.suffix.lower() != ".png":
         raise ValueError(f"compare: --out {out} must end in .png")
     photo, options = source or ASTRONAUT, chosen(context)
-    model: Any = isthmus.load(codec or default_codec(kinds.kind_of(photo)))
+    model: Any = isthmus.load(codec or default_for(photo))
     if model.kind != "image":
         raise ValueError(f"compare: {model.name} encodes {model.kind}; this version draws images only")
     image, _ = kinds.read(photo, model.kind, options)

@@ -2,9 +2,8 @@
 """Commands whose flags are those of the codec at hand: `isthmus encode --codec NAME --help` shows NAME's."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from inspect import Parameter, Signature
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,22 +18,43 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 _CHOSEN = "isthmus.chosen"
 
 
-def value_after(arguments: Sequence[str], *flags: str) -> str | None:
-    """What the command line gives for a flag, before it is parsed: the codec decides what else can be parsed."""
-    for place, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name in flags and equals:
-            return value
-        if argument in flags:
-            return arguments[place + 1] if place + 1 < len(arguments) else None
-        if argument[:2] in flags and len(argument) > 2 and argument[1] != "-":  # -cNAME
-            return argument[2:]
-    return None
+@dataclass(frozen=True)
+class Sketch:
+    """A command line before it is parsed: which codec it is about decides what else it may say.
 
+    places: arguments that are no flag and no flag's value. values: of each flag, the last if it is given again.
+    """
 
-def first_file(arguments: Sequence[str]) -> str | None:
-    """The first argument that is a file: what a command works on."""
-    return next((a for a in arguments if not a.startswith("-") and Path(a).is_file()), None)
+    places: list[str]
+    values: dict[str, str]
+
+    @classmethod
+    def of(cls, arguments: Sequence[str]) -> "Sketch":
+        """Every flag but --help is taken to have a value."""
+        places: list[str] = []
+        values: dict[str, str] = {}
+        rest = iter(arguments)
+        for argument in rest:
+            if argument == "--":
+                places += rest
+            elif argument.startswith("--"):
+                name, equals, value = argument.partition("=")
+                if name != "--help":
+                    values[name] = value if equals else next(rest, "")
+            elif argument.startswith("-") and len(argument) > 1:
+                values[argument[:2]] = argument[2:] or next(rest, "")
+            else:
+                places.append(argument)
+        return cls(places, values)
+
+    @property
+    def source(self) -> str:
+        """What the command works on; empty where nothing is given."""
+        return self.places[0] if self.places else ""
+
+    @property
+    def codec(self) -> str | None:
+        return next((value for name, value in reversed(self.values.items()) if name in ("--codec", "-c")), None)
 
 
 def flags_of(options: type[Options], title: str) -> list[Any]:
@@ -62,15 +82,17 @@ def flags_of(options: type[Options], title: str) -> list[Any]:
     return [param for param in found if param.name != "help"]
 
 
-def codec_command(find: Callable[[list[str]], tuple[type[Options], str]]) -> type[TyperCommand]:
+def codec_command(find: Callable[[Sketch], tuple[type[Options], str]]) -> type[TyperCommand]:
     """A command with the flags of the options that `find` finds for the arguments, under the heading it gives."""
 
     class CodecCommand(TyperCommand):
         def parse_args(self, context: Any, args: list[str]) -> list[str]:
-            options, title = find(list(args))
-            context.meta[_CHOSEN] = flags_of(options, title)
+            options, title = find(Sketch.of(args))
+            context.meta[_CHOSEN] = flags = flags_of(options, title)
             rest: list[str] = super().parse_args(context, args)
-            context.meta[_CHOSEN] = {p.name: context.params.pop(p.name) for p in context.meta[_CHOSEN]}
+            values = {flag.name: context.params.pop(flag.name) for flag in flags}
+            given = {name for name in values if context.get_parameter_source(name).name == "COMMANDLINE"}
+            context.meta[_CHOSEN] = {name: value for name, value in values.items() if name in given}
             return rest
 
         def get_params(self, ctx: Any) -> list[Any]:
@@ -81,6 +103,6 @@ def codec_command(find: Callable[[list[str]], tuple[type[Options], str]]) -> typ
 
 
 def chosen(context: typer.Context) -> dict[str, Any]:
-    """The options of the codec, by name, as the command line gives them."""
+    """The options of the codec that the command line gives, by name."""
     found: dict[str, Any] = context.meta[_CHOSEN]
     return dict(found)

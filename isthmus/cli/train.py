@@ -15,7 +15,9 @@ app = typer.Typer(no_args_is_help=True, help="Train codecs from folders of media
 @app.command()
 def codec(
     folder: Annotated[Path, typer.Argument(help="Folder of training media, searched recursively.")],
-    name: Annotated[str, typer.Option(help="Recipe to follow: the name of a codec that ships.")] = "walloc-image-f8c48",
+    name: Annotated[
+        str | None, typer.Option(help="Recipe to follow: the name of a codec that ships (default: that of images).")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, curves, weights.")] = Path("runs/codec"),
     validation: Annotated[Path | None, typer.Option(help="Folder of media that are never trained on.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps (default: the recipe's).", min=1)] = None,
@@ -33,10 +35,11 @@ def codec(
 
     Example: isthmus train codec photos/ --name walloc-image-f8c12 --validation kept-out/ --out runs/f8c12
     """
-    from isthmus.codecs.registry import family_of
+    from isthmus.codecs.registry import default_codec, family_of
     from isthmus.optim.loop import LoopSettings
     from isthmus.options import change
 
+    name = name or default_codec("image")
     package = _training_of(family_of(name))
     if package is None or name not in package.RECIPES:
         raise ValueError(f"train codec: no recipe {name!r}; known: {', '.join(_recipes())}")
@@ -45,9 +48,7 @@ def codec(
     recipe = change(recipe, settings or [], "train codec")
     loop = LoopSettings(recipe.steps, minutes, save_minutes, validate_every)
     path = package.train(name, recipe, folder, out, validation=validation, device=_device(device), loop=loop)
-    if path is None:
-        typer.echo(f"stopped before step {recipe.steps}; the same command goes on", err=True)
-    else:
+    if path is not None:
         typer.echo(f"{path}: load it with isthmus.load({str(path)!r})")
 
 
@@ -94,9 +95,11 @@ def _device(device: str) -> str:
 
 def _training_of(family: str) -> Any:
     """The room that trains a family, or None."""
+    from isthmus.codecs.registry import FAMILIES
+
     name = f"isthmus.training.{family}"
     try:
-        return import_module(name)
+        return import_module(name) if family in FAMILIES else None
     except ModuleNotFoundError as error:
         if error.name != name:
             raise

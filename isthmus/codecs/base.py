@@ -69,7 +69,10 @@ class LatentBatch:
 
     @property
     def planes(self) -> dict[str, Tensor]:
-        """Planes stacked along a new first axis. Raises ValueError when the latents differ in shape."""
+        """Planes stacked along a new first axis: clone them before you change them, others may look at the same memory.
+
+        Raises ValueError when the latents differ in shape.
+        """
         return self._stacked or _stack([latent.planes for latent in self.latents])
 
     def dequantize(self) -> dict[str, Tensor]:

@@ -91,10 +91,13 @@ def list_codecs(kind: str | None = None) -> list[str]:
     return [name for name, entry in newest().items() if kind in (None, entry.kind)]
 
 
-def default_codec(kind: str) -> str:
-    """The codec for samples of `kind` where nobody names one. Raises UnknownCodecError for a kind without codecs."""
+def default_codec(kind: str, what: str = "encode") -> str:
+    """The codec for samples of `kind` where nobody names one. Raises UnknownCodecError, beginning with `what`."""
     if kind not in DEFAULTS:
-        raise UnknownCodecError(f"{kind}: this version has no codec for it; it has some for {', '.join(DEFAULTS)}")
+        raise UnknownCodecError(
+            f"{what}: {kind} has no default codec in this version ({', '.join(DEFAULTS)} have); name one with --codec, "
+            "or codec=... in Python; `isthmus codecs` lists them"
+        )
     return DEFAULTS[kind]
 
 
@@ -122,15 +125,19 @@ def codec_class(codec_id: str) -> type[Codec]:
 
 
 def class_of(name: str) -> type[Codec]:
-    """The class of a codec by name or path; nothing of what it was trained to is read. Raises as `load`."""
+    """The class of a codec by name or path, of a file without its tensors where that is enough. Raises as `load`."""
     entry = _entry(name)
     if entry is not None:
         return codec_class(entry.codec_id)
+    if name.endswith(".safetensors"):
+        classes = set(package_of(TrainedFile(Path(name)).family).CODECS.values())
+        if len(classes) == 1:
+            return classes.pop()
     return type(_from_elsewhere(name, "cpu"))
 
 
 def _entry(name: str) -> Pretrained | None:
-    return next((p for p in reversed(pretrained()) if name in (p.name, f"{p.name}.r{p.revision}")), None)
+    return next((p for p in reversed(pretrained()) if name in (p.name, p.label)), None)
 
 
 def load(name: str, device: str = "cpu") -> Codec:
@@ -185,6 +192,11 @@ def codec_for(header: TrackHeader, device: str = "cpu") -> Codec:
     codec_class(header.codec_id)
     same = [p for p in pretrained() if p.reads(header)]
     exact = [p for p in same if p.weights_hash == header.weights_hash]
+    if not same and any(p.file is None and header.codec_id in p.tables for p in pretrained()):
+        raise CorruptStreamError(
+            f"decode: a {header.codec_id} stream names no tables and no weights, this one {header.tables_hash} and "
+            f"{header.weights_hash}: it is damaged, fetch it again"
+        )
     if not same:
         raise WeightsMismatchError(
             f"decode: the stream needs entropy tables {header.tables_hash} of {header.codec_id}, which do not ship "

@@ -44,8 +44,9 @@ class TrainedFile:
     """
 
     def __init__(self, path: Path, weights_hash: str | None = None, tables: Path | None = None) -> None:
+        path = path.absolute()  # it may be read again when the process works elsewhere
         self.path, self.weights_hash = path, weights_hash
-        self._light = tables or path
+        self._light = tables.absolute() if tables else path
         try:
             description: Any = json.loads(self._read(self._light, ())[0]["isthmus"])
             self.family, self.config = str(description["family"]), dict(description["config"])

@@ -26,6 +26,8 @@ def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[np.ndar
         raise UnreadableFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (wave.Error, EOFError, ValueError) as error:
         raise UnreadableFileError(f"{path}: not a WAV file of integer samples ({error}); convert it first") from error
+    if width > 4 or rate < 1:
+        raise UnreadableFileError(f"{path}: {8 * width} bits at {rate} Hz, expected 8 to 32 bits at 1 Hz or more")
     count = len(frames) // (width * channels)
     if count < told:
         raise UnreadableFileError(f"{path}: truncated: {count} of {told} samples are there; fetch the file again")

@@ -2,10 +2,11 @@
 """Named tensors: safetensors files in and out. Whole checkpoints, in bounded memory, are `isthmus.weights`."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -20,6 +21,11 @@ def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[dict[st
     if Path(path).is_dir():
         raise UnreadableFileError(f"{path}: is a folder; expected a safetensors file (`isthmus weights` takes folders)")
     try:
+        with safe_open(path, "pt") as file:
+            beside = set(file.metadata() or {}) - {"format"}
+        if beside:
+            names = ", ".join(sorted(beside))
+            warnings.warn(f"{path}: its metadata ({names}) is not kept; `isthmus weights compress` does", stacklevel=3)
         return load_file(path), {}
     except FileNotFoundError as error:
         raise UnreadableFileError(f"{path}: no such file") from error
@@ -30,7 +36,8 @@ def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[dict[st
 def write(path: str | os.PathLike[str], samples: Any, signal: Any) -> None:
     """As `media.kinds.write`; a tensor without a name becomes `tensor`."""
     named = {"tensor": samples} if isinstance(samples, Tensor) else samples
-    atomic_write(path, save({name: tensor.contiguous() for name, tensor in named.items()}))
+    contiguous = {name: tensor.contiguous() for name, tensor in named.items()}
+    atomic_write(path, save(contiguous, {"format": "pt"}))  # which transformers asks for
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -80,4 +80,6 @@ def run_loop(
     state.seconds = before + time.monotonic() - begin
     state.save(folder, config)
     bar.close()
+    if state.step < settings.steps:
+        print(f"stopped at step {state.step} of {settings.steps}; the same command goes on", file=sys.stderr)
     return state.step >= settings.steps

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import isthmus
 from isthmus.cli import main
@@ -59,6 +61,33 @@ def test_other_codecs(run: Run, photo: Path, tmp_path: Path, tiny_weights: Path)
     assert status == 2 and "do not ship" in err and not (tmp_path / "back.png").exists()
     assert run("decode", stream, tmp_path / "back.png", "--codec", tiny_weights)[0] == 0
     assert read_image(tmp_path / "back.png").shape == (47, 61, 3)
+
+
+def test_any_order_and_any_file_beside(run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The codec decides the flags, and the source decides the codec: not whatever else stands on the line."""
+    monkeypatch.chdir(photo.parent)
+    save_file({"w": torch.ones(40, dtype=torch.bfloat16)}, "m.safetensors")
+    for name in ("30", "cpu", "huffman", "-odd.safetensors"):
+        Path(name).write_bytes(Path("m.safetensors").read_bytes())
+    Path("-cat.png").write_bytes(photo.read_bytes())
+    expected = isthmus.encode(photo, quality=30)
+    for arguments in (
+        ["--quality", "30", photo, "a.ist"],
+        ["-q30", photo, "a.ist", "--device", "cpu"],
+        ["--device", "cpu", photo, "--quality=30", "a.ist"],
+        ["-q", "30", "--", "-cat.png", "a.ist"],
+        ["--codec", "dfloat", "--codec", "walloc-image-f8c48", photo, "a.ist", "-q", "30"],
+    ):
+        status, out, err = run("encode", *arguments)
+        assert (status, err) == (0, ""), arguments
+        assert Path("a.ist").read_bytes() == expected
+    assert run("encode", "--mode", "huffman", "--", "-odd.safetensors", "m.ist")[0] == 0
+    assert run("decode", "m.ist", "back.safetensors")[0] == 0
+    assert torch.equal(load_file("back.safetensors")["w"], torch.ones(40, dtype=torch.bfloat16))
+    status, out, err = run("encode", "absent.safetensors", "a.ist", "--mode", "rans")
+    assert status == 2 and "no such file" in err
+    status, out, err = run("codecs", "--kind", "smells")
+    assert status == 2 and "image, tensors" in err
 
 
 def test_background(run: Run, tmp_path: Path) -> None:
@@ -151,6 +180,9 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "compare text": (["compare", folder / "text.png", "--out", image], "not an image"),
         "train without images": (["train", "codec", folder / "absent", "--out", folder / "run"], "no such folder"),
         "train recipe": (["train", "codec", folder, "--name", "nothing", "--out", folder / "run"], "nothing"),
+        "train a room": (["train", "codec", folder, "--name", "data", "--out", folder / "run"], "no recipe 'data'"),
+        "train a module": (["train", "codec", folder, "--name", "walloc.trainer"], "no recipe"),
+        "bench without codecs": (["bench", "audio", png, "--out", folder / "bench"], "--codec"),
         "train device": (["train", "codec", folder, "--device", "toaster", "--out", folder / "run"], "toaster"),
         "bench without folder": (["bench", "image", folder / "absent", "--out", folder / "bench"], "absent"),
         "unknown command": (["frobnicate"], "frobnicate"),

@@ -75,6 +75,12 @@ def test_a_batch_is_its_single_streams(case: Case) -> None:
         assert same(plane[1], codec.unpack(data).planes[name])
     assert same(latents.dequantize(), {k: torch.stack([v] * 3) for k, v in codec.unpack(data).dequantize().items()})
     assert len(codec.unpack_batch([])) == 0 and codec.pack_batch([]) == []
+    assert codec.pack_batch(iter(latents.latents)) == [data] * 3  # type: ignore[arg-type]
+    assert same(codec.unpack_batch([data], device="cpu:0").latents[-1].planes, codec.unpack(data).planes)
+    for plane in latents.latents[0].planes.values():  # what is changed in a latent stays, and in no other
+        plane.zero_()
+    assert all(not plane.any() for plane in latents.latents[0].planes.values())
+    assert same(latents.latents[1].planes, codec.unpack(data).planes)
 
 
 @each_case

@@ -48,11 +48,25 @@ def test_a_codec_has_the_channels_of_its_name() -> None:
 
 def test_the_plain_name_is_the_newest_revision() -> None:
     for name in isthmus.list_codecs():
-        newest = max(p.revision for p in pretrained() if p.name == name)
-        assert isthmus.load(name) is isthmus.load(f"{name}.r{newest}")
+        newest = max((p for p in pretrained() if p.name == name), key=lambda p: p.revision)
+        assert isthmus.load(name) is isthmus.load(newest.label)
 
 
-@pytest.mark.parametrize("name", ["walloc", "walloc-image-f8c12.r99", "", "compressai:bmshj2018", "hf:a/b", "x.pt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "walloc",
+        "walloc-image-f8c12.r99",
+        "",
+        "compressai:bmshj2018",
+        "hf:a/b",
+        "x.pt",
+        "dfloat:x",
+        "dfloat:",
+        "dfloat.r1",
+        "walloc:x",
+    ],
+)
 def test_unknown_names(name: str) -> None:
     with pytest.raises(UnknownCodecError):
         isthmus.load(name)
@@ -67,6 +81,9 @@ def test_a_weights_file_by_path(tiny_weights: Path, tmp_path: Path) -> None:
 
 def test_devices() -> None:
     assert check_device("cpu") == "cpu"
+    assert check_device("cpu:0") == check_device("cpu:1") == "cpu"
+    with pytest.raises(ValueError, match="device None"):
+        check_device(None)  # type: ignore[arg-type]
     for device in ("toaster", "", "cuda:", "meta", "cpu cuda", f"cuda:{torch.cuda.device_count()}"):
         with pytest.raises(ValueError, match="device"):
             isthmus.load("walloc-image-f8c12", device)

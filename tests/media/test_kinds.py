@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a file is, and the rooms of image, sound and tensors: in and out, and what is refused."""
 
+import struct
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from isthmus.errors import UnreadableFileError, UnwritableFileError
@@ -108,6 +110,25 @@ def test_cut_wav(tmp_path: Path) -> None:
         (tmp_path / "a.wav").write_bytes(whole[:length])
         with pytest.raises(UnreadableFileError):
             kinds.read(tmp_path / "a.wav", "audio", {})
+
+
+def test_wav_of_widths_that_nobody_has(tmp_path: Path) -> None:
+    for width, rate in ((5, 8000), (8, 8000), (2, 0)):
+        body = bytes(4 * width)
+        form = struct.pack("<HHIIHH", 1, 1, rate, rate * width, width, 8 * width)
+        chunks = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(body)) + body
+        (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", len(chunks)) + chunks)
+        with pytest.raises(UnreadableFileError, match=r"a\.wav"):
+            kinds.read(tmp_path / "a.wav", "audio", {})
+
+
+def test_metadata_that_is_not_kept_is_named(tmp_path: Path) -> None:
+    save_file({"w": torch.ones(3)}, tmp_path / "a.safetensors", {"format": "pt", "author": "me"})
+    with pytest.warns(UserWarning, match="author.*isthmus weights compress"):
+        kinds.read(tmp_path / "a.safetensors", "tensors", {})
+    kinds.write(tmp_path / "b.safetensors", "tensors", {"w": torch.ones(3)}, TensorSignal())
+    with safe_open(tmp_path / "b.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}
 
 
 def test_a_kind_without_a_room(tmp_path: Path) -> None:

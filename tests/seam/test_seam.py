@@ -74,7 +74,7 @@ def test_help_and_errors_are_those_of_the_codec(run: Run, song: Path, tmp_path: 
     for arguments, words in (
         (["encode", song, target, "--codec", "toy", "--bits", 40], "--bits"),
         (["encode", song, target, "--codec", "toy", "--quality", 40], "--quality"),
-        (["encode", song, target], "no codec for it"),  # sounds have no default yet
+        (["encode", song, target], "song.wav: audio has no default codec"),  # sounds have no default yet
         (["encode", song, target, "--codec", "walloc-image-f8c12"], "not an image"),
         (["compare", song, "--codec", "toy", "--out", tmp_path / "a.png"], "encodes audio"),
         (["bench", "audio", song, "--codec", "dfloat", "--out", tmp_path], "bench tensors"),

@@ -138,6 +138,10 @@ def _unpack(data: bytes) -> tuple[TrackHeader, list[tuple[Entry, Bytes | Payload
     header, unit = unpack_single(data)
     if header.codec_id != CODEC_ID or not isinstance(header.signal, TensorSignal):
         raise CorruptStreamError(f"decode: a stream of {CODEC_ID} was expected, got {header.describe()}")
+    if (header.tables_hash, header.weights_hash) != (NO_HASH, NO_HASH):
+        raise CorruptStreamError(
+            f"decode: a stream of {CODEC_ID} has no hashes, got {header.describe()}; fetch it again"
+        )
     TensorOptions.unpack(header.options)
     return header, unpack_set(unit)
 

@@ -41,6 +41,7 @@ def _threads(numbers: int) -> int:
 def pack_batch(plan_of: Planner, latents: Sequence[Latent]) -> list[bytes]:
     """One stream for each latent; see `Codec.pack_batch`."""
     groups: dict[tuple[int, tuple[int, int, int], bool], list[int]] = {}
+    latents = list(latents)
     headers = [latent.spec.header for latent in latents]
     known = {id(header): plan_of(header) for header in {id(header): header for header in headers}.values()}
     plans = [known[id(header)] for header in headers]
@@ -62,13 +63,17 @@ class StackedLatents(LazySequence[Latent]):
 
     def __init__(self, codec: Codec, y: Tensor, headers: Sequence[TrackHeader], choices: Sequence[Any]) -> None:
         self.codec, self.y, self.headers, self.choices = codec, y, headers, choices
+        self._made: dict[int, Latent] = {}
 
     def __len__(self) -> int:
         return len(self.headers)
 
     def item(self, place: int) -> Latent:
+        if place in self._made:
+            return self._made[place]
         spec = LatentSpec(self.headers[place], self.choices[place])
-        return Latent({"y": self.y[place].clone()}, spec, self.codec)  # one latent does not keep the others alive
+        # A copy: one latent does not keep the others alive. Made once, so that what is changed in it stays.
+        return self._made.setdefault(place, Latent({"y": self.y[place].clone()}, spec, self.codec))
 
 
 class Group(NamedTuple):

@@ -37,12 +37,14 @@ class WallocWeights:
     context: ContextModel | None
     weights_hash: str
     file: TrainedFile
+    whole: Walloc | None  # where it had to be read to know its hash
 
     @classmethod
     def read(cls, file: TrainedFile) -> "WallocWeights":
         """Raises CorruptStreamError where the file is not such a codec, UnreadableFileError where there is none."""
         config = _config(file.path, file.config)
-        weights_hash = file.weights_hash or hash_tensors(_model(file, config).state_dict())
+        whole = None if file.weights_hash else _model(file, config)  # kept: the next training may replace its file
+        weights_hash = file.weights_hash or hash_tensors(whole.state_dict() if whole else {})
         try:
             linear = WallocLinear.from_state(config, file.floats("model.", light=True))
         except (KeyError, ValueError) as error:
@@ -58,7 +60,7 @@ class WallocWeights:
         for channels in (entropy.expected.shape[1], context.predictor.channels if context else None):
             if channels not in (None, config.latent_channels):
                 raise CorruptStreamError(f"{file.path}: tables for {channels} channels do not fit the model")
-        return cls(linear, entropy, context, weights_hash, file)
+        return cls(linear, entropy, context, weights_hash, file, whole)
 
     @property
     def config(self) -> WallocConfig:
@@ -66,6 +68,8 @@ class WallocWeights:
 
     def model(self) -> Walloc:
         """The whole autoencoder, from its file. Raises CorruptStreamError unless it is the one that was promised."""
+        if self.whole is not None:
+            return self.whole
         model = _model(self.file, self.config)
         found = hash_tensors(model.state_dict())
         if found != self.weights_hash:

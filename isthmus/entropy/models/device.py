@@ -50,6 +50,8 @@ def decode_batch(
     Raises CorruptStreamError that names the first item at fault.
     """
     (channels, height, width), items = shape, len(payloads)
+    if torch.device(device).type == "cuda" and torch.device(device).index is None:
+        device = f"cuda:{torch.cuda.current_device()}"  # tables are kept for each card
     data, bounds, tables, offsets, choices = model.decode_heads(payloads, shape, rows)
     family = _uploaded(model.family, device)
     size = prod(shape) + 2 * channels  # symbols of an item

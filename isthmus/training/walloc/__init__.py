@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of WaLLoC codecs: trainer, starting point, entropy models, validation, export."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -37,7 +38,8 @@ def train(
     checks = list_files(validation, "image", recursive=True) if validation else []
     bank = ImageBank.load(files, recipe.crop, target)
     trainer = CodecTrainer(recipe, bank, [load_rgb(p).to(target) for p in checks], compiled=target.type == "cuda")
-    if not trainer.run(out, loop):
+    told = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files)
+    if not trainer.run(out, loop, data=f"{len(files)} files, {sha256(told.encode()).hexdigest()[:16]}"):
         return None
     state = trainer.state
     progress = {"steps_done": state.step, "seconds": round(state.seconds), "devices": state.devices}

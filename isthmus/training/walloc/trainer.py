@@ -146,13 +146,15 @@ class CodecTrainer:
         plot_csv(folder / "validation.csv", folder / "validation.png")
         return points
 
-    def run(self, folder: Path, settings: LoopSettings | None = None) -> bool:
-        """Trains until the last step, or for some minutes; True when the training is complete."""
-        return run_loop(
-            self.state, self._shown_step, folder, asdict(self.config), settings or LoopSettings(self.config.steps),
-            device=self.device, validate=(lambda: describe(self.state.step, self.validate(folder))) if self.validation
-            else None,
-        )  # fmt: skip
+    def run(self, folder: Path, settings: LoopSettings | None = None, *, data: str = "") -> bool:
+        """Trains until the last step, or for some minutes; True when the training is complete.
+
+        data: what tells the training images from others, kept in the checkpoint: a run goes on with the same ones.
+        """
+        config = {**asdict(self.config), "data": data}
+        settings = settings or LoopSettings(self.config.steps)
+        validate = (lambda: describe(self.state.step, self.validate(folder))) if self.validation else None
+        return run_loop(self.state, self._shown_step, folder, config, settings, device=self.device, validate=validate)
 
     def _shown_step(self) -> Report:
         loss, bits_per_pixel, mse = self.step()

@@ -17,7 +17,7 @@ from isthmus.bitstream.track import NO_HASH, TrackHeader
 from isthmus.codecs.dfloat.codec import DFloatCodec
 from isthmus.codecs.dfloat.dtypes import CODED, TORCH, bits_of, tensor_of
 from isthmus.errors import CorruptStreamError, IsthmusError
-from isthmus.signals import ImageSignal
+from isthmus.signals import ImageSignal, TensorSignal
 
 SHAPES = ((), (1,), (0,), (3, 0, 2), (7,), (5, 3), (2, 3, 4, 5), (257,))
 SPECIAL = {  # quiet and signalling NaN with payloads, infinities, -0, the least and the greatest denormal, the ends
@@ -162,3 +162,12 @@ def test_damaged_units(codec: DFloatCodec, data: st.DataObject) -> None:
         isthmus.decode(pack_single(header, changed[:cut]))
     except IsthmusError as error:
         assert str(error)
+
+
+def test_hashes_that_it_does_not_have(codec: DFloatCodec) -> None:
+    _, unit = unpack_single(codec.encode(torch.ones(3)))
+    for hashes in (("0badf00d", NO_HASH), (NO_HASH, "0badf00d")):
+        forged = pack_single(TrackHeader("dfloat.1", *hashes, TensorSignal(), b"\0"), unit)
+        for call in (isthmus.decode, codec.decode):
+            with pytest.raises(CorruptStreamError, match="fetch it again"):
+                call(forged)

@@ -64,3 +64,16 @@ def test_no_such_file(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.safetensors", tmp_path):
         with pytest.raises(UnreadableFileError, match="no such weights file"):
             TrainedFile(path)
+
+
+def test_a_codec_in_hand_outlives_its_file(
+    tiny_weights: Path, tmp_path: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next training replaces the file, or the process works elsewhere: what was loaded goes on as it was."""
+    (tmp_path / "mine.safetensors").write_bytes(tiny_weights.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    codec = isthmus.load("mine.safetensors")
+    data = codec.encode(astronaut[:30, :30])
+    monkeypatch.chdir("/")
+    (tmp_path / "mine.safetensors").unlink()
+    assert codec.decode(data).shape == (3, 30, 30)

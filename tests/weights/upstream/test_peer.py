@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our DFloat11 modules against the packages dfloat11 and dahuffman themselves, where ISTHMUS_PEERS names their folder.
 
-    ISTHMUS_PEERS=PEERS pytest tests/weights/test_upstream_peer.py
+    ISTHMUS_PEERS=PEERS pytest tests/weights/upstream/test_peer.py
 
-What the package wrote is also in tests/golden/dfloat11-upstream, which test_upstream.py reads everywhere.
+What the package wrote is also in tests/golden/dfloat11-upstream, which test_checkpoint.py reads everywhere.
 """
 
 import contextlib
