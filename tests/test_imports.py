@@ -15,7 +15,7 @@ import isthmus
 
 PACKAGE = Path(isthmus.__file__).parent
 # The ground: free to all rooms above, each only to those before it.
-GROUND = ["errors", "varint", "lazy", "devices", "files", "options", "signals", "arrays", "bitstream"]
+GROUND = ["errors", "varint", "lazy", "signatures", "devices", "files", "options", "signals", "arrays", "bitstream"]
 TIERS = [  # the lowest first; a module imports from its own room and from lower tiers, not from rooms beside its own
     {"kernels"},
     {"entropy"},

@@ -60,7 +60,7 @@ def compare(
     for rival in rivals:
         found, data_of_rival = encode_within(rival, image, len(data))
         decoded.append(rival.decode(data_of_rival))
-        note = "its smallest file" if len(data_of_rival) > len(data) else ""
+        note = "its smallest file" if len(data_of_rival) > len(data) else "its largest file" if found == 100 else ""
         measurements.append(_measure(rival.name, f"quality={found}", data_of_rival, original, decoded[-1], note))
     height, width, channels = image.shape
     raw = [f"{width} x {height} pixels", f"{image.size:,} bytes = {8 * channels} bits per pixel"]

@@ -5,6 +5,7 @@ import os
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from isthmus.bench.medium import BenchCodec, Medium
+from isthmus.errors import UnreadableFileError
 from isthmus.media import kinds
 from isthmus.options import kinds_of
 
@@ -85,8 +87,8 @@ def run(
 ) -> list[Row]:
     """Encode and decode each file with each codec at each setting, and measure; one row each.
 
-    files: read by `media.kinds`. settings: codec name to options, else `settings_of` it. repeats: calls of encode and
-    of decode that are timed, of which the median counts.
+    files: read by `media.kinds`; those that cannot be are left out with a warning. settings: codec name to options,
+    else `settings_of` it. repeats: calls of encode and of decode that are timed, of which the median counts.
 
     Times are seconds of one thread: torch is held to one thread, and where a codec runs more threads of its own the
     processor time of all of them counts. A first call of each codec on each size is not timed. Progress shows on a
@@ -97,8 +99,7 @@ def run(
     if repeats < 1:
         raise ValueError(f"bench: repeats is {repeats}; expected at least 1")
     ladders = {codec.name: list((settings or {}).get(codec.name) or settings_of(codec)) for codec in codecs}
-    for path in files:
-        kinds.read(path, medium.kind, {})  # an unreadable file shows now, not after an hour
+    files = _readable(files, medium.kind)
     rows: list[Row] = []
     total = len(files) * sum(len(ladder) for ladder in ladders.values())
     with _single_thread(), _progress(total) as advance:
@@ -109,12 +110,29 @@ def run(
             for codec in codecs:
                 place = codec.name, medium.size(samples)
                 if place not in warm:
-                    _decode(codec, codec.encode(samples, **facts, **ladders[codec.name][0]))
+                    for setting in ladders[codec.name][:3]:  # those that are no ladder may run different code
+                        _decode(codec, codec.encode(samples, **facts, **setting))
                     warm.add(place)
                 for setting in ladders[codec.name]:
                     rows.append(_measure(medium, codec, setting, samples, facts, Path(path).name, repeats))
                     advance(f"{codec.name} {describe(setting)}")
     return rows
+
+
+def _readable(files: Sequence[str | os.PathLike[str]], kind: str) -> list[str | os.PathLike[str]]:
+    """Those that can be read, which shows now, not after an hour; of others a warning. Raises the error if none can."""
+    kept, refused = [], []
+    for path in files:
+        try:
+            kinds.read(path, kind, {})
+            kept.append(path)
+        except UnreadableFileError as error:
+            refused.append(error)
+    if not kept:
+        raise refused[0]
+    for one in refused:
+        warnings.warn(f"bench: left out: {one}", stacklevel=3)
+    return kept
 
 
 def average(medium: Medium, rows: Sequence[Row]) -> dict[str, list[CurvePoint]]:

@@ -25,12 +25,13 @@ from isthmus.bitstream.frame import (
 from isthmus.bitstream.index import IndexEntry, read_chunk, read_index
 from isthmus.bitstream.metadata import unpack_metadata
 from isthmus.bitstream.planes import pack_planes, unpack_planes
-from isthmus.bitstream.prologue import FOREIGN, MAGIC, PROLOGUE, VERSION
+from isthmus.bitstream.prologue import MAGIC, PROLOGUE, VERSION
 from isthmus.bitstream.reader import ChunkReader, read_chunks, read_header
 from isthmus.bitstream.single import pack_single, pack_singles, unpack_single, unpack_singles
 from isthmus.bitstream.source import PIECE
 from isthmus.bitstream.track import HEADER_LIMIT, NO_HASH, TrackHeader
 from isthmus.bitstream.writer import StreamWriter
+from isthmus.signatures import FOREIGN
 
 __all__ = [
     "FOREIGN",

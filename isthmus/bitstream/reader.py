@@ -40,7 +40,8 @@ class ChunkReader(Iterator[Chunk]):
                 chunk = read_frame(self._source)
             except CutStreamError as cut:
                 if not self._allow_truncated:
-                    raise CorruptStreamError(f"{cut}; allow_truncated=True reads what comes before") from None
+                    advice = "fetch it again (read_chunks(..., allow_truncated=True) reads what comes before)"
+                    raise CorruptStreamError(f"{cut}: {advice}") from None
                 self.cut = str(cut)
                 self.finished = False
                 break

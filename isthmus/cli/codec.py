@@ -2,6 +2,8 @@
 """`isthmus encode`, `decode`, `inspect` and `codecs`: one file at a time, of whatever kind has a codec."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,12 +14,15 @@ from isthmus.cli.options import CodecName, Device, Sketch, chosen, codec_command
 from isthmus.options import Options
 
 
-def encode_options(line: Sketch) -> tuple[type[Options], str]:
-    """The options of encoding for a command line, and their heading."""
+def encode_options(line: Sketch) -> tuple[list[type[Options]], str]:
+    """The options of encoding for a command line, the codec's before those of reading its files; and their heading."""
     from isthmus.codecs.registry import class_of
+    from isthmus.media.kinds import room
 
     name = line.codec or default_for(line.source)
-    return class_of(name).Options, f"Options of {name}"
+    codec = class_of(name)
+    title = f"Options of {name}" + ("" if line.codec else " (another --codec has its own)")
+    return [codec.Options, room(codec.kind).ReadOptions], title
 
 
 def default_for(source: Path | str) -> str:
@@ -28,7 +33,7 @@ def default_for(source: Path | str) -> str:
     return default_codec(kind_of(source), str(source))
 
 
-def _decode_options(line: Sketch) -> tuple[type[Options], str]:
+def _decode_options(line: Sketch) -> tuple[list[type[Options]], str]:
     from isthmus.bitstream import read_header
     from isthmus.codecs.registry import class_of, codec_class, default_codec
     from isthmus.errors import IsthmusError
@@ -37,10 +42,10 @@ def _decode_options(line: Sketch) -> tuple[type[Options], str]:
         if Path(line.source).is_file():  # a pipe can be read once
             with open(line.source, "rb") as file:
                 codec_id = read_header(file).codec_id
-            return codec_class(codec_id).DecodeOptions, f"Options of {codec_id}"
+            return [codec_class(codec_id).DecodeOptions], f"Options of {codec_id}"
     except (OSError, IsthmusError):  # the command says what is wrong
         pass
-    return class_of(default_codec("image")).DecodeOptions, "Options of images"
+    return [class_of(default_codec("image")).DecodeOptions], "Options of images"
 
 
 def encode(
@@ -87,18 +92,19 @@ def decode(
     """
     import isthmus
     from isthmus.bitstream import read_header
-    from isthmus.codecs.registry import codec_class
+    from isthmus.codecs.registry import codec_class, codec_for
     from isthmus.media import kinds
 
     data, options = read_stream(source), chosen(context)
-    header = read_header(data)
-    reader = codec_class(header.codec_id)
+    with naming(source):
+        header = read_header(data)
+        reader = codec_class(header.codec_id)
     kinds.check_writable(target, reader.kind)
     if "output" in {f.name for f in fields(reader.DecodeOptions)}:
         options["output"] = "numpy"
-    samples = (
-        isthmus.load(codec, device).decode(data, **options) if codec else isthmus.decode(data, device=device, **options)
-    )
+    with naming(source):
+        model = isthmus.load(codec, device) if codec else codec_for(header, device)
+        samples = model.decode(data, **options)
     kinds.write(target, reader.kind, samples, header.signal)
     typer.echo(f"{target}: {header.signal}")
 
@@ -108,7 +114,9 @@ def inspect(source: Annotated[Path, typer.Argument(help="Stream to look into.")]
     import isthmus
 
     data = read_stream(source)
-    typer.echo(json.dumps({"bytes": len(data), **isthmus.inspect(data)}, indent=2))
+    with naming(source):
+        told = isthmus.inspect(data)
+    typer.echo(json.dumps({"bytes": len(data), **told}, indent=2))
 
 
 def codecs(
@@ -123,6 +131,18 @@ def codecs(
     for name in list_codecs(kind):
         p = newest()[name]
         typer.echo(f"{p.name:24}{p.kind:9}{p.codec_id:12}{f'r{p.revision}' if p.file else '':4}{p.summary}")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors within begin with the file that they are about."""
+    from isthmus.errors import IsthmusError
+
+    try:
+        yield
+    except IsthmusError as error:
+        told = str(error)
+        raise error if str(path) in told else type(error)(f"{path}: {told}") from error
 
 
 def read_stream(path: Path) -> bytes:

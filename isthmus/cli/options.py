@@ -66,6 +66,7 @@ def flags_of(options: type[Options], title: str) -> list[Any]:
         declarations += [f"-{f.metadata['short']}"] if f.metadata.get("short") else []
         about = typer.Option(
             *declarations, help=f.metadata.get("help"), rich_help_panel=title,
+            metavar="|".join(map(str, kind.choices)) or None,
             min=f.metadata.get("low"), max=f.metadata.get("high"),
         )  # fmt: skip
         taken: Any = kind.base | None if kind.optional else kind.base
@@ -82,13 +83,14 @@ def flags_of(options: type[Options], title: str) -> list[Any]:
     return [param for param in found if param.name != "help"]
 
 
-def codec_command(find: Callable[[Sketch], tuple[type[Options], str]]) -> type[TyperCommand]:
+def codec_command(find: Callable[[Sketch], tuple[list[type[Options]], str]]) -> type[TyperCommand]:
     """A command with the flags of the options that `find` finds for the arguments, under the heading it gives."""
 
     class CodecCommand(TyperCommand):
         def parse_args(self, context: Any, args: list[str]) -> list[str]:
-            options, title = find(Sketch.of(args))
-            context.meta[_CHOSEN] = flags = flags_of(options, title)
+            choices, title = find(Sketch.of(args))
+            named = {flag.name: flag for options in reversed(choices) for flag in flags_of(options, title)}
+            context.meta[_CHOSEN] = flags = list(named.values())
             rest: list[str] = super().parse_args(context, args)
             values = {flag.name: context.params.pop(flag.name) for flag in flags}
             given = {name for name in values if context.get_parameter_source(name).name == "COMMANDLINE"}

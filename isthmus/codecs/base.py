@@ -103,6 +103,10 @@ class Codec(ABC):
 
     name: str
     codec_id: str
+    device: torch.device
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, device={str(self.device)!r})"
 
     @abstractmethod
     def analyze(self, samples: Any, **options: Any) -> Any:
@@ -152,6 +156,21 @@ class Codec(ABC):
         the errors in the batch, beside the latents of all other streams. device: where the planes shall lie.
         """
         return unpack_each(self.unpack, data, errors, device)
+
+
+def check_plane(plane: Tensor | None, name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A plane that is to be packed, on the CPU, contiguous, of an integer dtype.
+
+    Raises ValueError where it is missing, of another shape, of floats, or holds what the dtype does not.
+    """
+    if plane is None or tuple(plane.shape) != tuple(shape) or plane.dtype.is_floating_point or plane.dtype.is_complex:
+        got = "missing" if plane is None else f"{plane.dtype} {tuple(plane.shape)}"
+        raise ValueError(f"pack: plane {name} is {got}, expected integers {tuple(shape)}")
+    if plane.dtype != dtype and plane.numel():
+        low, high, limits = int(plane.min()), int(plane.max()), torch.iinfo(dtype)
+        if low < limits.min or high > limits.max:
+            raise ValueError(f"pack: plane {name} holds {low} to {high}, expected values that fit {dtype}")
+    return plane.cpu().to(dtype).contiguous()
 
 
 def unpack_each(

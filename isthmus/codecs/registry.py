@@ -7,6 +7,7 @@ which moves when a codec is trained anew, with kind and hashes, so that a stream
 The package of a family, `isthmus.codecs.<family>`, gives
     CODECS      codec id -> class of codec
     open_codec  (TrainedFile or None, name, device) -> codec
+    open_named  (name, device) -> codec, if it finds codecs by names such as family:model; else there are none
 """
 
 import json
@@ -165,8 +166,8 @@ def _from_elsewhere(name: str, device: str) -> Codec:
             raise CorruptStreamError(f"{name}: not the weights of an isthmus codec: family {file.family!r}")
         return package_of(file.family).open_codec(file, name, device)
     family, prefixed = family_of(name), ":" in name
-    if prefixed and family in FAMILIES:
-        return package_of(family).open_codec(None, name, device)
+    if prefixed and hasattr(package_of(family) if family in FAMILIES else None, "open_named"):
+        return package_of(family).open_named(name, device)
     if prefixed:
         raise UnknownCodecError(f"load: {name!r}: this version has no loader for names that begin so")
     raise UnknownCodecError(

@@ -10,8 +10,11 @@ import numpy as np
 
 from isthmus.errors import UnreadableFileError
 from isthmus.files import atomic_file
+from isthmus.options import Options
+from isthmus.signatures import head_of, resembles
 
 SUFFIXES = frozenset({".wav"})
+ReadOptions = Options  # none
 
 
 def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -25,7 +28,9 @@ def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[np.ndar
     except OSError as error:
         raise UnreadableFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (wave.Error, EOFError, ValueError) as error:
-        raise UnreadableFileError(f"{path}: not a WAV file of integer samples ({error}); convert it first") from error
+        head = head_of(path)
+        what = "damaged or not of integer samples" if head[8:12] == b"WAVE" else resembles(head) if head else "empty"
+        raise UnreadableFileError(f"{path}: not a WAV file: {what} ({error}); convert it to PCM first") from error
     if width > 4 or rate < 1:
         raise UnreadableFileError(f"{path}: {8 * width} bits at {rate} Hz, expected 8 to 32 bits at 1 Hz or more")
     count = len(frames) // (width * channels)

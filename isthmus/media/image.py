@@ -3,6 +3,7 @@
 
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -13,6 +14,8 @@ from isthmus.arrays.pixels import ColourWarning, PrecisionWarning, to_pixels
 from isthmus.arrays.sample_depth import HEAD_BYTES, bits_per_sample, grey_levels
 from isthmus.errors import MissingExtraError, UnreadableFileError
 from isthmus.files import atomic_file
+from isthmus.options import Options, option
+from isthmus.signatures import resembles
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,6 +26,7 @@ __all__ = [
     "WRITABLE",
     "ColourWarning",
     "PrecisionWarning",
+    "ReadOptions",
     "check_writable",
     "read",
     "read_image",
@@ -49,6 +53,13 @@ WRITABLE: dict[str, tuple[str, dict[str, Any]]] = {
     ".pgm": ("PPM", {}),
 }
 SUFFIXES = frozenset(WRITABLE)
+
+
+@dataclass(frozen=True)
+class ReadOptions(Options):
+    """What the command offers for every codec of images."""
+
+    background: str | None = option(None, "Colour to lay transparent images on, such as white; else they are refused.")
 
 
 def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -154,7 +165,7 @@ def _open(file: BinaryIO, name: str, head: bytes) -> "Image.Image":
             "it is truncated, damaged or of 0 pixels; get it again"
         )
     raise UnreadableFileError(
-        f"{name}: not an image: it begins with {head[:16]!r}; expected PNG, JPEG, WebP, AVIF or TIFF. "
+        f"{name}: not an image: {resembles(head[:64])}; expected PNG, JPEG, WebP, AVIF or TIFF. "
         "Convert it to one of these first"
     )
 

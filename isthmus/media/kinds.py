@@ -3,6 +3,7 @@
 
 Such a room gives
     SUFFIXES        of the files that a folder is searched for
+    ReadOptions     choices of reading, which the command offers beside those of the codec
     read            (path, options) -> samples, facts: keyword arguments of `encode` that the file tells; what it takes
                     from `options` to read, it removes there
     write           (path, samples, signal)
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import UnreadableFileError
+from isthmus.signatures import head_of
 
 KINDS = ("image", "audio", "tensors")  # that have a room
 _VIDEO = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m")
@@ -32,11 +34,7 @@ _MAGIC = (  # offset, first bytes, kind; what is none of these is left to the su
 
 def kind_of(path: str | os.PathLike[str]) -> str:
     """ "image", "audio", "video" or "tensors", by the first bytes of a file, then by its suffix; else "image"."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-    except OSError:  # the reader says what is wrong
-        head = b""
+    head = head_of(path)  # where there is none, the reader says what is wrong
     for offset, magic, kind in _MAGIC:
         if head.startswith(magic, offset):
             return kind

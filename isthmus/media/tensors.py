@@ -12,8 +12,11 @@ from torch import Tensor
 
 from isthmus.errors import UnreadableFileError
 from isthmus.files import atomic_write
+from isthmus.options import Options
+from isthmus.signatures import head_of, resembles
 
 SUFFIXES = frozenset({".safetensors"})
+ReadOptions = Options  # none
 
 
 def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -30,7 +33,13 @@ def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[dict[st
     except FileNotFoundError as error:
         raise UnreadableFileError(f"{path}: no such file") from error
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise UnreadableFileError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
+        head = head_of(path)
+        if head[8:10] == b'{"':
+            raise UnreadableFileError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
+        raise UnreadableFileError(
+            f"{path}: not a safetensors file: {resembles(head) if head else 'it is empty'}; save the tensors with "
+            "safetensors.torch.save_file first"
+        ) from error
 
 
 def write(path: str | os.PathLike[str], samples: Any, signal: Any) -> None:

@@ -114,8 +114,11 @@ def test_wrong_arguments(folder, tmp_path):
         list_files(tmp_path / "absent", "image")
     assert list_files(folder / "a.png", "image") == [folder / "a.png"]
     (tmp_path / "bad.png").write_bytes(b"text")
+    with pytest.warns(UserWarning, match=r"left out: .*bad\.png: not an image: it looks like text"):
+        rows = run(MEDIUM, [folder / "a.png", tmp_path / "bad.png"], [CoarseCodec()])
+    assert {row.file for row in rows} == {"a.png"}
     with pytest.raises(UnreadableFileError, match=r"bad\.png"):
-        run(MEDIUM, [folder / "a.png", tmp_path / "bad.png"], [CoarseCodec()])
+        run(MEDIUM, [tmp_path / "bad.png"], [CoarseCodec()])
 
 
 def test_plots_need_matplotlib(rows, tmp_path, monkeypatch):

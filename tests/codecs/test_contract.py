@@ -155,7 +155,26 @@ def test_wrong_samples_are_refused(case: Case) -> None:
             isthmus.load(case.codec).encode(wrong)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@each_case
+def test_pack_refuses_other_planes(case: Case) -> None:
+    codec = isthmus.load(case.codec)
+    latent = codec.unpack(case.encode())
+    for name, plane in latent.planes.items():
+        if name.endswith("raw"):
+            continue  # bytes of any number
+        wrong = [plane.float(), plane[None], torch.cat([plane.reshape(-1), plane.new_zeros(1)])]
+        for other in [latent.planes | {name: one} for one in wrong] + [{}]:
+            with pytest.raises(ValueError, match="pack: plane"):
+                codec.pack(isthmus.Latent(other, latent.spec, codec))
+
+
+@each_case
+def test_a_codec_says_what_it_is(case: Case) -> None:
+    codec = isthmus.load(case.codec)
+    assert codec.name in repr(codec) and "device='cpu'" in repr(codec) and codec.kind in ("image", "audio", "tensors")
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "toy"])
 def test_a_package_keeps_the_registrys_word(family: str) -> None:
     package = package_of(family)
     assert tuple(package.CODECS) == FAMILIES[family] and all(codec_class(i) is c for i, c in package.CODECS.items())
@@ -163,5 +182,6 @@ def test_a_package_keeps_the_registrys_word(family: str) -> None:
         if entry.codec_id in FAMILIES[family]:
             assert name.split("-")[0] == family and class_of(name).kind == entry.kind
             assert isthmus.load(name).codec_id == entry.codec_id
-    with pytest.raises(UnknownCodecError):
-        isthmus.load(f"{family}:nothing-of-this-name" if family != "dfloat" else "nothing")
+    for name in (f"{family}:nothing-of-this-name", f"{family}-nothing-of-this-name"):
+        with pytest.raises(UnknownCodecError):
+            isthmus.load(name)

@@ -39,5 +39,5 @@ MEDIUM = Medium(
     size=lambda tensors: f"{len(tensors)} tensors",
     prepare=lambda tensors: tensors,
     peers=lambda: ([Deflate()], []),
-    anchor="zlib",
+    anchor="",  # nothing is lost, so there is no rate at equal loss
 )

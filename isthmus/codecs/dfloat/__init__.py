@@ -10,7 +10,7 @@ CODECS: dict[str, type[Codec]] = {CODEC_ID: DFloatCodec}
 
 
 def open_codec(file: TrainedFile | None, name: str, device: str) -> DFloatCodec:
-    """The codec. Raises UnknownCodecError for a trained file or another name: there is nothing to train."""
-    if file is not None or name != "dfloat":
+    """The codec. Raises UnknownCodecError for a trained file: there is nothing to train."""
+    if file is not None:
         raise UnknownCodecError(f"load: {name!r}: family dfloat has one codec and no files; use the name dfloat")
     return DFloatCodec(name, device)

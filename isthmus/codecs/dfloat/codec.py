@@ -41,9 +41,6 @@ class DFloatCodec(Codec):
     def __init__(self, name: str = "dfloat", device: str = "cpu") -> None:
         self.name, self.device = name, torch.device(device)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(device={str(self.device)!r})"
-
     def __reduce__(self) -> tuple[Callable[..., Codec], tuple[str, str]]:
         return load, (self.name, str(self.device))
 

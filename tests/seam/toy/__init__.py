@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Family `toy`: sound as rounded samples, coded with a table made from their counts."""
 
 from isthmus.codecs.toy.codec import CODEC_ID, ToyCodec

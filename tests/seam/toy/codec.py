@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Codec `toy.1`: sound, float32 [C, T], as integers of a few bits."""
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from isthmus.arrays.audio import from_audio, to_audio
 from isthmus.bitstream import NO_HASH, TrackHeader, pack_single, unpack_single
-from isthmus.codecs.base import Codec, Latent, LatentSpec
+from isthmus.codecs.base import Codec, Latent, LatentSpec, check_plane
 from isthmus.codecs.registry import load
 from isthmus.entropy.coders import histogram
 from isthmus.errors import CorruptStreamError
@@ -38,10 +39,10 @@ class ToyCodec(Codec):
     Options, DecodeOptions = ToyOptions, ToyDecodeOptions
 
     def __init__(self, name: str, device: str) -> None:
-        self.name, self.device = name, device
+        self.name, self.device = name, torch.device(device)
 
     def __reduce__(self) -> tuple[Callable[..., Codec], tuple[str, str]]:
-        return load, (self.name, self.device)
+        return load, (self.name, str(self.device))
 
     def analyze(self, samples: Any, **options: Any) -> Latent:
         chosen, sound = ToyOptions.of(options), to_audio(samples)
@@ -51,7 +52,9 @@ class ToyCodec(Codec):
         return Latent({"y": torch.from_numpy(y)}, LatentSpec(header), self)
 
     def pack(self, latent: Latent) -> bytes:
-        return pack_single(latent.spec.header, histogram.encode(latent.planes["y"].numpy()))
+        signal = latent.spec.header.signal
+        y = check_plane(latent.planes.get("y"), "y", (signal.channels, signal.samples), torch.int16)
+        return pack_single(latent.spec.header, histogram.encode(y.numpy()))
 
     def unpack(self, data: bytes) -> Latent:
         header, payload = unpack_single(data)
