@@ -128,6 +128,11 @@ class Options:
         return cls(**given)
 
     @classmethod
+    def has(cls, name: str) -> bool:
+        """Whether there is an option of this name."""
+        return name in {f.name for f in fields(cls)}
+
+    @classmethod
     def _stored(cls) -> list[Field[Any]]:
         return [f for f in fields(cls) if f.metadata.get("stored")]
 

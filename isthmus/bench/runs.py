@@ -63,7 +63,7 @@ def settings_of(codec: Any) -> list[Setting]:
     if options is None:
         ladder = getattr(codec, "qualities", None)
         return [{"quality": quality} for quality in ladder] if ladder else [{}]
-    if "quality" in {f.name for f in fields(options)}:
+    if options.has("quality"):
         return [{"quality": quality} for quality in getattr(codec, "qualities", QUALITIES)]
     for f in fields(options):
         choices = kinds_of(options)[f.name].choices
@@ -160,7 +160,7 @@ def average(medium: Medium, rows: Sequence[Row]) -> dict[str, list[CurvePoint]]:
 
 def _decode(codec: Any, data: bytes) -> Any:
     options = getattr(codec, "DecodeOptions", None)
-    asks = options is None or "output" in {f.name for f in fields(options)}
+    asks = options is None or options.has("output")
     return codec.decode(data, output="numpy") if asks else codec.decode(data)
 
 

@@ -4,7 +4,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,7 +99,7 @@ def decode(
         header = read_header(data)
         reader = codec_class(header.codec_id)
     kinds.check_writable(target, reader.kind)
-    if "output" in {f.name for f in fields(reader.DecodeOptions)}:
+    if reader.DecodeOptions.has("output"):
         options["output"] = "numpy"
     with naming(source):
         model = isthmus.load(codec, device) if codec else codec_for(header, device)

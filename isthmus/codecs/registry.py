@@ -131,7 +131,7 @@ def class_of(name: str) -> type[Codec]:
     if entry is not None:
         return codec_class(entry.codec_id)
     if name.endswith(".safetensors"):
-        classes = set(package_of(TrainedFile(Path(name)).family).CODECS.values())
+        classes = set(package_of(_trained(name).family).CODECS.values())
         if len(classes) == 1:
             return classes.pop()
     return type(_from_elsewhere(name, "cpu"))
@@ -158,12 +158,18 @@ def load(name: str, device: str = "cpu") -> Codec:
         return _loaded[name, device]
 
 
+def _trained(name: str) -> TrainedFile:
+    """The trained file at a path. Raises CorruptStreamError for one of a family that there is not."""
+    file = TrainedFile(Path(name))
+    if file.family not in FAMILIES:
+        raise CorruptStreamError(f"{name}: not the weights of an isthmus codec: family {file.family!r}")
+    return file
+
+
 def _from_elsewhere(name: str, device: str) -> Codec:
     """A codec from a path, or one that a family finds by the name that follows its prefix."""
     if name.endswith(".safetensors"):
-        file = TrainedFile(Path(name))
-        if file.family not in FAMILIES:
-            raise CorruptStreamError(f"{name}: not the weights of an isthmus codec: family {file.family!r}")
+        file = _trained(name)
         return package_of(file.family).open_codec(file, name, device)
     family, prefixed = family_of(name), ":" in name
     if prefixed and hasattr(package_of(family) if family in FAMILIES else None, "open_named"):

@@ -4,7 +4,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -54,8 +54,7 @@ def every_case() -> list[Case]:
 
 def decoded(codec: isthmus.Codec, data: bytes) -> Any:
     """Samples as numpy where the codec can."""
-    asks = "output" in {f.name for f in fields(codec.DecodeOptions)}
-    return codec.decode(data, output="numpy") if asks else codec.decode(data)
+    return codec.decode(data, output="numpy") if codec.DecodeOptions.has("output") else codec.decode(data)
 
 
 def plain(samples: Any) -> dict[str, np.ndarray]:
