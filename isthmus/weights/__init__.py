@@ -12,7 +12,8 @@ Checkpoints in the published DFloat11 layout: `UpstreamCheckpoint` and `attach` 
 Format: docs/format-dfloat.md.
 """
 
-from isthmus.weights.attached.attachment import Attachment, AttachReport, attach
+from isthmus.weights.attached.attach import attach
+from isthmus.weights.attached.attachment import Attachment, AttachReport, attachment_of
 from isthmus.weights.checkpoints import Done, compress, decompress, total_bytes, verify
 from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.report import TensorReport, inspect
@@ -28,6 +29,7 @@ __all__ = [
     "UpstreamReport",
     "WeightFile",
     "attach",
+    "attachment_of",
     "compress",
     "decompress",
     "inspect",

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from isthmus import weights
-from isthmus.weights.attached.items import DeviceItem
+from isthmus.weights.attached.decoding.items import DeviceItem
 from isthmus.weights.upstream.write import to_upstream
 
 pytestmark = pytest.mark.gpu

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which modules of a model decode their weights together, just before they run, and what these refuse."""
+"""Which modules of a model decode their weights together, just before they run."""
 
 from collections.abc import Collection
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 # Modules that read the weights of modules below them without calling these.
 READ_BELOW = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
@@ -21,11 +19,17 @@ def find_blocks(model: nn.Module, owners: Collection[str], blocks: Collection[st
 
     Raises ValueError for a block that the model does not have.
     """
+    check_blocks(model, blocks)
+    modules = dict(model.named_modules(remove_duplicate=False))
+    return {owner: _block_of(owner, modules, blocks) for owner in owners}
+
+
+def check_blocks(model: nn.Module, blocks: Collection[str] | None) -> None:
+    """Raises ValueError for a block that the model does not have."""
     modules = dict(model.named_modules(remove_duplicate=False))
     for block in blocks or ():
         if block not in modules:
             raise ValueError(f"attach: blocks name {block!r}, which the model does not have")
-    return {owner: _block_of(owner, modules, blocks) for owner in owners}
 
 
 def _block_of(owner: str, modules: dict[str, nn.Module], blocks: Collection[str] | None) -> str:
@@ -41,15 +45,3 @@ def _block_of(owner: str, modules: dict[str, nn.Module], blocks: Collection[str]
     while chosen and isinstance(modules[path[chosen]], HOLDERS):
         chosen -= 1
     return path[chosen]
-
-
-def refuse_gradients(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """RuntimeError where gradients would have to pass through a module with weights that do not stay."""
-    if not torch.is_grad_enabled():
-        return
-    wanted = any(isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values()))
-    if module.training or wanted:
-        raise RuntimeError(
-            "isthmus.weights: gradients cannot pass through attached weights, whose memory is used again; call "
-            "model.eval() and run it under torch.no_grad(), or detach() first"
-        )

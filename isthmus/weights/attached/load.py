@@ -1,144 +1,156 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model's parameters and buffers matched with the tensors of a source, and those put in place."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from isthmus.weights.attached.group import Slot
-from isthmus.weights.attached.items import Item
+from isthmus.weights.attached.devices import Devices
 from isthmus.weights.attached.source import Source
+from isthmus.weights.attached.tensors.nodes import Deferred, Node, Plain, Stored, aten, leaves
+from isthmus.weights.attached.tensors.reading import decoded
+from isthmus.weights.attached.tensors.tensor import CompressedTensor
 
-Device = str | int | torch.device
 SHOWN = 5  # names in an error
 SMALL = 1 << 16  # bytes below which a tensor is decoded to stay: more time would go into each call than into decoding
 
 
-class Devices:
-    """Where each module's weights go: one device, one for names of modules each, or where they are."""
-
-    def __init__(self, device: Device | Mapping[str, Device] | None) -> None:
-        by_name = device if isinstance(device, Mapping) else {} if device is None else {"": device}
-        self._by_name = {name: torch.device(where) for name, where in by_name.items()}
-
-    def of(self, name: str, tensor: Tensor) -> torch.device:
-        """The device of a tensor of the model by its full name."""
-        fitting = [prefix for prefix in self._by_name if not prefix or f"{name}.".startswith(f"{prefix}.")]
-        if fitting:
-            return self._by_name[max(fitting, key=len)]
-        return tensor.device if tensor.device.type != "meta" else torch.device("cpu")
-
-    def hook(self, model: nn.Module) -> list[Any]:
-        """Where there are several devices: moves the inputs of each named module to its own. Returns the hooks."""
-        if len(set(self._by_name.values())) < 2:
-            return []
-        modules = dict(model.named_modules())
-
-        def mover(device: torch.device) -> Any:
-            def move(_: nn.Module, args: Any, kwargs: Any) -> Any:
-                return _moved(args, device), _moved(kwargs, device)
-
-            return move
-
-        return [
-            modules[name].register_forward_pre_hook(mover(device), prepend=True, with_kwargs=True)
-            for name, device in self._by_name.items()
-            if name in modules
-        ]
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if type(value) in (list, tuple):
-        return type(value)(_moved(part, device) for part in value)
-    if type(value) is dict:
-        return {key: _moved(part, device) for key, part in value.items()}
-    return value
-
-
 @dataclass(frozen=True)
-class Loaded:
-    """items, by name. slots: for each item, of each of its tensors. owners: for each item, names of the modules that
-    have its tensors. unused: as in `Attachment`.
+class Matched:
+    """nodes: what each tensor of the model is, by one of its names. missing, unused: names of tensors of the model that
+    the source has not, and the other way round.
     """
 
-    items: dict[str, Item]
-    slots: dict[str, list[list[Slot]]]
-    owners: dict[str, list[str]]
+    nodes: dict[str, Node]
+    missing: tuple[str, ...]
     unused: tuple[str, ...]
 
 
 @dataclass
-class _Place:
-    """A tensor of the model, under all its names."""
+class Place:
+    """A tensor of a model, under all its names."""
 
     tensor: Tensor
     names: list[str] = field(default_factory=list)
-    slots: list[Slot] = field(default_factory=list)
+    slots: list[tuple[nn.Module, str]] = field(default_factory=list)
 
 
-def load(model: nn.Module, source: Source, devices: Devices, *, strict: bool) -> Loaded:
-    """Puts plain tensors in place, and empty parameters where compressed ones belong. Errors as `attach` says.
+def match_names(model: nn.Module, source: Source) -> Matched:
+    """Tensors that have the same names in the source. Raises ValueError where it keeps some together with others."""
+    found = places(model)
+    known = {*source.compressed, *source.plain}
+    chosen = {name: place for place in found for name in [n for n in place.names if n in known][:1]}
+    wanted = {source.compressed[name] for name in chosen if name in source.compressed}
+    for name, key in source.compressed.items():
+        if key in wanted and name not in chosen:
+            raise ValueError(f"attach: the model has no {name}, which the source keeps together with others in {key}")
+    nodes = source.nodes({name: tuple(place.tensor.shape) for name, place in chosen.items()})
+    lost = tuple(place.names[0] for place in found if not known.intersection(place.names))
+    return Matched(nodes, lost, tuple(sorted(known - set(chosen))))
+
+
+def put(model: nn.Module, matched: Matched, devices: Devices, *, strict: bool) -> None:
+    """Gives a model what was matched; the rest of it stays as it is. Errors as `attach` says.
 
     Nothing of the model is changed before everything is found to fit.
     """
-    places = _places(model)
-    known = {*source.compressed, *source.plain}
-    chosen = {name: place for place in places for name in [n for n in place.names if n in known][:1]}
-    lost = [place for place in places if not known.intersection(place.names)]
+    found = places(model)
+    by_name = {name: place for place in found for name in place.names}
+    _refuse_missing([by_name[name] for name in matched.missing], strict=strict)
+    if not matched.nodes and found:
+        raise ValueError(f"attach: none of the source's tensors is the model's: it has {_some(list(matched.unused))}")
+    _refuse_meta_buffers(model)
+    devices.check(model)
+    nodes = _checked(matched.nodes, by_name)
+    made: dict[str, Tensor] = {}
+    for name, node in nodes.items():
+        place = by_name[name]
+        device = devices.of(name, place.tensor)
+        is_parameter = isinstance(place.tensor, nn.Parameter)  # modules compute with buffers at any time
+        if is_parameter and is_worth_it(node):
+            made[name] = CompressedTensor(node, device, pending=True, label=name)
+        else:
+            made[name] = ordinary(node, device)
+    for name, tensor in made.items():
+        _set(by_name[name], tensor)
+    for place in found:
+        if isinstance(place.tensor, nn.Parameter) and not place.tensor.is_meta:
+            place.tensor.requires_grad_(False)
+
+
+def is_worth_it(node: Node) -> bool:
+    """Whether a tensor stays compressed: it, or what it is kept together with, is not small."""
+    stored = [leaf.item for leaf in leaves(node) if isinstance(leaf, Stored)]
+    sizes = [node.meta.numel() * node.meta.dtype.itemsize, *(item.size * item.dtype.itemsize for item in stored)]
+    return bool(stored) and max(sizes) >= SMALL
+
+
+def ordinary(node: Node, device: torch.device) -> Tensor:
+    """What a node stands for, as a tensor of its own."""
+    if isinstance(node, Plain):
+        return node.tensor.to(device)
+    return decoded(node, device)
+
+
+def places(model: nn.Module) -> list[Place]:
+    """All parameters and those buffers that are saved; one place for what is one tensor."""
+    found: dict[int, Place] = {}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        saved = {name: b for name, b in module._buffers.items() if name not in module._non_persistent_buffers_set}
+        for name, tensor in {**module._parameters, **saved}.items():
+            if tensor is not None:
+                place = found.setdefault(id(tensor), Place(tensor))
+                place.names.append(f"{prefix}.{name}" if prefix else name)
+                if (module, name) not in place.slots:
+                    place.slots.append((module, name))
+    return list(found.values())
+
+
+def _checked(nodes: Mapping[str, Node], by_name: Mapping[str, Place]) -> dict[str, Node]:
+    """Nodes in the dtypes that the source has them in. Raises ValueError for other shapes and dtypes than the model's.
+
+    A source may hold some tensors in another dtype than most, and the model has that of most of them.
+    """
+    as_stored = {name: _without_cast(node) for name, node in nodes.items()}
+    sizes: Counter[torch.dtype] = Counter()
+    for node in as_stored.values():
+        sizes[node.meta.dtype] += node.meta.numel() if node.meta.is_floating_point() else 0
+    main = max(sizes, key=lambda dtype: sizes[dtype]) if sizes else None
+    for name, node in as_stored.items():
+        wanted = by_name[name].tensor
+        fits = wanted.dtype == node.meta.dtype or (wanted.dtype == main and node.meta.is_floating_point())
+        if not fits or wanted.shape != node.meta.shape:
+            raise ValueError(
+                f"attach: {name} is {node.meta.dtype} {list(node.meta.shape)} in the source, but {wanted.dtype} "
+                f"{list(wanted.shape)} in the model; make the model with the source's config and dtype"
+            )
+    return as_stored
+
+
+def _without_cast(node: Node) -> Node:
+    """A node before it is converted to another dtype at the end."""
+    while isinstance(node, Deferred) and node.func is aten._to_copy.default:
+        below = node.args[0]
+        if not below.meta.is_floating_point() or not node.meta.is_floating_point():
+            break
+        node = below
+    return node
+
+
+def _refuse_missing(lost: list[Place], *, strict: bool) -> None:
     missing = [place.names[0] for place in lost if strict or place.tensor.is_meta]
     if missing:
-        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         raise ValueError(
-            f"attach: the source has no {', '.join(missing[:SHOWN])}{more}; it is of another model, or names its "
-            "tensors in another way"
+            f"attach: the source has no {_some(missing)}; it is of another model, or names its tensors in another way"
         )
-    _refuse_meta_buffers(model)
-    shapes = {name: tuple(place.tensor.shape) for name, place in chosen.items()}
-    wanted_items = dict.fromkeys(source.compressed[name] for name in chosen if name in source.compressed)
-    for name, key in source.compressed.items():
-        if key in wanted_items and name not in chosen:
-            raise ValueError(f"attach: the model has no {name}, which the source keeps together with others in {key}")
-    items = {key: source.item(key, shapes) for key in wanted_items}
-    plain = {name: source.tensor(name) for name in chosen if name not in source.compressed}
-    for name, dtype, shape in [
-        *((n, item.dtype, shape) for item in items.values() for n, shape in zip(item.names, item.shapes, strict=True)),
-        *((name, tensor.dtype, tuple(tensor.shape)) for name, tensor in plain.items()),
-    ]:
-        wanted = chosen[name].tensor
-        if wanted.dtype != dtype or tuple(wanted.shape) != shape:
-            raise ValueError(
-                f"attach: {name} is {dtype} {list(shape)} in the source, but {wanted.dtype} {list(wanted.shape)} in "
-                "the model; make the model with the source's config and dtype"
-            )
-    for key, item in list(items.items()):
-        shown = all(isinstance(chosen[name].tensor, nn.Parameter) for name in item.names)
-        if item.size * item.dtype.itemsize < SMALL or not shown:  # modules compute with buffers at any time
-            plain |= _decoded(items.pop(key))
-    for name, tensor in plain.items():
-        _put(chosen[name], tensor.to(devices.of(name, chosen[name].tensor)).clone())
-    for item in items.values():
-        for name in item.names:
-            _put(chosen[name], torch.empty(0, dtype=item.dtype, device=devices.of(name, chosen[name].tensor)))
-    return Loaded(
-        items,
-        {key: [chosen[name].slots for name in item.names] for key, item in items.items()},
-        {key: [n.rpartition(".")[0] for name in item.names for n in chosen[name].names] for key, item in items.items()},
-        tuple(sorted(known - set(chosen))),
-    )
 
 
-def _decoded(item: Item) -> dict[str, Tensor]:
-    """An item's tensors by name."""
-    flat, found, end = torch.empty(item.size, dtype=item.dtype), {}, 0
-    item.decode(flat, 1)
-    for name, count, shape in zip(item.names, item.counts, item.shapes, strict=True):
-        found[name], end = flat[end : end + count].view(shape), end + count
-    return found
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _refuse_meta_buffers(model: nn.Module) -> None:
@@ -153,21 +165,7 @@ def _refuse_meta_buffers(model: nn.Module) -> None:
                 )
 
 
-def _places(model: nn.Module) -> list[_Place]:
-    """All parameters and those buffers that are saved; one place for what is one tensor."""
-    found: dict[int, _Place] = {}
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        saved = {name: b for name, b in module._buffers.items() if name not in module._non_persistent_buffers_set}
-        for name, tensor in {**module._parameters, **saved}.items():
-            if tensor is not None:
-                place = found.setdefault(id(tensor), _Place(tensor))
-                place.names.append(f"{prefix}.{name}" if prefix else name)
-                if (module, name) not in place.slots:
-                    place.slots.append((module, name))
-    return list(found.values())
-
-
-def _put(place: _Place, tensor: Tensor) -> None:
+def _set(place: Place, tensor: Tensor) -> None:
     """Makes `tensor` what the model has in a place, as a parameter without gradients or a buffer."""
     new = nn.Parameter(tensor, requires_grad=False) if isinstance(place.tensor, nn.Parameter) else tensor
     for module, name in place.slots:

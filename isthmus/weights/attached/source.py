@@ -10,7 +10,8 @@ from torch import Tensor
 
 from isthmus.codecs.dfloat.dtypes import TORCH
 from isthmus.errors import CorruptStreamError, UnreadableFileError
-from isthmus.weights.attached.items import Item, PayloadItem, UpstreamItem
+from isthmus.weights.attached.decoding.items import Item, PayloadItem, UpstreamItem
+from isthmus.weights.attached.tensors.nodes import Node, Plain, Stored
 from isthmus.weights.base_checkpoint import MARK
 from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.safetensors_file import SafetensorsFile
@@ -33,6 +34,15 @@ class Source(ABC):
     @abstractmethod
     def tensor(self, name: str) -> Tensor:
         """A plain tensor, a copy."""
+
+    def nodes(self, shapes: Shapes) -> dict[str, Node]:
+        """Tensors by name: those of `shapes`, which has their shapes in the model. Errors as `item` and `tensor`."""
+        keys = dict.fromkeys(self.compressed[name] for name in shapes if name in self.compressed)
+        items = {key: self.item(key, shapes) for key in keys}
+        found: dict[str, Node] = {
+            name: Stored(item, number) for item in items.values() for number, name in enumerate(item.names)
+        }
+        return found | {name: Plain(self.tensor(name)) for name in shapes if name not in self.compressed}
 
 
 class FileSource(Source):

@@ -62,4 +62,5 @@ def save(model: nn.Module, path: Path, mode: str = "huffman", *, index: bool = F
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and torch.equal(a.contiguous().view(torch.uint8), b.contiguous().view(torch.uint8))
+    same = a.dtype == b.dtype and a.shape == b.shape
+    return same and torch.equal(*(t.reshape(-1).contiguous().view(torch.uint8) for t in (a, b)))

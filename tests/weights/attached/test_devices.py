@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where weights go: maps of devices, and memory that several groups use."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from isthmus.codecs.dfloat.decoder import Decoder
 from isthmus.codecs.dfloat.payload import read_payload
 from isthmus.weights import attach, compress
 from isthmus.weights.attached.blocks import find_blocks
-from isthmus.weights.attached.buffers import BufferPool
-from isthmus.weights.attached.embedding import CompressedEmbedding
-from isthmus.weights.attached.group import Group
-from isthmus.weights.attached.items import Item, PayloadItem, PlainItem, UpstreamItem
-from isthmus.weights.attached.load import Devices
-from isthmus.weights.attached.move import for_device
+from isthmus.weights.attached.decoding.buffers import BufferPool
+from isthmus.weights.attached.decoding.group import Group, Settings
+from isthmus.weights.attached.decoding.items import Item, PayloadItem, PlainItem, UpstreamItem
+from isthmus.weights.attached.decoding.move import for_device
+from isthmus.weights.attached.devices import Devices
+from isthmus.weights.attached.tensors.nodes import Held, Stored
+from isthmus.weights.attached.tensors.tensor import CompressedTensor
 from isthmus.weights.upstream.encode import encode_block
 from tests.weights.attached.small_models import Tied, same_bits, save
 
@@ -133,32 +135,39 @@ def test_parts_of_an_item(kind: str) -> None:
     assert same_bits(out, weights)
 
 
+def group_of(item: Item, shape: tuple[int, ...], pool: BufferPool) -> tuple[Group, CompressedTensor]:
+    stored = Stored(replace(item, shapes=(shape,)))
+    param = CompressedTensor(stored, CPU)
+    group = Group([param], Settings(lambda _: pool))
+    param.node = Held(group, 0, stored.meta)
+    return group, param
+
+
 def test_a_part_in_use_becomes_the_whole() -> None:
-    model = nn.Embedding(5000, 200).bfloat16().requires_grad_(False)
-    weights = bf16(1_000_000)
-    group = Group([items_of(weights.view(5000, 200).reshape(-1))["payload"]], [[[(model, "weight")]]])
-    model.weight.data = torch.empty(0, dtype=torch.bfloat16)
-    pool, settings = BufferPool(CPU), {"offload": False, "threads": 1}
+    weights = bf16(1_000_000).view(5000, 200)
+    pool = BufferPool(CPU)
+    group, param = group_of(items_of(weights.reshape(-1))["payload"], (5000, 200), pool)
     pool.take(group.nbytes).memory.fill_(255)
     buffer = pool.take(group.nbytes)
     buffer.memory.fill_(255)
     pool.give_back(buffer)
-    group.acquire(lambda _: pool, parts=[slice(0, 10)], **settings)
-    assert same_bits(model.weight[:10], weights[:10]) and model.weight[-10:].isnan().all()
-    group.acquire(lambda _: pool, parts=[slice(999_990, 1_000_000)], **settings)
-    assert same_bits(model.weight[-10:], weights[-10:]) and model.weight[400_000:400_010].isnan().all()
-    group.acquire(lambda _: pool, **settings)
-    assert same_bits(model.weight, weights)
+    group.acquire([slice(0, 2000)])
+    shown = group.tensor(0)
+    assert same_bits(shown[:10], weights[:10]) and shown[-10:].isnan().all()
+    group.acquire([slice(998_000, 1_000_000)])
+    assert same_bits(shown[-10:], weights[-10:]) and shown[2000:2010].isnan().all()
+    group.acquire()
+    assert same_bits(shown, weights)
     for _ in range(2):
         group.release()
-        assert same_bits(model.weight, weights)
+        assert same_bits(shown, weights)
     group.release()
-    assert model.weight.shape == (0,)
+    assert pool._taken == group.nbytes  # the one that was taken first
+    assert same_bits(param.clone(), weights)
 
 
 def test_views_are_made_once_for_each_memory() -> None:
-    model = nn.Linear(50, 20, bias=False).bfloat16()
-    group = Group([items_of(bf16(1000))["plain"]], [[[(model, "weight")]]])
+    group, _ = group_of(items_of(bf16(1000))["plain"], (1000,), BufferPool(CPU))
     memory, other = torch.empty(4096, dtype=torch.uint8), torch.empty(4096, dtype=torch.uint8)
     found = group.views(memory)
     assert group.views(memory) is found
@@ -198,14 +207,23 @@ def test_an_embedding_decodes_the_rows_it_reads(tmp_path: Path, monkeypatch: pyt
         assert same_bits(other(ids), model(ids))
 
 
-def test_which_embeddings_decode_rows() -> None:
+def test_an_embedding_with_a_forward_of_its_own(tmp_path: Path) -> None:
     class Scaled(nn.Embedding):
         def forward(self, ids: Tensor) -> Tensor:
             return super().forward(ids) * self.weight.mean()
 
-    assert CompressedEmbedding.fits(nn.Embedding(10, 4)) and not CompressedEmbedding.fits(nn.Linear(2, 2))
-    assert not CompressedEmbedding.fits(nn.Embedding(10, 4, max_norm=1.0))
-    assert not CompressedEmbedding.fits(Scaled(10, 4))
+    model, other = Scaled(600, 192).bfloat16(), Scaled(600, 192).bfloat16()
+    attach(other, save(model, tmp_path / "a.safetensors"))
+    assert same_bits(other(torch.tensor([3, 599])), model(torch.tensor([3, 599])))
+
+
+def test_names_that_the_model_has_not(tmp_path: Path) -> None:
+    model = Tied().bfloat16().eval()
+    path = save(model, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=r"device names 'layer.0', which .* has not|did you mean 'layers.0'"):
+        attach(model, path, device={"layer.0": "cpu", "": "cpu"})
+    with pytest.raises(ValueError, match="'disk'"):
+        attach(model, path, device={"layers.0": "disk"})
 
 
 def test_blocks_by_themselves() -> None:

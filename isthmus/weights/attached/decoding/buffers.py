@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isthmus.weights.attached.marks import Marks
+from isthmus.weights.attached.decoding.marks import Marks
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.dtypes import UINT
 from isthmus.codecs.dfloat.payload import HUFFMAN, read_payload
 from isthmus.kernels.huffman.streams import CHUNK, join
-from isthmus.weights.attached.items import DeviceItem, Item, PayloadItem, PlainItem, UpstreamItem
+from isthmus.weights.attached.decoding.items import DeviceItem, Item, PayloadItem, PlainItem, UpstreamItem
 from isthmus.weights.device_streams import plane_bytes, streams_of
 
 MOST_TABLES = 1 << 16  # that chunks can name

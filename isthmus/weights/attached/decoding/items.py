@@ -83,6 +83,17 @@ class Item(ABC):
         """Does all jobs."""
         do_jobs(self.jobs(out, pieces), out.device, threads)
 
+    def parts(self, flat: Tensor) -> list[Tensor]:
+        """The tensors in what is decoded to `flat`."""
+        listed = zip(self.offsets, self.counts, self.shapes, strict=True)
+        return [flat[begin : begin + count].view(shape) for begin, count, shape in listed]
+
+    def apart(self, number: int) -> Tensor:
+        """One of the tensors, on the CPU, in memory of its own."""
+        flat = torch.empty(self.size, dtype=self.dtype)
+        self.decode(flat, torch.get_num_threads())
+        return self.parts(flat)[number]
+
 
 def do_jobs(jobs: Sequence[Job], device: torch.device, threads: int) -> None:
     """Runs jobs of items, on threads if it is the CPU that decodes."""

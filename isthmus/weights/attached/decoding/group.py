@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights that are decoded together, into memory that other weights use too when these are not in use."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+
+import torch
+from torch import Tensor
+
+from isthmus.weights.attached.decoding.buffers import Buffer, BufferPool
+from isthmus.weights.attached.decoding.items import DeviceItem, Item, Job, Pieces, do_jobs
+from isthmus.weights.attached.decoding.move import settle
+from isthmus.weights.attached.tensors.nodes import Node, Plain, Stored, evaluate, is_view_of_one, leaves, places
+from isthmus.weights.attached.tensors.tensor import CompressedTensor
+
+ALIGN = 512  # bytes, at which each weight begins, as what torch allocates does: matrix products may choose by it
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How groups of a model decode. threads: on the CPU. offload: compressed bytes stay in the CPU's memory."""
+
+    pool_of: Callable[["Group"], BufferPool]
+    threads: int = 1
+    offload: bool = False
+    on_acquire: Callable[["Group"], None] = field(default=lambda group: None)
+
+
+@dataclass(frozen=True)
+class Views:
+    """A group's weights in `memory`: flat, what each item is decoded to; tensors, the weights, in order.
+
+    made: weights that have to be computed from decoded tensors, and what computes them. jobs: what decodes all items,
+    where that is the same each time, on devices other than the CPU.
+    """
+
+    memory: Tensor
+    flat: list[Tensor]
+    tensors: list[Tensor]
+    made: Sequence[tuple[Tensor, Callable[[], Tensor]]]
+    jobs: list[Job]
+
+
+class Group:
+    """Weights that are decoded together.
+
+    params: the parameters of the model; wanted: what each is, of stored tensors that no other group has. Their own
+    nodes say where in this group they are. by_rows: parts of the only one may be decoded by themselves. fused: matrices
+    may be multiplied without being decoded.
+    """
+
+    def __init__(self, params: list[CompressedTensor], settings: Settings) -> None:
+        self.params, self._settings = params, settings
+        self.wanted: list[Node] = [param.node for param in params]
+        self.by_rows = self.fused = False
+        self.kept: object = None  # what those who compute with compressed weights keep of them
+        self.names: list[list[Stored]] = []
+        stored = dict.fromkeys(leaf for node in self.wanted for leaf in leaves(node) if isinstance(leaf, Stored))
+        self.items: list[Item] = list({id(leaf.item): leaf.item for leaf in stored}.values())
+        for item in self.items:
+            by_number = {leaf.number: leaf for leaf in stored if leaf.item is item}
+            self.names.append([by_number.get(k) or Stored(item, k) for k in range(len(item.names))])
+        self._users = 0
+        self._in_use: tuple[BufferPool, Buffer] | None = None
+        self._done: set[int] | None = None  # pieces that are decoded, in use; None for all
+        self._home: torch.device | None = None
+        self._views: Views | None = None  # of the buffer that was used last
+        self._lock, self._moving = threading.Lock(), threading.Lock()
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Settles where each item and each computed weight is in a buffer, in bytes."""
+        self._views = None
+        end, inside, self._rooms = 0, dict[Stored, int](), dict[int, int]()
+        owners = {leaf: k for k, names in enumerate(self.names) for leaf in names}
+        for number, node in enumerate(self.wanted):
+            if is_view_of_one(node):
+                continue
+            self._rooms[number] = end
+            found = places(node) or {}
+            whole = [leaf for leaf in found if len(self.names[owners[leaf]]) == 1 and leaf not in inside]
+            if len(whole) == len(found) and not any(isinstance(item, DeviceItem) for item in self.items):
+                inside |= {leaf: end + place * node.meta.dtype.itemsize for leaf, place in found.items()}
+            end = _aligned(end + node.meta.numel() * node.meta.dtype.itemsize)
+        self._places: list[int] = []
+        for names, item in zip(self.names, self.items, strict=True):
+            self._places.append(inside.get(names[0], end))
+            if names[0] not in inside:
+                end = _aligned(end + item.size * item.dtype.itemsize)
+        self._inside, self.nbytes = inside, end
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are, so where they are decoded."""
+        return self.params[0].device
+
+    def held(self) -> int:
+        """Bytes that it holds, compressed."""
+        return sum(item.nbytes for item in self.items)
+
+    def settle(self) -> None:
+        """Brings the compressed bytes to where the parameters are, if these have moved."""
+        if self.device == self._home:
+            return
+        with self._moving:
+            device = self.device
+            if device == self._home:
+                return
+            options = self._settings
+            self.items, self.names = settle(
+                self.items, self.names, device, offload=options.offload, threads=options.threads
+            )
+            self._lay_out()
+            self._home = device
+
+    def views(self, memory: Tensor) -> Views:
+        """Its weights in `memory`, uint8 of at least `nbytes`."""
+        if self._views is not None and self._views.memory is memory:
+            return self._views
+        flat = [
+            memory[place : place + item.size * item.dtype.itemsize].view(item.dtype)
+            for item, place in zip(self.items, self._places, strict=True)
+        ]
+        jobs = [job for item, out in zip(self.items, flat, strict=True) for job in item.jobs(out)]
+        stored: dict[Node, Tensor] = {}
+        for names, item, out in zip(self.names, self.items, flat, strict=True):
+            stored |= dict(zip(names, item.parts(out), strict=True))
+
+        def value(leaf: Node) -> Tensor:
+            return leaf.tensor.to(memory.device) if isinstance(leaf, Plain) else stored[leaf]
+
+        tensors, made = [], []
+        for number, node in enumerate(self.wanted):
+            compute = partial(evaluate, node, value, memory.device)
+
+            if number in self._rooms:
+                size = node.meta.numel() * node.meta.dtype.itemsize
+                room = memory[self._rooms[number] :][:size].view(node.meta.dtype)
+                tensors.append(room.as_strided(node.meta.shape, node.meta.stride(), room.storage_offset()))
+                if not all(leaf in self._inside for leaf in leaves(node)):
+                    made.append((tensors[-1], compute))
+            else:
+                tensors.append(compute())
+        self._views = Views(memory, flat, tensors, made, [] if memory.device.type == "cpu" else jobs)
+        return self._views
+
+    def decode(self, memory: Tensor, pieces: Pieces = None) -> None:
+        """Writes all weights to `memory`, or some pieces of those of the only item."""
+        views = self.views(memory)
+        if pieces is not None or not views.jobs:
+            jobs = [job for item, flat in zip(self.items, views.flat, strict=True) for job in item.jobs(flat, pieces)]
+        else:
+            jobs = views.jobs
+        do_jobs(jobs, memory.device, self._settings.threads)
+        for out, compute in views.made:
+            out.copy_(compute())
+
+    def acquire(self, parts: Sequence[slice] | None = None) -> None:
+        """Has the weights decoded until `release`, by whoever wants them first.
+
+        parts: those that this user needs, with `by_rows`; the others then hold anything. What is decoded already is not
+        written again, since others may be reading it.
+        """
+        if parts is None:
+            self._settings.on_acquire(self)
+        with self._lock, torch.no_grad():
+            if self._users == 0:
+                self.settle()
+                pool = self._settings.pool_of(self)
+                buffer = pool.take(self.nbytes)
+                try:
+                    self._done = set()
+                    self._fill(buffer, parts)
+                except BaseException:
+                    self._end_use(buffer)
+                    pool.give_back(buffer)
+                    raise
+                self._in_use = pool, buffer
+            elif self._in_use is not None:
+                self._fill(self._in_use[1], parts)
+                self._in_use[1].written.wait()
+            self._users += 1
+
+    def _fill(self, buffer: Buffer, parts: Sequence[slice] | None) -> None:
+        """Decodes what is needed and not there yet."""
+        if self._done is None:
+            return
+        if parts is None and not self._done:
+            self.decode(buffer.memory)
+            self._done = None
+        else:
+            item = self.items[0]
+            needed = range(item.pieces) if parts is None else chain.from_iterable(map(item.pieces_of, parts))
+            missing = set(needed) - self._done
+            self.decode(buffer.memory, missing)
+            self._done |= missing
+        buffer.written.add()
+
+    @staticmethod
+    def _end_use(buffer: Buffer) -> None:
+        if buffer.used.add() and buffer.memory.is_cuda:
+            buffer.memory.record_stream(torch.cuda.current_stream(buffer.memory.device))
+
+    def release(self) -> None:
+        """Lets others have the memory when the last user is done."""
+        with self._lock:
+            self._users -= 1
+            if self._in_use is None:
+                return
+            pool, buffer = self._in_use
+            self._end_use(buffer)
+            if self._users == 0:
+                self._in_use = None
+                pool.give_back(buffer)
+
+    def tensor(self, number: int) -> Tensor:
+        """A weight while the group is acquired."""
+        assert self._in_use is not None
+        return self.views(self._in_use[1].memory).tensors[number]
+
+    def apart(self, number: int) -> Tensor:
+        """A weight in memory of its own, on the group's device."""
+        self.acquire()
+        try:
+            return self.tensor(number).clone()
+        finally:
+            self.release()
+
+
+def _aligned(place: int) -> int:
+    return -(-place // ALIGN) * ALIGN

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What operations of aten do with compressed tensors: views are put off, writing is refused, the rest reads them."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from isthmus.weights.attached.tensors.nodes import Deferred, Held, Node, Plain, aten, defer, is_view
+from isthmus.weights.attached.tensors.reading import Reading
+
+SAME = (aten.detach.default, aten.alias.default, aten.lift_fresh.default)
+MADE_LIKE = ("empty", "zeros", "ones", "full", "rand", "new_")  # names of what takes no more than a shape
+
+# Operations that do not need all of a weight: func to what tries them, or returns None.
+Special = Callable[[Reading, Any, Any], Any]
+SPECIAL: dict[Any, Special] = {}
+
+
+def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
+    """The result of an operation of which some arguments are compressed tensors, which are of type `cls`."""
+    found: list[Any] = list(_compressed(cls, args, kwargs))
+    for tensor in _written(func, args, kwargs):
+        if isinstance(tensor, cls):
+            refuse_write(tensor)
+    first = found[0]
+    if func in SAME:
+        return first.like(first.node)
+    if any(tensor.is_traced for tensor in found):
+        return func(*_swap(cls, args, traced), **_swap(cls, kwargs, traced))
+    pending = all(tensor.pending for tensor in found)
+    if func is aten._to_copy.default and (moved := _moved(first, kwargs, pending)) is not None:
+        return moved
+    if is_view(func) or (pending and not _is_made_like(func)):
+        return _put_off(cls, first, func, args, kwargs, pending)
+    with Reading() as reading:
+        special = SPECIAL.get(func)
+        if special is not None and (done := special(reading, args, kwargs)) is not None:
+            return done
+
+        def value(tensor: Any) -> Tensor:
+            return reading.value(tensor.node, tensor.device)
+
+        return reading.own(func(*_swap(cls, args, value), **_swap(cls, kwargs, value)))
+
+
+def _compressed(cls: type[Tensor], args: Any, kwargs: Any) -> Iterator[Any]:
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, cls):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from (one for one in value if isinstance(one, cls))
+
+
+def _swap(cls: type[Tensor], values: Any, by: Callable[[Any], Any]) -> Any:
+    """Arguments with `by` of each compressed tensor; operations of aten nest them in lists at most."""
+    if isinstance(values, cls):
+        return by(values)
+    if isinstance(values, dict):
+        return {key: _swap(cls, value, by) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return type(values)(_swap(cls, value, by) for value in values)
+    return values
+
+
+_WRITTEN: dict[Any, list[tuple[int, str]]] = {}
+
+
+def _written(func: Any, args: Any, kwargs: Any) -> Iterator[Any]:
+    """The arguments that an operation writes to."""
+    places = _WRITTEN.get(func)
+    if places is None:
+        listed = enumerate(func._schema.arguments)
+        places = [(number, a.name) for number, a in listed if a.alias_info is not None and a.alias_info.is_write]
+        _WRITTEN[func] = places
+    for number, name in places:
+        value = args[number] if number < len(args) else kwargs.get(name)
+        yield from value if isinstance(value, list | tuple) else [value]
+
+
+def refuse_write(tensor: Any) -> NoReturn:
+    """RuntimeError for whatever would change weights that are compressed."""
+    raise RuntimeError(
+        f"isthmus.weights: {tensor.label or 'a weight'} is compressed and cannot be written to (no adapter can be "
+        "merged into it, no dtype changed); assign a new nn.Parameter to its module, or detach() the model first"
+    )
+
+
+def _moved(tensor: Any, kwargs: Any, pending: bool) -> Any:
+    """A tensor on another device, or in another dtype while it is pending; None where a copy is asked for."""
+    device, dtype = kwargs.get("device") or tensor.device, kwargs.get("dtype") or tensor.dtype
+    if device.type == "meta":
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=device)
+    if kwargs.get("pin_memory") or kwargs.get("layout") not in (None, torch.strided):
+        return None
+    if dtype == tensor.dtype and device != tensor.device:
+        return tensor.like(tensor.node, device)
+    if not pending:
+        return None
+    kept = {key: value for key, value in kwargs.items() if key in ("dtype", "memory_format")}
+    return tensor.like(defer(aten._to_copy.default, (tensor.node,), kept), device)
+
+
+def _put_off(cls: type[Tensor], first: Any, func: Any, args: Any, kwargs: Any, pending: bool) -> Any:
+    """The compressed tensors that an operation would return."""
+
+    def node(value: Any) -> Node:
+        return value.node if isinstance(value, cls) else Plain(value)  # type: ignore[no-any-return, attr-defined]
+
+    args, kwargs = _swap(Tensor, args, node), _swap(Tensor, kwargs, node)
+    made = defer(func, args, kwargs)
+    return [first.like(one) for one in made] if isinstance(made, list) else first.like(made)
+
+
+def _is_made_like(func: Any) -> bool:
+    return str(func._schema.name).removeprefix("aten::").startswith(MADE_LIKE)
+
+
+def traced(tensor: Any) -> Any:
+    """The tensor as the graph that is being compiled decodes it."""
+    return torch.ops.isthmus.decode(
+        tensor.handle, list(tensor.shape), list(tensor.stride()), tensor.dtype, tensor.device
+    )
+
+
+def held_matrix(node: Node) -> Held | None:
+    """The weight of a running model of which a node is the transpose."""
+    below = node.args[0] if isinstance(node, Deferred) and node.func is aten.t.default else None
+    return below if isinstance(below, Held) else None

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tensors that are compressed: they know shape and dtype, and are decoded when something reads them; never written."""
+
+import secrets
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
+
+from isthmus.weights.attached.tensors.nodes import NODES, Node
+from isthmus.weights.attached.tensors.operations import operate, refuse_write, traced
+from isthmus.weights.attached.tensors.reading import decoded
+
+_NONE = torch.empty(0)
+_THIS_RUN = secrets.token_hex(16)
+
+
+class CompressedTensor(Tensor):
+    """A tensor of any shape and dtype without memory of its own.
+
+    Operations on it decode it (where it is a weight of a block that runs, it is decoded already) and return ordinary
+    tensors; views of it and copies to another device or dtype are such tensors again. Autograd keeps it as it is for
+    the backward pass. Whatever would write to it raises RuntimeError. Copied with `copy` or saved with pickle it is an
+    ordinary tensor or parameter.
+
+    node: what it stands for. pending: operations on it are put off too, which files' tensors are while a model loads.
+    label: name of the parameter, for errors.
+    """
+
+    node: Node
+    pending: bool
+    label: str
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @staticmethod
+    def __new__(
+        cls, node: Node, device: torch.device, *, pending: bool = False, label: str = "", requires_grad: bool = False
+    ) -> "CompressedTensor":
+        meta = node.meta
+        made: CompressedTensor = Tensor._make_wrapper_subclass(
+            cls, meta.shape, strides=meta.stride(), dtype=meta.dtype, device=device, requires_grad=requires_grad
+        )  # type: ignore[assignment]
+        made.node, made.pending, made.label = node, pending, label
+        return made
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        return operate(CompressedTensor, func, args, kwargs or {})
+
+    def like(self, node: Node, device: torch.device | None = None) -> "CompressedTensor":
+        """Another such tensor for `node`."""
+        with torch.inference_mode(self.is_inference()):  # as views are, whatever the mode is now
+            made = CompressedTensor(node, device or self.device, pending=self.pending, label=self.label)
+        if self.is_traced:
+            vars(made)["_handle"] = self.handle
+        return made
+
+    def decode(self) -> Tensor:
+        """An ordinary tensor with the same weights, in memory of its own. Raises CorruptStreamError for damage."""
+        return traced(self) if self.is_traced else decoded(self.node, self.device)
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether it stands in a graph that is being compiled."""
+        return type(vars(self).get("_handle", _NONE)) is not Tensor
+
+    @property
+    def handle(self) -> Tensor:
+        """int64 [1], by which a compiled graph knows the tensor."""
+        found: Tensor | None = vars(self).get("_handle")
+        if found is None:
+            NODES[id(self.node)] = self.node
+            with _disable_current_modes():  # a graph that is being compiled would make it one of its own
+                found = vars(self)["_handle"] = torch.tensor([id(self.node)])
+        return found
+
+    def __tensor_flatten__(self) -> tuple[list[str], Any]:
+        return ["handle"], (self.node, self.device, self.pending, self.label, self.requires_grad)
+
+    @staticmethod
+    def __tensor_unflatten__(inner: dict[str, Tensor], context: Any, size: Any, stride: Any) -> "CompressedTensor":
+        node, device, pending, label, requires_grad = context
+        made = CompressedTensor(node, device, pending=pending, label=label, requires_grad=requires_grad)
+        vars(made)["_handle"] = inner["handle"]
+        return made
+
+    def _stable_hash_for_caching(self) -> str:
+        """By which compiled graphs are kept from run to run; those with such tensors are of use in this one alone."""
+        return f"{_THIS_RUN} {list(self.shape)} {self.dtype} {self.requires_grad}"
+
+    @property
+    def data(self) -> Tensor:  # type: ignore[override]
+        """The same weights without a gradient; it cannot be assigned to."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> NoReturn:
+        refuse_write(self)
+
+    def numpy(self, *, force: bool = False) -> Any:
+        return self.decode().numpy(force=force)
+
+    def tolist(self) -> Any:
+        return self.decode().tolist()
+
+    def data_ptr(self) -> int:
+        return self._memory().data_ptr()
+
+    def untyped_storage(self) -> Any:
+        if isinstance(self, nn.Parameter) or self.is_traced:
+            return super().untyped_storage()  # which torch.compile asks for; it says that it has no memory when read
+        return self._memory().untyped_storage()
+
+    def _memory(self) -> Tensor:
+        """Decoded weights that last as long as this tensor, which a parameter's must not."""
+        if isinstance(self, nn.Parameter):
+            raise RuntimeError(
+                f"isthmus.weights: {self.label or 'a parameter'} is compressed and has no memory of its own; read a "
+                "copy (.clone()), or detach() the model"
+            )
+        found: Tensor | None = vars(self).get("_decoded")
+        if found is None:
+            found = vars(self)["_decoded"] = self.decode()
+        return found
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        found: Tensor = self._ordinary()
+        memo[id(self)] = found
+        return found
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._ordinary().__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
+
+    def _ordinary(self) -> Tensor:
+        plain = self.decode()
+        return nn.Parameter(plain, self.requires_grad) if isinstance(self, nn.Parameter) else plain
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return f"CompressedTensor({list(self.shape)}, dtype={self.dtype}, device={str(self.device)!r})"
+
+
+@torch.library.custom_op("isthmus::decode", mutates_args=())
+def _decode(handle: Tensor, size: list[int], stride: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What compiled graphs decode a tensor by. Raises CorruptStreamError for damage."""
+    return decoded(NODES[int(handle)], device)
+
+
+@_decode.register_fake
+def _(handle: Tensor, size: list[int], stride: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.empty_strided(size, stride, dtype=dtype, device=device)
