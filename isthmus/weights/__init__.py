@@ -16,6 +16,8 @@ from isthmus.weights.attached.attach import attach
 from isthmus.weights.attached.attachment import Attachment, AttachReport, attachment_of
 from isthmus.weights.checkpoints import Done, compress, decompress, total_bytes, verify
 from isthmus.weights.dfloat_file import WeightFile
+from isthmus.weights.huggingface.pretrained import from_pretrained
+from isthmus.weights.huggingface.registration import register
 from isthmus.weights.report import TensorReport, inspect
 from isthmus.weights.upstream.checkpoint import UpstreamCheckpoint
 from isthmus.weights.upstream.write import UpstreamReport, to_upstream
@@ -32,8 +34,11 @@ __all__ = [
     "attachment_of",
     "compress",
     "decompress",
+    "from_pretrained",
     "inspect",
     "to_upstream",
     "total_bytes",
     "verify",
 ]
+
+register()

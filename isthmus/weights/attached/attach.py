@@ -10,9 +10,9 @@ from torch import nn
 from isthmus.weights.attached.attachment import Attachment
 from isthmus.weights.attached.blocks import check_blocks
 from isthmus.weights.attached.devices import Devices
-from isthmus.weights.attached.load import match_names as match
 from isthmus.weights.attached.load import put
 from isthmus.weights.attached.source import open_source
+from isthmus.weights.huggingface.conversion import match
 
 
 def attach(

@@ -81,6 +81,17 @@ def put(model: nn.Module, matched: Matched, devices: Devices, *, strict: bool) -
             place.tensor.requires_grad_(False)
 
 
+def settle_pending(model: nn.Module) -> None:
+    """Decodes what is not worth being compressed of a model that others gave compressed tensors; no gradients."""
+    for place in places(model):
+        tensor = place.tensor
+        if isinstance(tensor, CompressedTensor) and tensor.pending:
+            if not isinstance(tensor, nn.Parameter) or not is_worth_it(tensor.node):
+                _set(place, ordinary(tensor.node, tensor.device))
+        elif isinstance(tensor, nn.Parameter):
+            tensor.requires_grad_(False)
+
+
 def is_worth_it(node: Node) -> bool:
     """Whether a tensor stays compressed: it, or what it is kept together with, is not small."""
     stored = [leaf.item for leaf in leaves(node) if isinstance(leaf, Stored)]

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The quantizer by which transformers loads compressed folders; importing this connects it."""
+
+import os
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import modeling_utils
+from transformers.quantizers.auto import (
+    AUTO_QUANTIZATION_CONFIG_MAPPING,
+    register_quantization_config,
+    register_quantizer,
+)
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from isthmus.weights.attached.attachment import Attachment
+from isthmus.weights.attached.load import settle_pending
+from isthmus.weights.huggingface.tensors import METHOD, SUFFIX, state_dict_of
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What `from_pretrained` is asked for; as `attach`."""
+
+    offload: bool = False
+    fused: bool = False
+    blocks: tuple[str, ...] | None = None
+    threads: int | None = None
+    base: Path | None = None
+
+
+OPTIONS: ContextVar[LoadOptions] = ContextVar("isthmus_load_options", default=LoadOptions())  # noqa: B039
+
+
+class DFloatConfig(QuantizationConfigMixin):  # type: ignore[misc]
+    """`quantization_config` of a compressed folder."""
+
+    def __init__(self, format: str = "dfloat.1", **_: Any) -> None:
+        self.quant_method: Any = METHOD
+        self.format = format
+
+
+class DFloatQuantizer(HfQuantizer):  # type: ignore[misc]
+    """Leaves the model as it is; once its tensors are in place they are attached."""
+
+    requires_calibration = False
+    requires_parameters_quantization = False
+    is_trainable = True  # adapters are
+    is_compileable = True
+
+    def validate_environment(self, *_: Any, device_map: Any = None, **__: Any) -> None:
+        """Raises ValueError for a device map with "disk"."""
+        if isinstance(device_map, dict) and "disk" in device_map.values():
+            raise ValueError("device_map names 'disk': compressed weights stay in their file on the CPU; say 'cpu'")
+
+    def is_serializable(self, *_: Any, **__: Any) -> bool:
+        return True
+
+    def param_element_size(self, *_: Any, **__: Any) -> float:
+        """Bytes a weight that transformers makes room for before it loads: we do so ourselves."""
+        return 0.0
+
+    def _process_model_before_weight_loading(self, model: nn.Module, **_: Any) -> nn.Module:
+        return model
+
+    def _process_model_after_weight_loading(self, model: nn.Module, **_: Any) -> nn.Module:
+        options = OPTIONS.get()
+        with torch.inference_mode(False):
+            settle_pending(model)
+            Attachment(
+                model, offload=options.offload, fused=options.fused, blocks=options.blocks,
+                threads=options.threads or torch.get_num_threads(),
+            )  # fmt: skip
+        self._forget(model)
+        return model
+
+    def _forget(self, model: Any) -> None:
+        """Makes the model one like others, whose `save_pretrained` writes ordinary weights."""
+        for owner, names in (
+            (model, ("hf_quantizer", "quantization_method")),
+            (model.config, ("quantization_config", "transformers_weights")),
+        ):
+            for name in names:
+                if name in vars(owner):
+                    delattr(owner, name)
+        model.is_quantized = False
+
+
+def _connect() -> None:
+    if METHOD not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        register_quantization_config(METHOD)(DFloatConfig)
+        register_quantizer(METHOD)(DFloatQuantizer)
+    original = modeling_utils.load_state_dict
+
+    @wraps(original)
+    def load_state_dict(checkpoint_file: Any, *args: Any, **kwargs: Any) -> Any:
+        if not os.fspath(checkpoint_file).endswith(SUFFIX):
+            return original(checkpoint_file, *args, **kwargs)
+        meta = "meta" in (*args, kwargs.get("map_location"))
+        return state_dict_of(checkpoint_file, base=OPTIONS.get().base, meta=meta)
+
+    modeling_utils.load_state_dict = load_state_dict
+
+
+_connect()

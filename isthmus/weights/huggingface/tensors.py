@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of compressed weights as state dicts whose tensors are decoded when somebody reads them."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from isthmus.weights.attached.source import FileSource
+from isthmus.weights.attached.tensors.reading import decoded
+from isthmus.weights.attached.tensors.tensor import CompressedTensor
+
+METHOD = "dfloat"  # quant_method in config.json
+SUFFIX = ".dfloat"
+CPU = torch.device("cpu")
+
+
+def state_dict_of(path: str | Path, *, base: str | Path | None = None, meta: bool = False) -> dict[str, Tensor]:
+    """The tensors of a file of a folder: compressed ones whose operations are put off, where transformers is told that
+    the folder is compressed; ordinary ones otherwise. meta: all on the meta device.
+
+    Raises as `open_source`.
+    """
+    return pending(FileSource([Path(path)], base), compressed=_is_ours(Path(path).parent), meta=meta)
+
+
+def pending(source: FileSource, *, compressed: bool = True, meta: bool = False) -> dict[str, Tensor]:
+    """All tensors of a source, to be renamed, merged and cast by others."""
+    nodes = source.nodes(dict.fromkeys([*source.compressed, *source.plain], ()))
+    if meta:
+        return {name: node.meta for name, node in nodes.items()}
+    if not compressed:
+        return {name: decoded(node, CPU) for name, node in nodes.items()}
+    return {name: CompressedTensor(node, CPU, pending=True, label=name) for name, node in nodes.items()}
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether config.json names us; checkpoints of another quantization need ordinary tensors."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
+        return bool(config["quantization_config"]["quant_method"] == METHOD)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
