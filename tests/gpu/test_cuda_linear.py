@@ -178,6 +178,9 @@ def test_a_model(tmp_path: Path, device: torch.device) -> None:
     other.layers[1].norm.register_forward_hook(lambda *_: seen.append(fused._users))
     few, many = torch.tensor([[7], [0], [3000]], device=device), torch.arange(2000, device=device).view(2, 1000)
     wanted, found = model(few), other(few)
+    assert {make for _, make in fused.kept[1]} == {Matrix}  # so it was multiplied
+    with torch.inference_mode():
+        assert torch.equal(found, other(few))
     assert (found - wanted).abs().max() < 0.02 * wanted.abs().max()
     assert torch.equal(found, other(few))
     assert torch.equal(other(many), model(many))  # decoded, so the same bits

@@ -2,6 +2,7 @@
 """What operations of aten do with compressed tensors: views are put off, writing is refused, the rest reads them."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, NoReturn
 
 import torch
@@ -32,6 +33,8 @@ def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
     pending = all(tensor.pending for tensor in found)
     if func is aten._to_copy.default and (moved := _moved(first, kwargs, pending)) is not None:
         return moved
+    if is_view(func) and _is_composite(func):  # seen in inference mode alone: `to` and `reshape`, which may be no views
+        return func.decompose(*args, **kwargs)
     if is_view(func) or (pending and not _is_made_like(func)):
         return _put_off(cls, first, func, args, kwargs, pending)
     with Reading() as reading:
@@ -111,6 +114,11 @@ def _put_off(cls: type[Tensor], first: Any, func: Any, args: Any, kwargs: Any, p
     args, kwargs = _swap(Tensor, args, node), _swap(Tensor, kwargs, node)
     made = defer(func, args, kwargs)
     return [first.like(one) for one in made] if isinstance(made, list) else first.like(made)
+
+
+@cache
+def _is_composite(func: Any) -> bool:
+    return bool(func._can_decompose())
 
 
 def _is_made_like(func: Any) -> bool:

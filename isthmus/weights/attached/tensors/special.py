@@ -51,7 +51,13 @@ def _addmm(reading: Reading, args: Any, kwargs: Any) -> Tensor | None:
     return _product(args[1], args[2], args[0]) if not kwargs else None
 
 
-def _product(x: Any, weight: Any, bias: Any) -> Tensor | None:
+def _linear(reading: Reading, args: Any, kwargs: Any) -> Tensor | None:
+    """As inference mode sees it, where it is not made of the others."""
+    weight = args[1]
+    return _product(args[0], weight.t(), *args[2:3]) if isinstance(weight, CompressedTensor) else None
+
+
+def _product(x: Any, weight: Any, bias: Any = None) -> Tensor | None:
     """x times the transpose of a weight that stays compressed."""
     held = held_matrix(weight.node) if isinstance(weight, CompressedTensor) else None
     if held is None or not isinstance(held.group, Group) or not held.group.fused or not x.is_cuda:
@@ -93,4 +99,9 @@ def _find(group: Group, number: int) -> tuple[HuffmanStreams, Tensor] | None:
     return None
 
 
-SPECIAL |= {aten.embedding.default: _embedding, aten.mm.default: _mm, aten.addmm.default: _addmm}
+SPECIAL |= {
+    aten.embedding.default: _embedding,
+    aten.mm.default: _mm,
+    aten.addmm.default: _addmm,
+    aten.linear.default: _linear,
+}
