@@ -111,7 +111,7 @@ class Attachment:
         frame = _Frame(block, [], later)
         stack.append(frame)
         for group in groups:
-            group.acquire()
+            group.hold()
             frame.acquired.append(group)
 
     def leave(self, block: nn.Module) -> None:
@@ -123,7 +123,7 @@ class Attachment:
     @staticmethod
     def _leave(frame: _Frame) -> None:
         for group in frame.acquired:
-            group.release()
+            group.let_go()
 
     def _keep(self, group: Group) -> None:
         """Something reads a group: a block that runs may want it to stay."""
@@ -132,7 +132,7 @@ class Attachment:
                 if group not in frame.acquired:
                     frame.acquired.append(group)
                     try:
-                        group.acquire()
+                        group.hold()
                     except BaseException:
                         frame.acquired.remove(group)
                         raise

@@ -64,6 +64,8 @@ class Group:
             by_number = {leaf.number: leaf for leaf in stored if leaf.item is item}
             self.names.append([by_number.get(k) or Stored(item, k) for k in range(len(item.names))])
         self._users = 0
+        self._holding: dict[int, int] = {}  # blocks of each thread that hold it
+        self._shown: list[Tensor] = []  # the weights where they are in use
         self._in_use: tuple[BufferPool, Buffer] | None = None
         self._done: set[int] | None = None  # pieces that are decoded, in use; None for all
         self._home: torch.device | None = None
@@ -124,7 +126,9 @@ class Group:
             memory[place : place + item.size * item.dtype.itemsize].view(item.dtype)
             for item, place in zip(self.items, self._places, strict=True)
         ]
-        jobs = [job for item, out in zip(self.items, flat, strict=True) for job in item.jobs(out)]
+        jobs: list[Job] = []
+        if memory.device.type != "cpu":
+            jobs = [job for item, out in zip(self.items, flat, strict=True) for job in item.jobs(out)]
         stored: dict[Node, Tensor] = {}
         for names, item, out in zip(self.names, self.items, flat, strict=True):
             stored |= dict(zip(names, item.parts(out), strict=True))
@@ -144,7 +148,7 @@ class Group:
                     made.append((tensors[-1], compute))
             else:
                 tensors.append(compute())
-        self._views = Views(memory, flat, tensors, made, [] if memory.device.type == "cpu" else jobs)
+        self._views = Views(memory, flat, tensors, made, jobs)
         return self._views
 
     def decode(self, memory: Tensor, pieces: Pieces = None) -> None:
@@ -179,6 +183,7 @@ class Group:
                     pool.give_back(buffer)
                     raise
                 self._in_use = pool, buffer
+                self._shown = self.views(buffer.memory).tensors
             elif self._in_use is not None:
                 self._fill(self._in_use[1], parts)
                 self._in_use[1].written.wait()
@@ -220,6 +225,23 @@ class Group:
         """A weight while the group is acquired."""
         assert self._in_use is not None
         return self.views(self._in_use[1].memory).tensors[number]
+
+    def hold(self) -> None:
+        """Acquires them for a block that runs on this thread, until `let_go`."""
+        self.acquire()
+        thread = threading.get_ident()
+        self._holding[thread] = self._holding.get(thread, 0) + 1
+
+    def let_go(self) -> None:
+        thread = threading.get_ident()
+        left = self._holding.pop(thread, 1) - 1
+        if left:
+            self._holding[thread] = left
+        self.release()
+
+    def shown(self, number: int) -> Tensor | None:
+        """A weight if a block of this thread holds them."""
+        return self._shown[number] if threading.get_ident() in self._holding else None
 
     def apart(self, number: int) -> Tensor:
         """A weight in memory of its own, on the group's device."""

@@ -4,6 +4,7 @@
 import weakref
 from abc import ABC
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -32,6 +33,9 @@ class HeldGroup(Protocol):
 
     def tensor(self, number: int) -> Tensor:
         """One of them while they are acquired."""
+
+    def shown(self, number: int) -> Tensor | None:
+        """One of them if a block of this thread has them acquired, so that they stay while an operation lasts."""
 
     def apart(self, number: int) -> Tensor:
         """One of them in memory of its own."""
@@ -70,6 +74,13 @@ class Held(Node):
 
     def __init__(self, group: HeldGroup, number: int, meta: Tensor) -> None:
         self.group, self.number, self.meta = group, number, meta
+
+    @cached_property
+    def transposed(self) -> "Deferred":
+        """Of a matrix; what linear layers ask for each time they run."""
+        made = defer(aten.t.default, (self,), {})
+        assert isinstance(made, Deferred)
+        return made
 
 
 class Deferred(Node):

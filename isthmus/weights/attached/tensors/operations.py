@@ -14,6 +14,12 @@ from isthmus.weights.attached.tensors.reading import Reading
 SAME = (aten.detach.default, aten.alias.default, aten.lift_fresh.default)
 MADE_LIKE = ("empty", "zeros", "ones", "full", "rand", "new_")  # names of what takes no more than a shape
 
+# Operations that linear layers, convolutions and embeddings are made of, each with the place of its weight.
+USUAL = {
+    aten.t.default: 0, aten.linear.default: 1, aten.mm.default: 1, aten.addmm.default: 2, aten.convolution.default: 1,
+    aten.embedding.default: 0,
+}  # fmt: skip
+
 # Operations that do not need all of a weight: func to what tries them, or returns None.
 Special = Callable[[Reading, Any, Any], Any]
 SPECIAL: dict[Any, Special] = {}
@@ -21,6 +27,11 @@ SPECIAL: dict[Any, Special] = {}
 
 def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
     """The result of an operation of which some arguments are compressed tensors, which are of type `cls`."""
+    place = USUAL.get(func)
+    if place is not None and not kwargs:
+        done = _usual(cls, func, args, place)
+        if done is not None:
+            return done
     found: list[Any] = list(_compressed(cls, args, kwargs))
     for tensor in _written(func, args, kwargs):
         if isinstance(tensor, cls):
@@ -46,6 +57,25 @@ def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
             return reading.value(tensor.node, tensor.device)
 
         return reading.own(func(*_swap(cls, args, value), **_swap(cls, kwargs, value)))
+
+
+def _usual(cls: type[Tensor], func: Any, args: Any, place: int) -> Any:
+    """The result of an operation that most layers are made of, with a weight that is decoded; None in other cases."""
+    weight = args[place]
+    if type(weight) is not cls or weight.is_traced:
+        return None
+    node = weight.node
+    if func is aten.t.default:
+        return weight.like(node.transposed) if type(node) is Held else None
+    is_transposed = type(node) is Deferred and node.func is aten.t.default
+    held = node.args[0] if is_transposed else node
+    if type(held) is not Held:
+        return None
+    shown = held.group.shown(held.number)
+    if shown is None or shown.device != weight.device or any(type(v) is cls for v in args if v is not weight):
+        return None
+    shown = shown.t() if is_transposed else shown
+    return func(*args[:place], shown, *args[place + 1 :])
 
 
 def _compressed(cls: type[Tensor], args: Any, kwargs: Any) -> Iterator[Any]:

@@ -39,6 +39,8 @@ class CompressedTensor(Tensor):
         cls, node: Node, device: torch.device, *, pending: bool = False, label: str = "", requires_grad: bool = False
     ) -> "CompressedTensor":
         meta = node.meta
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())  # as ordinary tensors say
         made: CompressedTensor = Tensor._make_wrapper_subclass(
             cls, meta.shape, strides=meta.stride(), dtype=meta.dtype, device=device, requires_grad=requires_grad
         )  # type: ignore[assignment]
@@ -56,8 +58,12 @@ class CompressedTensor(Tensor):
 
     def like(self, node: Node, device: torch.device | None = None) -> "CompressedTensor":
         """Another such tensor for `node`."""
-        with torch.inference_mode(self.is_inference()):  # as views are, whatever the mode is now
-            made = CompressedTensor(node, device or self.device, pending=self.pending, label=self.label)
+        device = device or self.device
+        if torch.is_inference_mode_enabled() == self.is_inference():
+            made = CompressedTensor(node, device, pending=self.pending, label=self.label)
+        else:
+            with torch.inference_mode(self.is_inference()):  # as views are, whatever the mode is now
+                made = CompressedTensor(node, device, pending=self.pending, label=self.label)
         if self.is_traced:
             vars(made)["_handle"] = self.handle
         return made
