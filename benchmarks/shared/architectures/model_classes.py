@@ -8,9 +8,10 @@ from transformers.models.auto import auto_factory, modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 PREFERRED = (
-    "SpeechSeq2Seq", "Seq2SeqLM", "MaskedLM", "ImageTextToText", "CausalLM", "CTC", "ImageClassification",
+    "SpeechSeq2Seq", "Seq2SeqLM", "MaskedLM", "ImageTextToText", "CausalLM", "CTC", "ZeroShotImageClassification",
+    "ImageClassification",
     "MultimodalLM", "TextToWaveform", "TextToSpectrogram", "ObjectDetection", "UniversalSegmentation",
-    "SemanticSegmentation", "DepthEstimation", "MaskGeneration", "ZeroShotImageClassification",
+    "SemanticSegmentation", "DepthEstimation", "MaskGeneration",
     "ZeroShotObjectDetection", "VideoClassification", "AudioClassification", "KeypointDetection", "KeypointMatching",
     "ImageToImage", "TimeSeriesPrediction", "VisualQuestionAnswering", "QuestionAnswering", "TableQuestionAnswering",
     "", "PreTraining",

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images and videos for a model: as pixels, or as rows of flattened patches with their grid."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from transformers import PreTrainedConfig
+
+from .parts import find
+
+GRID = 4  # patches a side of an image that is given as rows
+
+
+class Images:
+    """rank: of pixel_values, 5 where a sample has several images."""
+
+    def __init__(
+        self, config: PreTrainedConfig, names: Mapping[str, Any], rank: int, noise: Callable[..., torch.Tensor]
+    ) -> None:
+        self.config, self.names, self.rank, self.noise = config, names, rank, noise
+        self.rows = any(name in names for name in ("image_grid_thw", "grid_thw"))
+        self.batch = 1
+
+    def has(self, name: str) -> bool:
+        return hasattr(self, f"make_{name}") and not (name == "hidden_states" and "grid_thw" not in self.names)
+
+    def value(self, name: str) -> Any:
+        return getattr(self, f"make_{name}")()
+
+    def find(self, *names: str, default: Any) -> Any:
+        return find(self.config, names, default, "vision")
+
+    @property
+    def patch(self) -> int:
+        return _first(self.find("patch_size", "spatial_patch_size", default=16))
+
+    @property
+    def channels(self) -> int:
+        found = self.find("num_channels", "in_channels", "in_chans", "num_image_channels", "image_channels", default=3)
+        return found if isinstance(found, int) else found[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        found = self.find("image_size", "img_size", "crop_size", "input_size", default=64)
+        if isinstance(found, dict):
+            found = [found.get("height", 64), found.get("width", 64)]
+        return (found, found) if isinstance(found, int) else tuple(found)[:2]
+
+    def make_pixel_values(self) -> torch.Tensor:
+        if self.rows:
+            frames = self.find("temporal_patch_size", default=1)
+            return self.noise(GRID * GRID, self.channels * frames * self.patch**2)
+        more = {4: (), 5: (self.find("num_frames", default=1),)}[self.rank]
+        return self.noise(self.batch, *more, self.channels, *self.size)
+
+    def make_hidden_states(self) -> torch.Tensor:
+        return self.make_pixel_values()
+
+    def make_pixel_values_videos(self) -> torch.Tensor | None:
+        if "pixel_values" in self.names:
+            return None
+        return self.noise(1, self.find("num_frames", "frames_per_clip", default=4), self.channels, *self.size)
+
+    def make_image_grid_thw(self) -> torch.Tensor:
+        return torch.tensor([[1, GRID, GRID]])
+
+    make_grid_thw = make_image_grid_thw
+
+    def make_merge_sizes(self) -> torch.Tensor:
+        return torch.tensor([self.find("spatial_merge_size", default=1)])
+
+    make_image_merge_sizes = make_merge_sizes
+
+    def make_image_sizes(self) -> torch.Tensor | None:
+        return torch.tensor([self.size])
+
+    def make_pixel_attention_mask(self) -> torch.Tensor | None:
+        return None
+
+    def make_prompt_pixel_values(self) -> torch.Tensor:
+        return self.make_pixel_values()
+
+    make_prompt_masks = make_prompt_pixel_values
+
+
+def _first(value: Any) -> int:
+    return value if isinstance(value, int) else int(value[-1])
