@@ -51,7 +51,8 @@ class Images:
         if self.rows:
             frames = self.find("temporal_patch_size", default=1)
             return self.noise(GRID * GRID, self.channels * frames * self.patch**2)
-        more = {4: (), 5: (self.find("num_frames", default=1),)}[self.rank]
+        frames = self.find("num_frames", default=2 if "matching" in str(type(self.config)).lower() else 1)
+        more = {4: (), 5: (frames,), 6: (1, self.find("max_num_tiles", default=1))}[self.rank]
         return self.noise(self.batch, *more, self.channels, *self.size)
 
     def make_hidden_states(self) -> torch.Tensor:
@@ -73,7 +74,13 @@ class Images:
     make_image_merge_sizes = make_merge_sizes
 
     def make_image_sizes(self) -> torch.Tensor | None:
-        return torch.tensor([self.size])
+        return torch.tensor([self.size]) if self.rank == 5 else None
+
+    def make_aspect_ratio_ids(self) -> torch.Tensor:
+        return torch.ones(1, 1, dtype=torch.long)
+
+    def make_aspect_ratio_mask(self) -> torch.Tensor:
+        return torch.ones(1, 1, self.find("max_num_tiles", default=4), dtype=torch.long)
 
     def make_pixel_attention_mask(self) -> torch.Tensor | None:
         return None

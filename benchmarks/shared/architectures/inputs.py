@@ -25,8 +25,8 @@ def guesses(model: Any, given: Inputs | None = None) -> Iterator[Inputs]:
         name for name, p in names.items() if p.default is p.empty and p.kind == p.POSITIONAL_OR_KEYWORD
     ]  # fmt: skip
     main = model.main_input_name
-    seen: list[str] = []
-    for shape, sounds, wide, placed in product((4, 5), (0, 1, 2), (True, False), (True, False)):
+    seen: set[str] = set()
+    for wide, placed, shape, sounds in product((True, False), (True, False), (4, 5, 6), (0, 1, 2)):
         guess = _Guess(model, shape, sounds)
         wanted = [name for name in names if name in required or name == main or (wide and guess.has(name))]
         try:
@@ -38,8 +38,8 @@ def guesses(model: Any, given: Inputs | None = None) -> Iterator[Inputs]:
         except Exception:
             continue  # a guess that this model's config makes no sense of
         key = str({name: getattr(value, "shape", value) for name, value in found.items()})
-        if key not in seen or placed:
-            seen.append(key)
+        if key not in seen:
+            seen.add(key)
             yield found | (given or {})
 
 

@@ -25,12 +25,16 @@ class Shrinking:
         """A small one of the same class. overrides: values by dotted path, such as `text_config.head_dim`."""
         found: Changes = {}
         kept, layers = _kept_layers(config)
+        staged = _staged(config)
         for spec in fields(config):
             name = spec.name
             value = getattr(config, name, None)
-            if name in UNTOUCHED or name.startswith("_") or not spec.init:
+            if name in UNTOUCHED or name.startswith("_") or not spec.init or name == "stage_names":
                 continue
-            found[name] = self._value(name, value, kept, layers, f"{path}{name}")
+            if staged and isinstance(value, int) and not sizes.of_text(name):
+                found[name] = value
+            else:
+                found[name] = self._value(name, value, kept, layers, f"{path}{name}")
         for name in LAYERS:
             if kept and isinstance(found.get(name), int) and getattr(config, name) == layers:
                 found[name] = len(kept)
@@ -39,11 +43,15 @@ class Shrinking:
             if before == path.rstrip("."):
                 found[name] = value
         _equal_heads(config, found)
-        return type(config)(**{name: value for name, value in found.items() if value is not _DROP})
+        _whole_patches(found)
+        _stages_of_backbone(config, found)
+        return type(config)(**found)
 
     def _value(self, name: str, value: Any, kept: list[int], layers: int, path: str) -> Any:
         if isinstance(value, PreTrainedConfig):
             return self.config(value, f"{path}.")
+        if value is None and name == "vocab_size":
+            return sizes.VOCABULARY
         if isinstance(value, bool) or value is None or isinstance(value, (str, float)):
             return value
         if sizes.is_token(name, value):
@@ -71,11 +79,41 @@ class Shrinking:
         return self.tokens.setdefault(value, FIRST_TOKEN + len(self.tokens))
 
 
-_DROP = object()
+
+STAGED = ("depths", "num_heads", "num_attention_heads", "hidden_sizes", "embed_dims", "layer_depths", "blocks_per_stage")
+
+
+def _staged(config: PreTrainedConfig) -> bool:
+    """Whether widths belong to stages, each with its own, which have to go on fitting together."""
+    return any(isinstance(getattr(config, name, None), (list, tuple)) for name in STAGED)
+
+
+def _whole_patches(found: Changes) -> None:
+    """An image is a whole number of patches."""
+    size, patch = found.get("image_size"), found.get("patch_size")
+    if isinstance(size, int) and isinstance(patch, int):
+        found["image_size"] = max(1, size // patch) * patch
+
+
+def _stages_of_backbone(config: PreTrainedConfig, found: Changes) -> None:
+    """A backbone whose output is taken after several layers keeps as many layers."""
+    taken = getattr(config, "out_indices", None)
+    name = next((name for name in LAYERS if isinstance(found.get(name), int)), None)
+    if name is None or not hasattr(config, "out_features") or not isinstance(taken, (list, tuple)):
+        return
+    if max(taken) > found[name]:
+        found[name] = max(sizes.LAYERS, len(taken))
+        for other, value in found.items():
+            if isinstance(value, list) and len(value) == sizes.LAYERS:
+                found[other] = [value[-1]] * found[name]
+    found.pop("out_features", None)
+    found["out_indices"] = list(range(found[name] - len(taken) + 1, found[name] + 1))
 
 
 def _kept_layers(config: PreTrainedConfig) -> tuple[list[int], int]:
     """Numbers of the layers that stay, and how many there were: the first of every kind, at least two."""
+    if _staged(config):
+        return [], 0
     for name in LAYERS:
         layers = getattr(config, name, None)
         if isinstance(layers, int) and not isinstance(layers, bool):

@@ -21,7 +21,7 @@ EXACT = {
     "query_pre_attn_scalar": HEAD, "pretraining_tp": 1, "num_nextn_predict_layers": 0,
     "max_2d_position_embeddings": None, "mamba_n_heads": 8, "mamba_d_head": HEAD, "mamba_d_ssm": 2 * WIDTH,
     "mamba_num_heads": 8, "mamba_head_dim": HEAD, "time_step_rank": 16, "mamba_dt_rank": 16,
-    "output_hidden_size": WIDTH, "two_stage_num_proposals": 16, "num_denoising": 0, "num_register_tokens": None,
+    "output_hidden_size": WIDTH, "two_stage_num_proposals": 16, "num_denoising": 0, "upsample_groups": WIDTH, "mm_tokens_per_image": 4,
 }  # fmt: skip
 KEPT = re.compile(
     r"feature_layer|conditional_layer|iou_head_depth|(max|min)_depth|window_layers|feat_extract_layers|conv_layers"
@@ -58,6 +58,11 @@ def shrunk(name: str, value: int) -> int:
         if re.search(pattern, name):
             return size if value > size or (value > 0 and ALWAYS.search(name)) else value
     return value
+
+
+def of_text(name: str) -> bool:
+    """Whether a size is that of a vocabulary or an image, which does not depend on widths."""
+    return re.search(r"vocab|(image|img)_size$|position|token", name) is not None
 
 
 def is_token(name: str, value: Any) -> bool:
