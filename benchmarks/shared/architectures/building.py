@@ -14,7 +14,7 @@ from .outputs import finite, run
 from .overrides import OVERRIDES
 from .shrinking import Shrinking
 
-LARGEST = 200_000_000  # bytes
+LARGEST = 180_000_000  # bytes
 
 
 class NotBuiltError(Exception):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small models of diffusers: their configs, and inputs by the names of `forward`."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -82,7 +81,7 @@ DIFFUSERS: dict[str, tuple[dict[str, Any], dict[str, Shape], dict[str, Any]]] = 
     "QwenImageTransformer2DModel": (
         {**HEADS, "num_layers": 2, "joint_attention_dim": 256, "axes_dims_rope": (16, 24, 24)},
         {"hidden_states": (1, 16, 64), "encoder_hidden_states": TEXT},
-        {"timestep": torch.tensor([0.5]), "img_shapes": [[(1, 4, 4)]], "txt_seq_lens": [8],
+        {"timestep": torch.tensor([0.5]), "img_shapes": [[(1, 4, 4)]],
          "encoder_hidden_states_mask": torch.ones(1, 8, dtype=torch.long)}),
 }  # fmt: skip
 
@@ -104,7 +103,7 @@ def build_diffusers(name: str, dtype: torch.dtype) -> Built:
 
         loader = getattr(diffusers, name)
         torch.manual_seed(0)
-        model = loader(**config).to(dtype).eval()
+        model = cast(loader(**config).eval(), dtype)
         add_noise(model)
         inputs = _inputs(shapes, given, dtype)
         with torch.no_grad():
@@ -114,11 +113,22 @@ def build_diffusers(name: str, dtype: torch.dtype) -> Built:
     return Built(model, loader, inputs)
 
 
+def cast(model: Any, dtype: torch.dtype) -> Any:
+    """The model as `from_pretrained` casts one: what is stored, but for modules that it keeps in float32."""
+    kept = set(model._keep_in_fp32_modules or ())
+    stored = set(model.state_dict())
+    for module_name, module in model.named_modules():
+        for name, one in [*module._parameters.items(), *module._buffers.items()]:
+            path = f"{module_name}.{name}" if module_name else name
+            if one is not None and one.is_floating_point() and path in stored and not kept & set(path.split(".")):
+                one.data = one.data.to(dtype)
+    return model
+
+
 def _inputs(shapes: dict[str, Shape], given: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(1)
-    cast: Callable[[Any], Any] = lambda one: one.to(dtype) if _is_floats(one) else one  # noqa: E731
     noise = {name: torch.randn(shape, generator=generator).to(dtype) for name, shape in shapes.items()}
-    return noise | {name: cast(value) for name, value in given.items()}
+    return noise | {name: value.to(dtype) if _is_floats(value) else value for name, value in given.items()}
 
 
 def _is_floats(value: Any) -> bool:

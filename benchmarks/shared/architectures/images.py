@@ -13,12 +13,16 @@ GRID = 4  # patches a side of an image that is given as rows
 
 
 class Images:
-    """rank: of pixel_values, 5 where a sample has several images."""
+    """extent: of pixel_values before the channels."""
 
     def __init__(
-        self, config: PreTrainedConfig, names: Mapping[str, Any], rank: int, noise: Callable[..., torch.Tensor]
+        self,
+        config: PreTrainedConfig,
+        names: Mapping[str, Any],
+        extent: tuple[int, ...],
+        noise: Callable[..., torch.Tensor],
     ) -> None:
-        self.config, self.names, self.rank, self.noise = config, names, rank, noise
+        self.config, self.names, self.extent, self.noise = config, names, extent, noise
         self.rows = any(name in names for name in ("image_grid_thw", "grid_thw"))
         self.batch = 1
 
@@ -51,9 +55,17 @@ class Images:
         if self.rows:
             frames = self.find("temporal_patch_size", default=1)
             return self.noise(GRID * GRID, self.channels * frames * self.patch**2)
-        frames = self.find("num_frames", default=2 if "matching" in str(type(self.config)).lower() else 1)
-        more = {4: (), 5: (frames,), 6: (1, self.find("max_num_tiles", default=1))}[self.rank]
-        return self.noise(self.batch, *more, self.channels, *self.size)
+        if "spatial_shapes" in self.names:
+            return self.noise(1, GRID * GRID, self.channels * self.patch**2)
+        extent = (1, self.find("num_frames", default=1)) if self.extent == (1, 1) else self.extent
+        return self.noise(*extent, self.channels, *self.size)
+
+    def make_spatial_shapes(self) -> torch.Tensor:
+        return torch.tensor([[GRID, GRID]])
+
+    def make_flattened_patches(self) -> torch.Tensor:
+        places = torch.arange(1, 17).unsqueeze(-1) % 4
+        return torch.cat([places.to(torch.float32).expand(1, 16, 2), self.noise(1, 16, 3 * self.patch**2).float()], -1)
 
     def make_hidden_states(self) -> torch.Tensor:
         return self.make_pixel_values()
@@ -74,7 +86,7 @@ class Images:
     make_image_merge_sizes = make_merge_sizes
 
     def make_image_sizes(self) -> torch.Tensor | None:
-        return torch.tensor([self.size]) if self.rank == 5 else None
+        return torch.tensor([self.size]) if len(self.extent) == 2 else None
 
     def make_aspect_ratio_ids(self) -> torch.Tensor:
         return torch.ones(1, 1, dtype=torch.long)
@@ -83,7 +95,7 @@ class Images:
         return torch.ones(1, 1, self.find("max_num_tiles", default=4), dtype=torch.long)
 
     def make_pixel_attention_mask(self) -> torch.Tensor | None:
-        return None
+        return torch.ones(1, GRID * GRID, dtype=torch.long) if "spatial_shapes" in self.names else None
 
     def make_prompt_pixel_values(self) -> torch.Tensor:
         return self.make_pixel_values()

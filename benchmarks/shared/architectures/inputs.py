@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs for a model of any type, from the signature of its `forward` and its config: several guesses, richest first."""
+"""Inputs for a model of any type, from its config and the signature of `forward`: several guesses, richest first."""
 
 import inspect
 from collections.abc import Iterator
@@ -15,43 +15,56 @@ from .tables import TABLES
 
 TOKENS = 12  # of a text
 Inputs = dict[str, Any]
-TEXTS = ("input_ids", "decoder_input_ids", "labels", "decoder_position_ids")
+TEXTS = ("input_ids", "decoder_input_ids")
+EXTENTS: tuple[tuple[int, ...], ...] = ((1,), (1, 1), (1, 2), (1, 1, 4))  # a sample, images, a pair, tiles
 
 
-def guesses(model: Any, given: Inputs | None = None) -> Iterator[Inputs]:
-    """Inputs to try in turn, until the model takes one. given: some that are known."""
-    names = inspect.signature(model.forward).parameters
-    required = [
-        name for name, p in names.items() if p.default is p.empty and p.kind == p.POSITIONAL_OR_KEYWORD
-    ]  # fmt: skip
-    main = model.main_input_name
+def guesses(model: Any) -> Iterator[Inputs]:
+    """Inputs to try in turn, until the model takes one."""
     seen: set[str] = set()
-    for wide, placed, shape, sounds in product((True, False), (True, False), (4, 5, 6), (0, 1, 2)):
-        guess = _Guess(model, shape, sounds)
-        wanted = [name for name in names if name in required or name == main or (wide and guess.has(name))]
-        try:
-            found = {name: value for name in wanted if (value := guess.value(name)) is not None}
-            if not found:
-                continue
-            if placed:
-                guess.place(found)
-        except Exception:
-            continue  # a guess that this model's config makes no sense of
+    for found in _all(model):
         key = str({name: getattr(value, "shape", value) for name, value in found.items()})
-        if key not in seen:
+        if found and key not in seen:
             seen.add(key)
-            yield found | (given or {})
+            yield found
+
+
+def _all(model: Any) -> Iterator[Inputs]:
+    names = inspect.signature(model.forward).parameters
+    required = [name for name, p in names.items() if p.default is p.empty and p.kind == p.POSITIONAL_OR_KEYWORD]
+    main = model.main_input_name
+    layouts = list(product((True, False), EXTENTS, range(4)))  # placeholders, of pixel_values, of sounds
+    for placed, extent, sounds in layouts:
+        guess = _Guess(model, extent, sounds)
+        yield guess.filled([name for name in names if name in required or name == main or guess.has(name)], placed)
+    for extent, sounds in product(EXTENTS, range(4)):
+        guess = _Guess(model, extent, sounds)
+        wide = [name for name in names if name in required or name == main or guess.has(name)]
+        for left in wide:
+            if left not in required:
+                yield guess.filled([name for name in wide if name != left], placed=True)
+        yield guess.filled([name for name in names if name in required or name == main], placed=False)
 
 
 class _Guess:
-    """One way to fill a signature. rank: of pixel_values; sounds: the layout of audio, 0 to 2."""
+    """One way to fill a signature. extent: of pixel_values before the channels; sounds: the layout of audio."""
 
-    def __init__(self, model: Any, rank: int, sounds: int) -> None:
+    def __init__(self, model: Any, extent: tuple[int, ...], sounds: int) -> None:
         self.model, self.config = model, model.config
         self.generator = torch.Generator().manual_seed(1)
         self.names = inspect.signature(model.forward).parameters
-        self.images = Images(self.config, self.names, rank, self.noise)
+        self.images = Images(self.config, self.names, extent, self.noise)
         self.sounds = Sounds(self.config, sounds, self.noise)
+
+    def filled(self, names: list[str], placed: bool) -> Inputs:
+        """Values of these parameters, with placeholders where `placed`; none where the config makes no sense so."""
+        try:
+            found = {name: value for name in names if (value := self.value(name)) is not None}
+            if placed:
+                self.place(found)
+        except Exception:
+            return {}
+        return found
 
     def noise(self, *shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=self.generator).to(self.model.dtype)
@@ -61,7 +74,7 @@ class _Guess:
         return torch.randint(min(10, size - 1), min(size, 800), shape, generator=self.generator)
 
     def has(self, name: str) -> bool:
-        return name in TEXTS[:2] or name in TABLES or self.images.has(name) or self.sounds.has(name)
+        return name in TEXTS or name in TABLES or self.images.has(name) or self.sounds.has(name)
 
     def value(self, name: str) -> Any:
         if name in TABLES:

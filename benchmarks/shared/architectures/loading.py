@@ -8,6 +8,8 @@ import torch
 
 from isthmus import weights
 
+from .diffusion import cast
+
 
 def load_plain(folder: Path, loader: Any, dtype: torch.dtype) -> Any:
     """The model as its own library loads it."""
@@ -19,7 +21,7 @@ def load_plain(folder: Path, loader: Any, dtype: torch.dtype) -> Any:
 def load_compressed(folder: Path, loader: Any, dtype: torch.dtype) -> Any:
     """The model that runs from compressed weights."""
     if is_diffusers(loader):
-        model = loader.from_config(loader.load_config(folder)).to(dtype).eval()
+        model = cast(loader.from_config(loader.load_config(folder)).eval(), dtype)
         weights.attach(model, folder)
         return model
     # A stand-in, until there is: return weights.from_pretrained(folder, loader, dtype=dtype).eval()

@@ -11,16 +11,44 @@ def _in(part: str, values: dict[str, Any]) -> dict[str, Any]:
     return {f"{part}.{name}": value for name, value in values.items()}
 
 
+HEADS_OF_64 = {"head_dim": 64}
+FEATURES = {"vision_config.backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]]}
+TWO_KINDS = {"num_hidden_layers": 2}
+
 OVERRIDES: dict[str, dict[str, Any]] = {
     "autoformer": SERIES,
     "bamba": {"attn_layer_indices": [1]},
+    "blip-2": {"image_token_index": 999},
+    "blt": {"encoder_hash_byte_group_vocab": 1000},
+    "deit": {"architectures": ["DeiTForImageClassification"]},
+    "esm": {"pad_token_id": 1, "mask_token_id": 4},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]], "num_layers": 2},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"], **TWO_KINDS},
+    "hunyuan_v1_dense": HEADS_OF_64,
+    "hunyuan_v1_moe": HEADS_OF_64,
+    "hunyuan_vl": _in("text_config", HEADS_OF_64),
+    "hunyuan_vl_text": HEADS_OF_64,
     "informer": SERIES,
+    "instructblip": {"image_token_index": 999},
+    "instructblipvideo": {"video_token_index": 999},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1},
     "layoutlmv3": {"coordinate_size": 48, "shape_size": 32},
+    "levit": {"architectures": ["LevitForImageClassification"]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"], **TWO_KINDS},
     "lilt": {"hidden_size": 192},
+    "mamba2": {"num_heads": 8},
+    "ministral": HEADS_OF_64,
+    "moonshine": {"encoder_num_key_value_heads": 4, "decoder_num_key_value_heads": 4},
+    "nemotron": HEADS_OF_64,
+    "perceiver": {"d_latents": 256, "num_latents": 16, "num_self_attends_per_block": 2},
+    "qwen2_5_omni_thinker": _in("text_config", HEADS_OF_128),
     "qwen2_5_vl": _in("text_config", HEADS_OF_128),
     "qwen2_5_vl_text": HEADS_OF_128,
     "qwen2_vl": _in("text_config", HEADS_OF_128),
     "qwen2_vl_text": HEADS_OF_128,
+    "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
+    "sam2": FEATURES,
+    "sam2_video": FEATURES,
     "time_series_transformer": SERIES,
+    "xmod": {"default_language": "en_XX"},
 }

@@ -28,15 +28,17 @@ class Shrinking:
         staged = _staged(config)
         for spec in fields(config):
             name = spec.name
-            value = getattr(config, name, None)
+            value = _get(config, name)
             if name in UNTOUCHED or name.startswith("_") or not spec.init or name == "stage_names":
                 continue
-            if staged and isinstance(value, int) and not sizes.of_text(name):
+            if staged and name == "window_size" and isinstance(value, int):
+                found[name] = min(value, 2)  # of the few patches of a small image
+            elif staged and isinstance(value, int) and not sizes.of_text(name):
                 found[name] = value
             else:
                 found[name] = self._value(name, value, kept, layers, f"{path}{name}")
         for name in LAYERS:
-            if kept and isinstance(found.get(name), int) and getattr(config, name) == layers:
+            if kept and isinstance(found.get(name), int) and _get(config, name) == layers:
                 found[name] = len(kept)
         for dotted, value in self.overrides.items():
             before, _, name = dotted.rpartition(".")
@@ -50,8 +52,8 @@ class Shrinking:
     def _value(self, name: str, value: Any, kept: list[int], layers: int, path: str) -> Any:
         if isinstance(value, PreTrainedConfig):
             return self.config(value, f"{path}.")
-        if value is None and name == "vocab_size":
-            return sizes.VOCABULARY
+        if value is None and name in sizes.MISSING:
+            return sizes.MISSING[name]
         if isinstance(value, bool) or value is None or isinstance(value, (str, float)):
             return value
         if sizes.is_token(name, value):
@@ -79,8 +81,23 @@ class Shrinking:
         return self.tokens.setdefault(value, FIRST_TOKEN + len(self.tokens))
 
 
+def _get(config: PreTrainedConfig, name: str) -> Any:
+    """An attribute by any of its names; None where there is none. Some configs refuse those that layers differ in."""
+    try:
+        return getattr(config, name, None)
+    except Exception:
+        return vars(config).get(name)
 
-STAGED = ("depths", "num_heads", "num_attention_heads", "hidden_sizes", "embed_dims", "layer_depths", "blocks_per_stage")
+
+STAGED = (
+    "depths",
+    "num_heads",
+    "num_attention_heads",
+    "hidden_sizes",
+    "embed_dims",
+    "layer_depths",
+    "blocks_per_stage",
+)
 
 
 def _staged(config: PreTrainedConfig) -> bool:
@@ -115,7 +132,7 @@ def _kept_layers(config: PreTrainedConfig) -> tuple[list[int], int]:
     if _staged(config):
         return [], 0
     for name in LAYERS:
-        layers = getattr(config, name, None)
+        layers = _get(config, name)
         if isinstance(layers, int) and not isinstance(layers, bool):
             break
     else:
@@ -125,7 +142,7 @@ def _kept_layers(config: PreTrainedConfig) -> tuple[list[int], int]:
     lists = [
         value
         for spec in fields(config)
-        if isinstance(value := getattr(config, spec.name, None), (list, tuple))
+        if isinstance(value := _get(config, spec.name), (list, tuple))
         and len(value) == layers
         and all(isinstance(one, str) for one in value)
     ]
@@ -141,7 +158,7 @@ def _equal_heads(config: PreTrainedConfig, found: Changes) -> None:
     """As many heads of keys as of queries where it was so."""
     for keys in ("num_key_value_heads", "num_kv_heads", "n_head_kv"):
         for queries in ("num_attention_heads", "n_head", "num_heads"):
-            before = getattr(config, keys, None), getattr(config, queries, None)
+            before = _get(config, keys), _get(config, queries)
             if None not in before and before[0] == before[1] and isinstance(found.get(queries), int):
                 found[keys] = found[queries]
 

@@ -21,8 +21,10 @@ EXACT = {
     "query_pre_attn_scalar": HEAD, "pretraining_tp": 1, "num_nextn_predict_layers": 0,
     "max_2d_position_embeddings": None, "mamba_n_heads": 8, "mamba_d_head": HEAD, "mamba_d_ssm": 2 * WIDTH,
     "mamba_num_heads": 8, "mamba_head_dim": HEAD, "time_step_rank": 16, "mamba_dt_rank": 16,
-    "output_hidden_size": WIDTH, "two_stage_num_proposals": 16, "num_denoising": 0, "upsample_groups": WIDTH, "mm_tokens_per_image": 4,
+    "output_hidden_size": WIDTH, "two_stage_num_proposals": 16, "num_denoising": 0,
+    "upsample_groups": WIDTH, "max_length": None, "mm_tokens_per_image": 4,
 }  # fmt: skip
+MISSING = {"vocab_size": VOCABULARY, "num_experts_per_tok": CHOSEN, "n_routed_experts": EXPERTS}  # None by default
 KEPT = re.compile(
     r"feature_layer|conditional_layer|iou_head_depth|(max|min)_depth|window_layers|feat_extract_layers|conv_layers"
     r"|num_channels|in_channels|in_chans|audio_channels|mel_bins|feature_size|window_size|position_buckets|num_buckets"
@@ -35,7 +37,8 @@ PATTERNS: tuple[tuple[str, int], ...] = (
     (r"experts_per_tok(en)?$|moe_topk$|moe_top_k$|moe_k$|experts_top_k$|(^|_)top_k_experts$", CHOSEN),
     (r"shared_experts?$", 1),
     (r"(^|_)(experts|moe_num_experts)$", EXPERTS),
-    (r"(intermediate|ffn|mlp|inner|feed_?forward|ff|dff)(_hidden)?_?(dim|size|channels)?$|^n_inner$|linear_units$", INNER),
+    (r"(intermediate|ffn|mlp|inner|feed_?forward|ff|dff)(_hidden)?_?(dim|size|channels)?$", INNER),
+    (r"^n_inner$|linear_units$", INNER),
     (r"^(dim_ff|d_ff|dim_feedforward|encoder_dim_feedforward|decoder_dim_feedforward)$", INNER),
     (r"vocab(ulary)?_size$|^vocab_size_per_layer_input$", VOCABULARY),
     (r"codebook_size$", VOCABULARY),
@@ -68,4 +71,4 @@ def of_text(name: str) -> bool:
 def is_token(name: str, value: Any) -> bool:
     """Whether an attribute numbers a token of the vocabulary."""
     number = isinstance(value, int) and not isinstance(value, bool) and value > 3
-    return number and re.search(r"token_(id|index)$|_token$|(bos|eos|pad|start|end|patch|newline|think)_id$", name) is not None
+    return number and re.search(r"token_(id|index)$|^(bos|eos|pad|start|end)_id$", name) is not None

@@ -13,7 +13,9 @@ SAMPLES, FRAMES = 3200, 64
 
 
 class Sounds:
-    """layout: 0 as [1, bins, frames] and [1, samples], 1 as [1, frames, bins] and [1, 1, samples], 2 with few bins."""
+    """layout: 0 as [1, bins, frames] and [1, samples], 1 as [1, frames, bins] and [1, 1, samples], 2 with other bins,
+    3 as [1, 1, frames, bins].
+    """
 
     def __init__(self, config: PreTrainedConfig, layout: int, noise: Callable[..., torch.Tensor]) -> None:
         self.config, self.layout, self.noise = config, layout, noise
@@ -33,6 +35,8 @@ class Sounds:
             names = ("feature_projection_input_dim", "input_size", "hidden_size", "num_mel_bins")
         bins = self.find(*names, default=80)
         frames = self.frames
+        if self.layout == 3:
+            return self.noise(1, 1, frames, bins)
         return self.noise(1, bins, frames) if self.layout == 0 else self.noise(1, frames, bins)
 
     @property
@@ -52,5 +56,5 @@ class Sounds:
 
     def make_input_values(self) -> torch.Tensor:
         if self.layout == 2:
-            return self.noise(1, FRAMES, self.find("num_mel_bins", default=80))
-        return self.noise(1, SAMPLES) if self.layout == 0 else self.noise(1, 1, SAMPLES)
+            return self.noise(1, self.find("max_length", default=FRAMES), self.find("num_mel_bins", default=80))
+        return self.noise(1, SAMPLES) if self.layout in (0, 3) else self.noise(1, 1, SAMPLES)

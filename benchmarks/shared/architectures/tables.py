@@ -23,12 +23,38 @@ def _series(guess: Any) -> torch.Tensor:
     return guess.noise(1, length, channels) if channels else guess.noise(1, length)
 
 
-def _past(*shape: int) -> Callable[[Any], torch.Tensor]:
-    return lambda guess: torch.ones(1, guess.config.context_length + max(guess.config.lags_sequence), *shape)
+def _noise(*shape: int | str) -> Callable[[Any], torch.Tensor]:
+    """Noise of a shape whose sizes may be names of the config's."""
+    return lambda guess: guess.noise(*(getattr(guess.config, one) if isinstance(one, str) else one for one in shape))
+
+
+def _tokens(*shape: int) -> Callable[[Any], torch.Tensor]:
+    return lambda guess: guess.tokens(*shape)
+
+
+def _ones(*shape: int) -> Callable[[Any], torch.Tensor]:
+    return lambda guess: torch.ones(shape, dtype=torch.long)
+
+
+def _time_features(guess: Any) -> torch.Tensor:
+    return guess.noise(1, _series(guess).shape[1], guess.config.num_time_features)
 
 
 TABLES: dict[str, Callable[[Any], Any]] = {
     "bbox": _boxes,
     "past_values": _series,
     "past_observed_mask": lambda guess: torch.ones_like(_series(guess)),
+    "past_time_features": _time_features,
+    "states": _noise(1, 8, "state_dim"),
+    "actions": _noise(1, 8, "act_dim"),
+    "rewards": _noise(1, 8, 1),
+    "returns_to_go": _noise(1, 8, 1),
+    "timesteps": lambda guess: torch.arange(8).unsqueeze(0),
+    "visual_feats": _noise(1, 4, "visual_feat_dim"),
+    "visual_pos": _noise(1, 4, "visual_pos_dim"),
+    "visual_embeds": _noise(1, 4, "visual_embedding_dim"),
+    "inputs": _tokens(1, 12),
+    "task_inputs": _tokens(1, 77),
+    "image_attention_mask": _ones(1, 12, 1),
+    "image_embeds_position_mask": lambda guess: (torch.arange(12) < guess.config.latent_query_num).unsqueeze(0),
 }

@@ -4,6 +4,7 @@
 import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -20,13 +21,17 @@ class Worker:
         self.process.start()
         theirs.close()
         self.pipe.recv()  # that it is ready, as imports take longer than most models
-        self.name, self.since = "", 0.0
+        self.name, self.since, self.late = "", 0.0, False
 
     def give(self, name: str) -> None:
         self.name, self.since = name, time.monotonic()
         self.pipe.send(name)
 
     def stop(self) -> None:
+        """Lets it end by itself, or kills it if that takes long."""
+        with suppress(OSError):
+            self.pipe.send("")
+        self.process.join(0 if self.late else 5)
         self.process.kill()
         self.process.join()
         self.pipe.close()
@@ -47,7 +52,7 @@ def examine_all(names: Sequence[str], dtype: str, *, workers: int, limit: float)
                 if row is None:
                     continue
                 yield row
-                if worker.process.is_alive() and left:
+                if worker.process.is_alive() and not worker.late and left:
                     worker.give(left.pop())
                 else:
                     worker.stop()
@@ -66,8 +71,7 @@ def _row_of(worker: Worker, limit: float) -> Row | None:
             worker.process.join()
             return {"name": worker.name, "outcome": "crashed", "reason": f"exit code {worker.process.exitcode}"}
     if time.monotonic() - worker.since > limit:
-        worker.process.kill()
-        worker.process.join()
+        worker.late = True
         return {"name": worker.name, "outcome": "timed out", "reason": f"more than {limit:.0f} s"}
     return None
 
@@ -82,12 +86,17 @@ def _work(pipe: Connection, dtype: str) -> None:
     import transformers
 
     from .comparing import examine
+    from .diffusion import available
 
     torch.set_num_threads(1)
     transformers.logging.set_verbosity(transformers.logging.CRITICAL)
+    transformers.utils.logging.disable_progress_bar()
+    if available():
+        import diffusers
+
+        diffusers.logging.set_verbosity(diffusers.logging.CRITICAL)
     pipe.send("ready")
-    while True:
-        name = pipe.recv()
+    while name := pipe.recv():
         try:
             row = examine(name, getattr(torch, dtype))
         except Exception as error:  # of a kind that `examine` does not expect
