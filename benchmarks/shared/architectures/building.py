@@ -10,7 +10,7 @@ import transformers
 
 from .inputs import Inputs, guesses
 from .model_classes import auto_class_of
-from .outputs import finite, run
+from .outputs import numbers, run
 from .overrides import OVERRIDES
 from .shrinking import Shrinking
 
@@ -93,9 +93,9 @@ def fitting_inputs(model: Any) -> Inputs:
         except Exception as error:
             complaint = complaint if complaint != "no guess" else f"{sorted(found)}: {reason(error)}"
             continue
-        if finite(outputs):
+        if numbers(outputs):
             return found
-        complaint = "outputs are not finite"
+        complaint = "outputs are not numbers"
     raise NotBuiltError(f"inputs: {complaint}")
 
 

@@ -113,10 +113,13 @@ def _whole_patches(found: Changes) -> None:
 
 
 def _stages_of_backbone(config: PreTrainedConfig, found: Changes) -> None:
-    """A backbone whose output is taken after several layers keeps as many layers."""
+    """A backbone whose output is taken after several layers keeps as many layers, and one of stages all of them."""
     taken = getattr(config, "out_indices", None)
     name = next((name for name in LAYERS if isinstance(found.get(name), int)), None)
-    if name is None or not hasattr(config, "out_features") or not isinstance(taken, (list, tuple)):
+    if not hasattr(config, "out_features") or not isinstance(taken, (list, tuple)):
+        return
+    if name is None or _staged(config):
+        found["out_indices"] = list(taken)
         return
     if max(taken) > found[name]:
         found[name] = max(sizes.LAYERS, len(taken))
