@@ -17,6 +17,7 @@ from .loading import load_compressed, load_plain
 from .outputs import Outputs, difference, run
 
 Row = dict[str, Any]
+LARGE = 64 * 1024  # bytes, from which on `attach` keeps a tensor compressed
 
 
 def examine(name: str, dtype: torch.dtype) -> Row:
@@ -57,7 +58,7 @@ def _compare(built: Built, folder: Path) -> Row:
         weights.compress(plain, compressed)
     except Exception as error:
         return {"outcome": "not saved", "reason": reason(error)}
-    row: Row = {"coded_share": _coded_share(compressed)}
+    row: Row = _shares(compressed)
     try:
         wanted, again = (_answer(load_plain, plain, built, dtype, seed) for seed in (3, 4))
     except Exception as error:
@@ -86,12 +87,14 @@ def _answer(load: Any, folder: Path, built: Built, dtype: torch.dtype, seed: int
     return run(load(folder, built.loader, dtype), built.inputs)
 
 
-def _coded_share(folder: Path) -> float:
-    """The share of the bytes of tensors that are stored compressed."""
-    coded = total = 0
+def _shares(folder: Path) -> Row:
+    """Shares of the bytes of tensors: that are stored compressed, and so large that they stay so in a loaded model."""
+    coded = large = total = 0
     for path in sorted(folder.glob("*.safetensors")):
         file = WeightFile(path)
         for tensor in file.original.values():
-            total += tensor.end - tensor.begin
-            coded += (tensor.end - tensor.begin) * file.is_coded(tensor.name)
-    return round(coded / total, 4) if total else 0.0
+            size = tensor.end - tensor.begin
+            total += size
+            coded += size * file.is_coded(tensor.name)
+            large += size * (file.is_coded(tensor.name) and size >= LARGE)
+    return {"coded_share": round(coded / max(1, total), 4), "large_share": round(large / max(1, total), 4)}
