@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a saved folder is loaded, as it is and compressed. The one place that knows the function under test."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isthmus import weights
+
+from .diffusion import cast
+
+
+def load_plain(folder: Path, loader: Any, dtype: torch.dtype) -> Any:
+    """The model as its own library loads it."""
+    if is_diffusers(loader):
+        return loader.from_pretrained(folder, torch_dtype=dtype).eval()
+    return loader.from_pretrained(folder, dtype=dtype).eval()
+
+
+def load_compressed(folder: Path, loader: Any, dtype: torch.dtype) -> Any:
+    """The model that runs from compressed weights."""
+    if is_diffusers(loader):
+        model = cast(loader.from_config(loader.load_config(folder)).eval(), dtype)
+        weights.attach(model, folder)
+        return model
+    # A stand-in, until there is: return weights.from_pretrained(folder, loader, dtype=dtype).eval()
+    again = folder.with_name("again")
+    weights.decompress(folder, again)
+    return load_plain(again, loader, dtype)
+
+
+def is_diffusers(loader: Any) -> bool:
+    return loader.__module__.startswith("diffusers.")

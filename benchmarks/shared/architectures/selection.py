@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The architectures that the tests compare: of every kind, each made and run in about a second."""
+
+SELECTION: tuple[tuple[str, str], ...] = (
+    ("bart", "bfloat16"),
+    ("bert", "bfloat16"),
+    ("bloom", "bfloat16"),
+    ("clip", "bfloat16"),
+    ("convnext", "bfloat16"),
+    ("deberta-v2", "bfloat16"),
+    ("deepseek_v3", "bfloat16"),
+    ("dinov2", "bfloat16"),
+    ("falcon", "bfloat16"),
+    ("gemma3", "bfloat16"),
+    ("gpt2", "bfloat16"),
+    ("gpt_neox", "bfloat16"),
+    ("gpt_oss", "bfloat16"),
+    ("gptj", "bfloat16"),
+    ("jamba", "bfloat16"),
+    ("llama", "bfloat16"),
+    ("llava", "bfloat16"),
+    ("mamba", "bfloat16"),
+    ("mixtral", "bfloat16"),
+    ("olmoe", "bfloat16"),
+    ("opt", "bfloat16"),
+    ("phi3", "bfloat16"),
+    ("qwen2_vl", "bfloat16"),
+    ("qwen3_moe", "bfloat16"),
+    ("rwkv", "bfloat16"),
+    ("swin", "bfloat16"),
+    ("t5", "float16"),  # some of its weights stay float32
+    ("vit", "bfloat16"),
+    ("wav2vec2", "bfloat16"),
+    ("whisper", "bfloat16"),
+)
