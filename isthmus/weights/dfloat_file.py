@@ -14,12 +14,12 @@ from torch import Tensor
 from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat.coding import MODES
 from isthmus.codecs.dfloat.decoder import NEIGHBOURS, RUN, Decoder
-from isthmus.codecs.dfloat.dtypes import CODED, TORCH, UINT, tensor_of
+from isthmus.codecs.dfloat.dtypes import CODED, UINT
 from isthmus.codecs.dfloat.payload import Payload, read_payload
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.kernels import threads as pool
 from isthmus.weights.base_checkpoint import MARK, BaseCheckpoint
-from isthmus.weights.safetensors_file import HEADER_LIMIT, SafetensorsFile, StoredTensor, parse_header
+from isthmus.weights.safetensors_file import HEADER_LIMIT, SafetensorsFile, StoredTensor, parse_header, torch_tensor
 
 FORMAT, HEADER, SUFFIX = "dfloat.1", "dfloat.header", ".dfloat"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -116,12 +116,8 @@ class WeightFile:
     def tensor(self, name: str, *, threads: int = 1) -> Tensor:
         """A tensor, decoded. Raises CorruptStreamError naming it; KeyError for a name that is not there."""
         entry = self.original[name]
-        if entry.dtype not in TORCH:
-            raise CorruptStreamError(
-                f"{self.path}: tensor {name!r} is {entry.dtype}, which torch has no dtype for here"
-            )
         if not self.is_coded(name):
-            return tensor_of(self.stored(name).copy(), entry.dtype, entry.shape)
+            return torch_tensor(self.stored(name).copy(), entry, self.path)
         runs = self.runs(name)
         bits = np.empty(runs.count, runs.dtype)
 
@@ -129,7 +125,7 @@ class WeightFile:
             runs.decode(run, bits[run * RUN : (run + 1) * RUN])
 
         pool.run(work, range(runs.runs), threads, neighbours=NEIGHBOURS)
-        return tensor_of(bits, entry.dtype, entry.shape)
+        return torch_tensor(bits, entry, self.path)
 
 
 class TensorRuns:

@@ -13,9 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from isthmus import weights
+from isthmus.codecs.dfloat.dtypes import CODED, TORCH
 from isthmus.errors import CorruptStreamError, UnreadableFileError, UnwritableFileError, WeightsMismatchError
 from isthmus.weights import compression, decompression
-from tests.weights.sample_files import mixed, normal, same, write
+from tests.weights.sample_files import mixed, normal, pack, same, write
 
 
 @pytest.fixture
@@ -117,6 +118,42 @@ def test_a_dtype_that_is_not_known_stays(tmp_path: Path) -> None:
     assert rows["x"].codings == () and rows["x"].entropy_bits is None
     with pytest.raises(CorruptStreamError, match="F4_NEW"):
         weights.WeightFile(tmp_path / "b.safetensors").tensor("x")
+
+
+@pytest.mark.parametrize("dtype", sorted(CODED.keys() & TORCH.keys()))
+def test_every_coded_dtype(tmp_path: Path, dtype: str) -> None:
+    width = CODED[dtype]
+    patterns = torch.randint(120, 128, (512, 64 * width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    save_file({"x": patterns.view(TORCH[dtype])}, tmp_path / "a.safetensors")
+    done = weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert done[0].kept == {} and done[0].target_bytes < 0.6 * done[0].source_bytes
+    assert restored(tmp_path / "b.safetensors") == (tmp_path / "a.safetensors").read_bytes()
+    assert same(weights.WeightFile(tmp_path / "b.safetensors").tensor("x"), patterns.view(TORCH[dtype]))
+
+
+def test_floats_below_a_byte_stay(tmp_path: Path) -> None:
+    table = {
+        "four": {"dtype": "F4", "shape": [3, 4], "data_offsets": [0, 6]},
+        "six": {"dtype": "F6_E3M2", "shape": [4], "data_offsets": [6, 9]},
+        "odd": {"dtype": "F4", "shape": [2, 3], "data_offsets": [9, 12]},
+    }
+    (tmp_path / "a.safetensors").write_bytes(pack(table, bytes(range(12))))
+    done = weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert done[0].kept == {"F4": 2, "F6_E3M2": 1}
+    assert restored(tmp_path / "b.safetensors") == (tmp_path / "a.safetensors").read_bytes()
+    file = weights.WeightFile(tmp_path / "b.safetensors")
+    if hasattr(torch, "float4_e2m1fn_x2"):
+        assert file.tensor("four").shape == (3, 2) and file.tensor("four").view(torch.uint8)[0].tolist() == [0, 1]
+        with pytest.raises(CorruptStreamError, match=r"'odd': F4 \[2, 3\] has rows that end within a byte"):
+            file.tensor("odd")
+    with pytest.raises(CorruptStreamError, match="'six' is F6_E3M2, which the installed torch has no dtype for"):
+        file.tensor("six")
+    for shape, size in (([3, 4], 7), ([3, 3], 4)):
+        (tmp_path / "a.safetensors").write_bytes(
+            pack({"x": {"dtype": "F4", "shape": shape, "data_offsets": [0, size]}}, bytes(size))
+        )
+        with pytest.raises(CorruptStreamError, match="'x' of F4.*(not its size|expected whole bytes)"):
+            weights.inspect(tmp_path / "a.safetensors")
 
 
 @pytest.fixture
