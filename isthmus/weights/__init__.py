@@ -13,8 +13,10 @@ Format: docs/format-dfloat.md.
 """
 
 from isthmus.weights.attached.attachment import Attachment, AttachReport, attach
-from isthmus.weights.checkpoints import Done, compress, decompress, total_bytes, verify
+from isthmus.weights.checkpoints import compress, decompress, plain_shards, total_bytes, verify
 from isthmus.weights.dfloat_file import WeightFile
+from isthmus.weights.folders.done import Done
+from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.report import TensorReport, inspect
 from isthmus.weights.upstream.checkpoint import UpstreamCheckpoint
 from isthmus.weights.upstream.write import UpstreamReport, to_upstream
@@ -31,7 +33,9 @@ __all__ = [
     "compress",
     "decompress",
     "inspect",
+    "plain_shards",
     "to_upstream",
     "total_bytes",
     "verify",
+    "weight_files",
 ]

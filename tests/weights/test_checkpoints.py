@@ -120,6 +120,66 @@ def test_a_dtype_that_is_not_known_stays(tmp_path: Path) -> None:
         weights.WeightFile(tmp_path / "b.safetensors").tensor("x")
 
 
+SMALL: dict[str, dict[str, torch.Tensor]] = {
+    "thousands of tiny ones": {f"layers.{k}.bias": normal(16, seed=k) for k in range(3000)},
+    "tiny integers": {f"layers.{k}.step": torch.tensor(k) for k in range(1000)},
+    "tiny ones behind a large one": {"w": normal(300, 300), **{f"l.{k}": normal(4, seed=k) for k in range(1000)}},
+    "small ones": {f"layers.{k}.weight": normal(40, 30, seed=k) for k in range(200)},
+    "noise": {"w": torch.randint(256, (20_000,), dtype=torch.uint8)},
+    "one byte": {"w": torch.tensor([True])},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {}, {"format": "pt", "a": '"__metadata__":{'}], ids=["none", "empty", "some"]
+)
+@pytest.mark.parametrize("kind", SMALL)
+def test_no_file_grows(tmp_path: Path, kind: str, metadata: dict[str, str] | None) -> None:
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    content = write(source, SMALL[kind], metadata, padding=0)
+    done = weights.compress(source, target)[0]
+    assert done.target_bytes < 1.01 * done.source_bytes + 400
+    assert restored(target) == content and weights.verify(target) == [target]
+    with safe_open(target, "pt") as file:
+        assert "dfloat" in file.metadata()
+    assert weights.WeightFile(target).metadata == (metadata or {})
+    assert all(same(weights.WeightFile(target).tensor(n), t) for n, t in list(SMALL[kind].items())[:10])
+    assert [d.skipped for d in weights.compress(source, target)] == [True]
+    with pytest.raises(CorruptStreamError, match="compressed already"):
+        weights.compress(target, tmp_path / "c")
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_no_file_that_safetensors_wrote_grows(tmp_path: Path, kind: str) -> None:
+    save_file(SMALL[kind], tmp_path / "a.safetensors", {"format": "pt"})
+    done = weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")[0]
+    assert done.target_bytes < 1.01 * done.source_bytes + 400
+    assert restored(tmp_path / "b.safetensors") == (tmp_path / "a.safetensors").read_bytes()
+
+
+def test_headers_are_tight(tmp_path: Path) -> None:
+    for kind in ("small ones", "tiny ones behind a large one"):
+        write(tmp_path / "a.safetensors", SMALL[kind])
+        assert weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")[0].target_bytes
+        content = (tmp_path / "b.safetensors").read_bytes()
+        length = int.from_bytes(content[:8], "little")
+        spaces = length - len(content[8 : 8 + length].rstrip())
+        assert spaces < 64 + len(content) / 256
+
+
+def test_marks_that_are_wrong(tmp_path: Path) -> None:
+    write(tmp_path / "a.safetensors", SMALL["one byte"])
+    weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    content = (tmp_path / "b.safetensors").read_bytes()
+    before = b"inserted" + bytes([92]) + b'":['
+    place = content.index(before) + len(before)
+    for change in (b"9", b"-", b"["):
+        (tmp_path / "b.safetensors").write_bytes(content[:place] + change + content[place + 1 :])
+        with pytest.raises(CorruptStreamError):
+            weights.verify(tmp_path / "b.safetensors")
+
+
 @pytest.mark.parametrize("dtype", sorted(CODED.keys() & TORCH.keys()))
 def test_every_coded_dtype(tmp_path: Path, dtype: str) -> None:
     width = CODED[dtype]
@@ -187,7 +247,7 @@ def test_folders(folder: Path) -> None:
     weights.decompress(packed, back)
     assert content_of(back) == {name: data for name, data in content_of(folder).items() if ".git" not in name}
     assert len(weights.verify(packed)) == 3
-    assert {row.file for row in weights.inspect(packed)} == {d.source.name for d in done}
+    assert {row.file for row in weights.inspect(packed)} == {d.target.name for d in done}
 
 
 def test_stopped_and_taken_up_again(folder: Path) -> None:
@@ -201,8 +261,8 @@ def test_stopped_and_taken_up_again(folder: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         weights.compress(folder, packed, progress=stop)
-    shards = sorted(p.name for p in packed.glob("*.safetensors"))
-    assert shards == ["model-00001-of-00003.safetensors"]
+    shards = sorted(p.name for p in packed.glob("*.dfloat"))
+    assert shards == ["model-00001-of-00003.dfloat"]
     assert not list(packed.rglob("*.part")) and not list(packed.rglob(".*"))
     first = packed / shards[0]
     before = first.stat().st_mtime_ns
@@ -211,7 +271,7 @@ def test_stopped_and_taken_up_again(folder: Path) -> None:
     assert [d.skipped for d in weights.compress(folder, packed)] == [True] * 3
     assert [d.skipped for d in weights.compress(folder, packed, mode="rans")] == [False] * 3
     assert [d.skipped for d in weights.compress(folder, packed, mode="rans", index=True)] == [False] * 3
-    save_file({"w0": normal(200, 100, seed=9), "b0": normal(8)}, folder / shards[0])
+    save_file({"w0": normal(200, 100, seed=9), "b0": normal(8)}, folder / "model-00001-of-00003.safetensors")
     assert [d.skipped for d in weights.compress(folder, packed, mode="rans", index=True)] == [False, True, True]
     weights.verify(packed)
 
@@ -219,7 +279,7 @@ def test_stopped_and_taken_up_again(folder: Path) -> None:
 def test_a_killed_run_is_taken_up_again(folder: Path) -> None:
     packed = folder.with_name("packed")
     packed.mkdir()
-    left = [packed / f".model-00002-of-00003.safetensors.{name}.part" for name in ("00ff00ff00ff", "123456abcdef")]
+    left = [packed / f".model-00002-of-00003.dfloat.{name}.part" for name in ("00ff00ff00ff", "123456abcdef")]
     for path in left:
         path.write_bytes(b"half a shard")
     weights.compress(folder, packed)
@@ -231,7 +291,7 @@ def test_nothing_is_written_where_one_shard_is_damaged(folder: Path, way: Callab
     packed, target = folder.with_name("packed"), folder.with_name("target")
     weights.compress(folder, packed)
     root = folder if way is weights.compress else packed
-    last = root / "model-00003-of-00003.safetensors"
+    last = root / ("model-00003-of-00003" + (".safetensors" if root is folder else ".dfloat"))
     last.write_bytes(last.read_bytes()[:-1])
     with pytest.raises(CorruptStreamError, match=r"model-00003.* is cut within tensor '(w2|dfloat.header)'"):
         way(root, target)
@@ -359,7 +419,7 @@ def test_bases(pair: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UnreadableFileError):
         weights.compress(tuned, tmp_path / "x.safetensors", base=tmp_path / "absent")
     (tmp_path / "none").mkdir()
-    with pytest.raises(UnreadableFileError, match="base folder"):
+    with pytest.raises(UnreadableFileError, match="the folder has no"):
         weights.compress(tuned, tmp_path / "x.safetensors", base=tmp_path / "none")
 
 
