@@ -17,6 +17,7 @@ from isthmus.weights.checkpoints import compress, decompress, plain_shards, tota
 from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.folders.done import Done
 from isthmus.weights.folders.weight_files import weight_files
+from isthmus.weights.reading import OpenWeights, load_file, open, state_dict
 from isthmus.weights.report import TensorReport, inspect
 from isthmus.weights.upstream.checkpoint import UpstreamCheckpoint
 from isthmus.weights.upstream.write import UpstreamReport, to_upstream
@@ -25,6 +26,7 @@ __all__ = [
     "AttachReport",
     "Attachment",
     "Done",
+    "OpenWeights",
     "TensorReport",
     "UpstreamCheckpoint",
     "UpstreamReport",
@@ -33,7 +35,10 @@ __all__ = [
     "compress",
     "decompress",
     "inspect",
+    "load_file",
+    "open",
     "plain_shards",
+    "state_dict",
     "to_upstream",
     "total_bytes",
     "verify",

@@ -70,7 +70,7 @@ def compress(
     if in_place != (dst is None):
         raise ValueError("compress: expected a target, or in_place without a target")
     checkpoint = None if base is None else BaseCheckpoint(Path(base))
-    options = Options(mode, _threads(threads), index, checkpoint, tuple(include), tuple(exclude))
+    options = Options(mode, thread_count(threads), index, checkpoint, tuple(include), tuple(exclude))
     tree, removes = read_tree(Path(src)), in_place or delete_source
     earlier = _earlier(Path(dst)) if dst is not None and delete_source and tree.is_folder else ()
     found = open_shards(tree if earlier else require_shards(tree))
@@ -137,7 +137,7 @@ def decompress(
             return Done(source, target, size, size, copied=True)
         file = WeightFile(source, base=None if base is None else Path(base))
         with atomic_file(target, follow=False) as out:
-            restore(file, lambda part: out.write(part.data), threads=_threads(threads), progress=report)
+            restore(file, lambda part: out.write(part.data), threads=thread_count(threads), progress=report)
         return Done(source, target, size, target.stat().st_size)
 
     placed = place(found.tree, dst, lambda path: plain_name(path) if path in found.packed else path)
@@ -159,7 +159,7 @@ def verify(
         restore(
             WeightFile(shard, base=None if base is None else Path(base)),
             lambda data: None,
-            threads=_threads(threads),
+            threads=thread_count(threads),
             progress=progress or _silent,
         )
     return sorted(found.packed)
@@ -179,7 +179,8 @@ def _silent(what: object) -> None:
     pass
 
 
-def _threads(threads: int | None) -> int:
+def thread_count(threads: int | None) -> int:
+    """Threads to use: all cores when None. Raises ValueError for less than one."""
     if threads is not None and threads < 1:
         raise ValueError(f"weights: {threads} threads, expected 1 or more")
     return threads or os.cpu_count() or 1
