@@ -15,6 +15,7 @@ Format: docs/format-dfloat.md.
 from isthmus.weights.attached.attachment import Attachment, AttachReport, attach
 from isthmus.weights.checkpoints import compress, decompress, plain_shards, total_bytes, verify
 from isthmus.weights.dfloat_file import WeightFile
+from isthmus.weights.estimate import Estimate, estimate
 from isthmus.weights.folders.done import Done
 from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.reading import OpenWeights, load_file, open, state_dict
@@ -26,6 +27,7 @@ __all__ = [
     "AttachReport",
     "Attachment",
     "Done",
+    "Estimate",
     "OpenWeights",
     "TensorReport",
     "UpstreamCheckpoint",
@@ -34,6 +36,7 @@ __all__ = [
     "attach",
     "compress",
     "decompress",
+    "estimate",
     "inspect",
     "load_file",
     "open",
