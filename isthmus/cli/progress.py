@@ -36,6 +36,11 @@ class Progress:
 
 @contextmanager
 def progress(total: int) -> Iterator[Progress]:
-    """Shows progress over `total` bytes while the block runs."""
-    with tqdm(total=total, unit="B", unit_scale=True, disable=None) as bar:
+    """Shows progress over `total` bytes while the block runs, and says so if kernels must be compiled first."""
+    from isthmus.cli.compiling import said_once  # numba is loaded only where it is needed
+
+    with (
+        said_once(),
+        tqdm(total=total, unit="B", unit_scale=True, disable=None) as bar,
+    ):
         yield Progress(total, bar)

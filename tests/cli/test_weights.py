@@ -2,9 +2,11 @@
 """`isthmus weights`: what it prints, its status, and one clear line for bad input."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,13 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def weights_run(run: Run) -> Run:
-    """Runs `isthmus weights ...`."""
-    return partial(run, "weights")
+    """Runs `isthmus weights ...`; what it says where kernels are not compiled yet is left out."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        status, out, err = run("weights", *arguments)
+        return status, out, "".join(line for line in err.splitlines(True) if "compiling kernels" not in line)
+
+    return call
 
 
 @pytest.fixture
@@ -97,6 +104,13 @@ def test_dry_run(weights_run: Run, folder: Path, tmp_path: Path) -> None:
     assert "2 tensors, 1600 bytes: I64 is never coded" in out
     found = weights.estimate(tmp_path / "x")
     assert found.raw == {"compressed already": (22, found.source_bytes)} and found.target_bytes == found.source_bytes
+
+
+def test_compiling_is_said_once(source: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "isthmus", "weights", "compress", source, tmp_path / "x"]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    told = [subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr for _ in "ab"]
+    assert told == ["isthmus: compiling kernels for this machine, once: some seconds\n", ""]
 
 
 def test_progress_without_a_terminal(
