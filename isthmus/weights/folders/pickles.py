@@ -22,6 +22,6 @@ def conversion(pickles: list[Path]) -> str:
     return (
         'python -c "import torch; from safetensors.torch import save_file; '
         f"w = torch.load({str(pickles[0])!r}, map_location='cpu', weights_only=True); "
-        f"save_file({{k: v.clone() for k, v in w.items()}}, {str(pickles[0].with_suffix(PLAIN))!r}, "
+        f"save_file({{k: v.clone() for k, v in w.items()}}, {str(target)!r}, "
         "{'format': 'pt'})\""
     )
