@@ -86,7 +86,7 @@ def compress(
             source, target, in_place=in_place, delete_source=delete_source, progress=shown.update, told=told.file,
             **options,
         )  # fmt: skip
-        told.sums(source)
+        told.sums()
 
 
 @app.command()
@@ -105,7 +105,7 @@ def decompress(
     with progress(weights.total_bytes(source)) as shown:
         told = _Told(shown.echo, "not compressed, as it was")
         weights.decompress(source, target, threads=threads, base=base, progress=shown.update, told=told.file)
-        told.sums(source)
+        told.sums()
 
 
 @app.command()
@@ -190,12 +190,12 @@ class _Told:
             dtypes = ", ".join(f"{dtype} ({count})" for dtype, count in sorted(one.kept.items()))
             self._echo(f"  tensors of these dtypes are kept as they are: {dtypes}")
 
-    def sums(self, source: Path) -> None:
+    def sums(self) -> None:
         """The lines at the end, for a folder."""
         if self._others:
             size = sum(one.source_bytes for one in self._others)
-            self._echo(f"{len(self._others)} other files copied, {size} bytes")
-        if source.is_dir() and self._shards:
+            self._echo(f"other files copied as they are: {len(self._others)}, {size} bytes")
+        if len(self._shards) > 1:
             self._echo(f"total of {len(self._shards)} files of weights: {_sizes(self._shards)}")
 
 

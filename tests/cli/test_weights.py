@@ -63,7 +63,7 @@ def test_folders(weights_run: Run, folder: Path, tmp_path: Path) -> None:
     size, made = (folder / "a.safetensors").stat().st_size, (packed / "a.dfloat").stat().st_size
     lines = out.splitlines()
     assert (status, err) == (0, "") and lines[0].startswith(f"{packed}/a.dfloat: {size} to {made} bytes")
-    assert lines[-2] == "1 other files copied, 3 bytes"
+    assert lines[-2] == "other files copied as they are: 1, 3 bytes"
     assert lines[-1] == f"total of 2 files of weights: {2 * size} to {2 * made} bytes, {100 * made / size:.2f} %"
     shutil.copy(folder / "b.safetensors", packed / "adapter.safetensors")
     assert "adapter.safetensors: plain, so there is nothing to verify" in weights_run("verify", packed)[1]

@@ -19,6 +19,7 @@ def conversion(pickles: list[Path]) -> str:
             f"{str(folder)!r}; c = t.AutoConfig.from_pretrained(p); "
             "getattr(t, c.architectures[0]).from_pretrained(p, dtype='auto').save_pretrained(p + '-safetensors')\""
         )
+    target = pickles[0].with_name(pickles[0].stem.removeprefix("pytorch_") + PLAIN)
     return (
         'python -c "import torch; from safetensors.torch import save_file; '
         f"w = torch.load({str(pickles[0])!r}, map_location='cpu', weights_only=True); "
