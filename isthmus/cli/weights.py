@@ -216,6 +216,5 @@ def _tell_estimate(found: Any) -> None:
         "compressed already": "in files that are compressed already",
     }
     for reason, (tensors, size) in sorted(found.raw.items()):
-        typer.echo(
-            f"  kept as they are: {tensors} tensors, {size} bytes: {reasons.get(reason, f'{reason} is never coded')}"
-        )
+        why = reasons.get(reason, f"{reason} is never coded")
+        typer.echo(f"  kept as they are, {why}: {size} bytes in {tensors} tensor{'s' if tensors > 1 else ''}")

@@ -100,8 +100,8 @@ def test_dry_run(weights_run: Run, folder: Path, tmp_path: Path) -> None:
     told = int(out.split(" to ")[1].split()[0])
     done = weights.compress(folder, tmp_path / "x", exclude=["layer.bias"])
     assert told == pytest.approx(sum(one.target_bytes for one in done), rel=0.02)
-    assert "2 tensors, 2048 bytes: left out by --include and --exclude" in out
-    assert "2 tensors, 1600 bytes: I64 is never coded" in out
+    assert "left out by --include and --exclude: 2048 bytes in 2 tensors" in out
+    assert "I64 is never coded: 1600 bytes in 2 tensors" in out
     found = weights.estimate(tmp_path / "x")
     assert found.raw == {"compressed already": (22, found.source_bytes)} and found.target_bytes == found.source_bytes
 

@@ -3,6 +3,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -118,6 +120,31 @@ def test_a_dtype_that_is_not_known_stays(tmp_path: Path) -> None:
     assert rows["x"].codings == () and rows["x"].entropy_bits is None
     with pytest.raises(CorruptStreamError, match="F4_NEW"):
         weights.WeightFile(tmp_path / "b.safetensors").tensor("x")
+
+
+OLDER_TORCH = """
+import sys
+import torch
+del torch.float8_e8m0fnu, torch.float4_e2m1fn_x2
+from isthmus import weights
+from isthmus.errors import CorruptStreamError
+weights.decompress(sys.argv[1], sys.argv[2])
+try:
+    weights.load_file(sys.argv[1])
+except CorruptStreamError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(torch, "float4_e2m1fn_x2"), reason="this torch has no such dtypes to take away")
+def test_an_older_torch_copies_what_it_has_no_dtype_for(tmp_path: Path) -> None:
+    scales = torch.full((64, 64), 120, dtype=torch.uint8).view(torch.float8_e8m0fnu)
+    save_file({"scale": scales}, tmp_path / "a.safetensors")
+    weights.compress(tmp_path / "a.safetensors", tmp_path / "b")
+    command = [sys.executable, "-c", OLDER_TORCH, tmp_path / "b", tmp_path / "c"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "tensor 'scale' is F8_E8M0, which the installed torch has no dtype for" in told
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "a.safetensors").read_bytes()
 
 
 SMALL: dict[str, dict[str, torch.Tensor]] = {

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from isthmus.files import atomic_file
+from isthmus.files import atomic_file, remove_leftovers
 from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.folders.config import CONFIG, INDEX, mark_config, read_config, restore_config
 from isthmus.weights.folders.index import read_index
@@ -39,6 +39,7 @@ def _mark_folder(folder: Path, shards: set[Path]) -> None:
         (folder / INDEX, (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode()),
         (path, mark_config(raw)),
     ):
+        remove_leftovers(target, follow=False)
         if not target.is_file() or target.read_bytes() != data:
             with atomic_file(target, follow=False, durable=True) as file:
                 file.write(data)
