@@ -25,15 +25,16 @@ def _explain(path: Path, error: OSError) -> UnwritableFileError:
 
 
 @contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file, open for writing and seeking, that becomes `path` when the block ends without an error.
+def atomic_file(path: str | os.PathLike[str], *, follow: bool = True, durable: bool = False) -> Iterator[BinaryIO]:
+    """A binary file, open for reading, writing and seeking, that becomes `path` when the block ends without an error.
 
     After any error inside the block nothing new is left in the folder, and an older file at `path` is as it was.
-    A symbolic link is followed; a device or pipe (`/dev/null`) is written to in place.
+    A symbolic link is followed, or, without `follow`, replaced; a device or pipe (`/dev/null`) is only written to.
+    durable: the file is on the disk, not in the system's memory alone, before it gets its name.
 
     Raises `UnwritableFileError` where the system refuses: missing folder, folder as target, permissions, full disk.
     """
-    target = Path(os.path.realpath(path))
+    target = _place(path, follow)
     if target.is_dir():
         raise UnwritableFileError(f"{path}: is a folder, not a file: give a file name inside it")
     if not target.parent.is_dir():
@@ -46,14 +47,25 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     with _system_errors(target):
         try:
             # Mode "x" refuses to share a name, and gives the file the permissions of the user's umask.
-            with open(temporary, "xb") as file:
+            with open(temporary, "x+b") as file:
                 _lock(file)
                 yield file
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(temporary, target)
         except BaseException:  # KeyboardInterrupt too
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+def _place(path: str | os.PathLike[str], follow: bool) -> Path:
+    """Where a file of that name is or would be: what a link leads to, or, without `follow`, the link's own place."""
+    real = Path(os.path.realpath(path))
+    if follow or (real.exists() and not real.is_file()):  # links to devices, such as /dev/stdout, are always followed
+        return real
+    return Path(os.path.realpath(Path(path).parent)) / Path(path).name
 
 
 @contextmanager
@@ -77,9 +89,9 @@ def _lock(file: BinaryIO) -> bool:
     return True
 
 
-def remove_leftovers(path: str | os.PathLike[str]) -> None:
+def remove_leftovers(path: str | os.PathLike[str], *, follow: bool = True) -> None:
     """Removes what `atomic_file` left beside `path` where its process was killed; what others still write stays."""
-    target = Path(os.path.realpath(path))
+    target = _place(path, follow)
     for temporary in target.parent.glob(f".{escape(target.name[:40])}.{12 * '[0-9a-f]'}.part"):
         with suppress(OSError), open(temporary, "rb") as file:
             if _lock(file):

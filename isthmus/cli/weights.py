@@ -2,13 +2,14 @@
 """`isthmus weights ...`: model weights without loss, from the command line."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from isthmus.cli.progress import progress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,12 +25,18 @@ Base = Annotated[
 ]
 
 
+Patterns = list[str] | None
+
+
 @app.command()
 def compress(
     source: Annotated[Path, typer.Argument(help="model.safetensors, or a Hugging Face folder.")],
     target: Annotated[
-        Path, typer.Argument(help="File to write, or to replace (model.df.safetensors by custom), or folder.")
-    ],
+        str | None,
+        typer.Argument(
+            help="File to write, or to replace (model.dfloat by custom), or folder; a new one with a / behind."
+        ),
+    ] = None,
     mode: Annotated[
         str, typer.Option("--mode", "-m", help="huffman decodes fastest; rans is about 0.3 % smaller.")
     ] = "huffman",
@@ -37,39 +44,68 @@ def compress(
     index: Annotated[
         bool, typer.Option("--index", help="Store the index for GPUs (0.8 %), else made when a file is loaded.")
     ] = False,
+    include: Annotated[Patterns, typer.Option(help='Code only tensors of such names: "*.mlp.*"; repeatable.')] = None,
+    exclude: Annotated[Patterns, typer.Option(help="Leave tensors of such names as they are; repeatable.")] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Replace each shard by its compressed form, once that is verified.")
+    ] = False,
+    delete_source: Annotated[
+        bool, typer.Option("--delete-source", help="Delete each source shard, once its compressed form is verified.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what size to expect, from a sample; write nothing.")
+    ] = False,
     threads: Threads = None,
 ) -> None:
     """Compress a safetensors file, or every shard of a folder. Stopped, the same command goes on at the next shard.
 
-    Example: isthmus weights compress model.safetensors model.df.safetensors
+    Example: isthmus weights compress model.safetensors model.dfloat
+
+    Example: isthmus weights compress llama/ llama-dfloat/
+
+    Example: isthmus weights compress llama/ --in-place
 
     Example: isthmus weights compress finetuned/ finetuned-delta/ --base original/
     """
     from isthmus import weights
 
-    with _progress(source) as report:
-        done = weights.compress(
-            source, target, mode=mode, threads=threads, base=base, index=index, progress=report  # type: ignore[arg-type]
+    options: dict[str, Any] = {
+        "mode": mode, "threads": threads, "base": base, "index": index,
+        "include": include or (), "exclude": exclude or (),
+    }  # fmt: skip
+    if dry_run:
+        _tell_estimate(weights.estimate(source, **options))
+        return
+    if in_place and target is not None:
+        raise ValueError(f"weights compress: --in-place takes no target, but {target} is given")
+    if target is None and not in_place:
+        raise ValueError("weights compress: give a target, or --in-place to replace the source")
+    with progress(weights.total_bytes(source)) as shown:
+        told = _Told(shown.echo, "compressed already, as it was")
+        weights.compress(
+            source, target, in_place=in_place, delete_source=delete_source, progress=shown.update, told=told.file,
+            **options,
         )  # fmt: skip
-    _tell(done)
+        told.sums()
 
 
 @app.command()
 def decompress(
     source: Annotated[Path, typer.Argument(help="File or folder made by `isthmus weights compress`.")],
-    target: Annotated[Path, typer.Argument(help="File to write, or to replace, or folder.")],
+    target: Annotated[str, typer.Argument(help="File to write, or to replace, or folder; a new one with a / behind.")],
     base: Base = None,
     threads: Threads = None,
 ) -> None:
     """Restore the original files, byte for byte; their SHA-256 is checked before they appear.
 
-    Example: isthmus weights decompress model.df.safetensors model.safetensors
+    Example: isthmus weights decompress model.dfloat model.safetensors
     """
     from isthmus import weights
 
-    with _progress(source) as report:
-        done = weights.decompress(source, target, threads=threads, base=base, progress=report)
-    _tell(done)
+    with progress(weights.total_bytes(source)) as shown:
+        told = _Told(shown.echo, "not compressed, as it was")
+        weights.decompress(source, target, threads=threads, base=base, progress=shown.update, told=told.file)
+        told.sums()
 
 
 @app.command()
@@ -80,14 +116,16 @@ def verify(
 ) -> None:
     """Decode everything and compare with the SHA-256 of the original; writes nothing.
 
-    Example: isthmus weights verify model.df.safetensors
+    Example: isthmus weights verify model.dfloat
     """
     from isthmus import weights
 
-    with _progress(source) as report:
-        files = weights.verify(source, threads=threads, base=base, progress=report)
+    with progress(weights.total_bytes(source)) as shown:
+        files = weights.verify(source, threads=threads, base=base, progress=shown.update)
     for file in files:
         typer.echo(f"{file}: whole, every bit is the original's")
+    for file in weights.plain_shards(source):
+        typer.echo(f"{file}: plain, so there is nothing to verify")
 
 
 @app.command()
@@ -132,22 +170,51 @@ def inspect(
         typer.echo(f"written: {plot}")
 
 
-@contextmanager
-def _progress(source: Path) -> Iterator[Any]:
-    """A bar over the bytes of all tensors, on a terminal alone."""
-    from tqdm import tqdm
+class _Told:
+    """Prints what is done as it is done. as_it_was: said of shards that are copied."""
 
-    from isthmus import weights
+    def __init__(self, echo: Callable[[str], None], as_it_was: str) -> None:
+        self._echo, self._as_it_was = echo, as_it_was
+        self._shards: list[Any] = []
+        self._others: list[Any] = []
 
-    with tqdm(total=weights.total_bytes(source), unit="B", unit_scale=True, disable=None) as bar:
-        yield bar.update
-
-
-def _tell(done: list[Any]) -> None:
-    for one in done:
-        share = 100 * one.target_bytes / one.source_bytes
-        note = ", was there already" if one.skipped else ""
-        typer.echo(f"{one.target}: {one.source_bytes} to {one.target_bytes} bytes, {share:.2f} %{note}")
+    def file(self, one: Any) -> None:
+        """A `weights.Done`."""
+        if one.copied and one.source.suffix not in (".safetensors", ".dfloat"):
+            self._others.append(one)
+            return
+        self._shards.append(one)
+        note = f", {self._as_it_was}" if one.copied else ", was there already" if one.skipped else ""
+        self._echo(f"{one.target}: {_sizes([one])}{note}")
         if one.kept:
             dtypes = ", ".join(f"{dtype} ({count})" for dtype, count in sorted(one.kept.items()))
-            typer.echo(f"  tensors of these dtypes are kept as they are: {dtypes}")
+            self._echo(f"  tensors of these dtypes are kept as they are: {dtypes}")
+
+    def sums(self) -> None:
+        """The lines at the end, for a folder."""
+        if self._others:
+            size = sum(one.source_bytes for one in self._others)
+            self._echo(f"other files copied as they are: {len(self._others)}, {size} bytes")
+        if len(self._shards) > 1:
+            self._echo(f"total of {len(self._shards)} files of weights: {_sizes(self._shards)}")
+
+
+def _sizes(done: list[Any]) -> str:
+    before, after = sum(one.source_bytes for one in done), sum(one.target_bytes for one in done)
+    return f"{before} to {after} bytes, {100 * after / before:.2f} %"
+
+
+def _tell_estimate(found: Any) -> None:
+    share = 100 * found.target_bytes / found.source_bytes
+    typer.echo(
+        f"about {found.source_bytes} to {found.target_bytes} bytes, {share:.1f} %, judging by a sample of "
+        f"{found.sampled_bytes} bytes; nothing was written"
+    )
+    reasons = {
+        "asked": "left out by --include and --exclude",
+        "no gain": "would not get smaller, judging by the sample",
+        "compressed already": "in files that are compressed already",
+    }
+    for reason, (tensors, size) in sorted(found.raw.items()):
+        why = reasons.get(reason, f"{reason} is never coded")
+        typer.echo(f"  kept as they are, {why}: {size} bytes in {tensors} tensor{'s' if tensors > 1 else ''}")

@@ -14,10 +14,14 @@ Format: docs/format-dfloat.md.
 
 from isthmus.weights.attached.attach import attach
 from isthmus.weights.attached.attachment import Attachment, AttachReport, attachment_of
-from isthmus.weights.checkpoints import Done, compress, decompress, total_bytes, verify
+from isthmus.weights.checkpoints import compress, decompress, plain_shards, total_bytes, verify
 from isthmus.weights.dfloat_file import WeightFile
+from isthmus.weights.estimate import Estimate, estimate
+from isthmus.weights.folders.done import Done
+from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.huggingface.pretrained import from_pretrained
 from isthmus.weights.huggingface.registration import register
+from isthmus.weights.reading import OpenWeights, load_file, open, state_dict
 from isthmus.weights.report import TensorReport, inspect
 from isthmus.weights.upstream.checkpoint import UpstreamCheckpoint
 from isthmus.weights.upstream.write import UpstreamReport, to_upstream
@@ -26,6 +30,8 @@ __all__ = [
     "AttachReport",
     "Attachment",
     "Done",
+    "Estimate",
+    "OpenWeights",
     "TensorReport",
     "UpstreamCheckpoint",
     "UpstreamReport",
@@ -34,11 +40,17 @@ __all__ = [
     "attachment_of",
     "compress",
     "decompress",
+    "estimate",
     "from_pretrained",
     "inspect",
+    "load_file",
+    "open",
+    "plain_shards",
+    "state_dict",
     "to_upstream",
     "total_bytes",
     "verify",
+    "weight_files",
 ]
 
 register()

@@ -5,7 +5,8 @@ import hashlib
 from pathlib import Path
 
 from isthmus.arrays.types import Bytes
-from isthmus.errors import CorruptStreamError, UnreadableFileError, WeightsMismatchError
+from isthmus.errors import CorruptStreamError, WeightsMismatchError
+from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor
 
 PIECE = 1 << 24
@@ -25,9 +26,7 @@ class BaseCheckpoint:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        paths = sorted(self.path.glob("*.safetensors")) if self.path.is_dir() else [self.path]
-        if not paths:
-            raise UnreadableFileError(f"{path}: the base folder has no .safetensors files")
+        paths = weight_files(self.path) if self.path.is_dir() else [self.path]
         self._files = {p.name: SafetensorsFile(p) for p in paths}
         for name, file in self._files.items():
             if MARK in file.header.metadata:
@@ -55,6 +54,8 @@ class BaseCheckpoint:
 
     def find(self, file: str, sha256: str) -> str:
         """The file of that SHA-256, `file` or, if the base was renamed, another. Raises WeightsMismatchError."""
+        if file not in self._files and self.path.is_dir() and Path(file).name == file and (self.path / file).is_file():
+            self._files[file] = SafetensorsFile(self.path / file)  # in the folder, but not what its index means now
         for name in sorted(self._files, key=lambda name: name != file):
             if self.sha256(name) == sha256:
                 return name

@@ -5,7 +5,6 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,27 +18,20 @@ from isthmus.codecs.dfloat.encoder import Encoder
 from isthmus.errors import CorruptStreamError
 from isthmus.files import atomic_file
 from isthmus.kernels import threads as pool
-from isthmus.weights.base_checkpoint import MARK, PIECE, BaseCheckpoint
+from isthmus.weights.base_checkpoint import MARK, PIECE
+from isthmus.weights.compression_options import Options
 from isthmus.weights.dfloat_file import FORMAT, HEADER, SUFFIX, refuse_upstream
+from isthmus.weights.inserted_mark import insert_mark
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor
 from isthmus.weights.safetensors_writer import SafetensorsWriter
 
 GROUP_BYTES = 1 << 25  # of small tensors, coded at a time; a larger one is written in parts of about this size
 PART = 64  # runs of such a part
+LARGEST = 1.005  # times the source; what would be larger is stored as it was
 PLANNING = 0.4  # of the time that a large tensor takes, about; so much of it is hashed meanwhile
 
 Progress = Callable[[int], None]
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to compress. mode: "huffman" or "rans". index: store where a GPU may begin. base: makes deltas from it."""
-
-    mode: coding.Mode = "huffman"
-    threads: int = 1
-    index: bool = False
-    base: BaseCheckpoint | None = None
 
 
 def check_source(source: SafetensorsFile) -> None:
@@ -49,14 +41,22 @@ def check_source(source: SafetensorsFile) -> None:
     refuse_upstream(source)
 
 
-def compress_file(source: SafetensorsFile, target: Path, options: Options, progress: Progress) -> None:
+def compress_file(
+    source: SafetensorsFile, target: Path, options: Options, progress: Progress, *, durable: bool = False
+) -> None:
     """Writes `target`, whole or not at all. progress: told of bytes of the source as they are done.
+
+    A link at `target` is replaced. durable: the file is on the disk before it is there.
 
     Raises CorruptStreamError for a file that is compressed already, UnwritableFileError.
     """
     check_source(source)
-    with atomic_file(target) as file:
+    with atomic_file(target, follow=False, durable=durable) as file:
         _Compression(source, file, options, progress).run()
+
+
+def _json(mark: dict[str, Any]) -> str:
+    return json.dumps(mark, separators=(",", ":"))
 
 
 class _Compression:
@@ -67,7 +67,7 @@ class _Compression:
         self._raw: list[StoredTensor] = []
         self._due: list[tuple[int, Bytes | bytes]] = []  # places in the target, and bytes that are to be written there
         self._header = zlib.compress(source.header_bytes, 9)
-        self._writer = SafetensorsWriter(file, self._room())
+        self._file, self._writer = file, SafetensorsWriter(file, self._room())
 
     def _room(self) -> int:
         """Bytes that the header may need: every tensor coded, and every one a delta."""
@@ -77,18 +77,19 @@ class _Compression:
         base = self._options.base
         holders = {t.name: base.holder(t) or "" for t in self._source.header.tensors} if base else {}
         mark = self._mark(holders, dict.fromkeys(holders.values(), "0" * 64), "0" * 64)
-        return SafetensorsWriter.room_for(longest, {**self._source.header.metadata, MARK: mark})
+        return SafetensorsWriter.room_for(longest, {**self._source.header.metadata, MARK: _json(mark)})
 
-    def _mark(self, delta: dict[str, str], base: dict[str, str], sha256: str) -> str:
+    def _mark(self, delta: dict[str, str], base: dict[str, str], sha256: str) -> dict[str, Any]:
         mark: dict[str, Any] = {
             "format": FORMAT, "mode": self._options.mode, "header_bytes": len(self._source.header_bytes),
             "bytes": len(self._source.bytes), "sha256": sha256,
         }  # fmt: skip
         if self._options.index:
             mark["index"] = True
+        mark |= {key: list(found) for key, found in self._options.patterns.items() if found}
         if delta:
             mark |= {"base": base, "delta": delta}
-        return json.dumps(mark, separators=(",", ":"))
+        return mark
 
     def run(self) -> None:
         for group in self._groups():
@@ -100,7 +101,20 @@ class _Compression:
         base = self._options.base
         hashes = {name: base.sha256(name) for name in sorted(set(self._delta.values()))} if base else {}
         mark = self._mark(self._delta, hashes, self._digest.hexdigest())
-        self._writer.finish({**self._source.header.metadata, MARK: mark})
+        size = self._writer.finish({**self._source.header.metadata, MARK: _json(mark)})
+        if size > LARGEST * len(self._source.bytes):
+            self._write_as_it_was(self._mark({}, {}, self._digest.hexdigest()))
+
+    def _write_as_it_was(self, mark: dict[str, Any]) -> None:
+        """Replaces all that was written by the source, marked; unless that is impossible."""
+        header = insert_mark(self._source.header_bytes, mark)
+        if header is not None:
+            self._file.seek(0)
+            self._file.write(len(header).to_bytes(8, "little") + header)
+            data = self._source.bytes[8 + len(self._source.header_bytes) :]
+            for begin in range(0, len(data), PIECE):
+                self._file.write(data[begin : begin + PIECE].data)
+            self._file.truncate()
 
     def _groups(self) -> Iterator[list[StoredTensor]]:
         """Tensors in order, as many as fit GROUP_BYTES, or a larger one by itself."""
@@ -152,7 +166,7 @@ class _Compression:
 
     def _code(self, t: StoredTensor, whole: bool) -> Encoder | Bytes | None:
         """A tensor's payload if `whole`, or its plan; None where it stays as it is."""
-        if t.dtype not in CODED or t.name + SUFFIX in self._source.tensors or t.end == t.begin:
+        if not self._options.codes(t) or t.name + SUFFIX in self._source.tensors or t.end == t.begin:
             return None
         o = self._options
         bits = self._source.data(t.name).view(UINT[CODED[t.dtype]])

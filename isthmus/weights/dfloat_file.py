@@ -14,12 +14,13 @@ from torch import Tensor
 from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat.coding import MODES
 from isthmus.codecs.dfloat.decoder import NEIGHBOURS, RUN, Decoder
-from isthmus.codecs.dfloat.dtypes import CODED, TORCH, UINT, tensor_of
+from isthmus.codecs.dfloat.dtypes import CODED, UINT
 from isthmus.codecs.dfloat.payload import Payload, read_payload
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.kernels import threads as pool
 from isthmus.weights.base_checkpoint import MARK, BaseCheckpoint
-from isthmus.weights.safetensors_file import HEADER_LIMIT, SafetensorsFile, StoredTensor, parse_header
+from isthmus.weights.inserted_mark import remove_mark
+from isthmus.weights.safetensors_file import HEADER_LIMIT, SafetensorsFile, StoredTensor, parse_header, torch_tensor
 
 FORMAT, HEADER, SUFFIX = "dfloat.1", "dfloat.header", ".dfloat"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -28,9 +29,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class WeightFile:
     """A compressed file, mapped; its headers are checked when it is opened, its tensors when they are read.
 
-    original: the tensors of the file that it was made from, by name, in the order of their bytes. source: what the
-    metadata say: mode, index, bytes, sha256, base and delta. base: the checkpoint that a delta needs when its
-    tensors are decoded.
+    original: the tensors of the file that it was made from, by name, in the order of their bytes; metadata: that
+    file's. source: what the metadata of this one say: mode, index, bytes, sha256, base and delta. base: the checkpoint
+    that a delta needs when its tensors are decoded.
 
     Raises UnreadableFileError, CorruptStreamError, and WeightsMismatchError for a base that is not the delta's.
     """
@@ -39,11 +40,12 @@ class WeightFile:
         self.path = Path(path)
         self.file = SafetensorsFile(path)
         self.source = _parse_mark(self.file)
-        self.header_bytes = _inflate(self.file, self.source["header_bytes"])
+        self.header_bytes = _original_header(self.file, self.source)
         header = parse_header(self.header_bytes, f"{path} (original header)")
         if 8 + len(self.header_bytes) + header.data_bytes != self.source["bytes"]:
             raise CorruptStreamError(f"{path}: the original header does not fit the original length; fetch it again")
         self.original = {tensor.name: tensor for tensor in header.tensors}
+        self.metadata = header.metadata
         for tensor in header.tensors:
             self._check(tensor)
         for name in self.source["delta"]:
@@ -116,12 +118,8 @@ class WeightFile:
     def tensor(self, name: str, *, threads: int = 1) -> Tensor:
         """A tensor, decoded. Raises CorruptStreamError naming it; KeyError for a name that is not there."""
         entry = self.original[name]
-        if entry.dtype not in TORCH:
-            raise CorruptStreamError(
-                f"{self.path}: tensor {name!r} is {entry.dtype}, which torch has no dtype for here"
-            )
         if not self.is_coded(name):
-            return tensor_of(self.stored(name).copy(), entry.dtype, entry.shape)
+            return torch_tensor(self.stored(name).copy(), entry, self.path)
         runs = self.runs(name)
         bits = np.empty(runs.count, runs.dtype)
 
@@ -129,7 +127,7 @@ class WeightFile:
             runs.decode(run, bits[run * RUN : (run + 1) * RUN])
 
         pool.run(work, range(runs.runs), threads, neighbours=NEIGHBOURS)
-        return tensor_of(bits, entry.dtype, entry.shape)
+        return torch_tensor(bits, entry, self.path)
 
 
 class TensorRuns:
@@ -162,13 +160,13 @@ def refuse_upstream(file: SafetensorsFile) -> None:
 
 
 def _parse_mark(file: SafetensorsFile) -> dict[str, Any]:
-    """The entry `dfloat` of the metadata, with `base`, `delta` and `index` always there."""
+    """The entry `dfloat` of the metadata, with every key that may be left out."""
     text = file.header.metadata.get(MARK)
-    if text is None or HEADER not in file.tensors:
+    if text is None:
         raise CorruptStreamError(f"{file.path}: no compressed weights; make them with `isthmus weights compress`")
     try:
         mark = json.loads(text)
-        mark = {"base": {}, "delta": {}, "index": False, **mark}
+        mark = {"base": {}, "delta": {}, "index": False, "inserted": None, "include": [], "exclude": [], **mark}
         known = mark["format"] == FORMAT
         whole = (
             mark["mode"] in MODES
@@ -177,6 +175,9 @@ def _parse_mark(file: SafetensorsFile) -> dict[str, Any]:
             and all(_SHA256.fullmatch(s) for s in (mark["sha256"], *mark["base"].values()))
             and all(mark["delta"][name] in mark["base"] for name in mark["delta"])
             and mark["header_bytes"] <= HEADER_LIMIT
+            and all(isinstance(pattern, str) for key in ("include", "exclude") for pattern in mark[key])
+            and _is_place(mark["inserted"])
+            and (mark["inserted"] is not None or HEADER in file.tensors)
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         known = whole = False
@@ -184,6 +185,20 @@ def _parse_mark(file: SafetensorsFile) -> dict[str, Any]:
         what = "is damaged" if known else f"is not of format {FORMAT}; a newer isthmus may read it"
         raise CorruptStreamError(f"{file.path}: the metadata entry {MARK!r} {what}")
     return mark
+
+
+def _is_place(inserted: Any) -> bool:
+    """Whether this is what the mark may say about where it was put into the original header."""
+    return inserted is None or (len(inserted) == 2 and all(type(n) is int and 0 <= n <= HEADER_LIMIT for n in inserted))
+
+
+def _original_header(file: SafetensorsFile, mark: dict[str, Any]) -> bytes:
+    if mark["inserted"] is None:
+        return _inflate(file, mark["header_bytes"])
+    header = remove_mark(file.header_bytes, mark["inserted"])
+    if len(header) != mark["header_bytes"]:
+        raise CorruptStreamError(f"{file.path}: the header without its entry {MARK!r} is not the original's")
+    return header
 
 
 def _inflate(file: SafetensorsFile, length: int) -> bytes:

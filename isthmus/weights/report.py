@@ -16,8 +16,9 @@ from isthmus.codecs.dfloat.dtypes import CODED, UINT
 from isthmus.codecs.dfloat.payload import CODINGS
 from isthmus.kernels.weights import planes as weight_planes
 from isthmus.weights.base_checkpoint import MARK
-from isthmus.weights.checkpoints import shards
 from isthmus.weights.dfloat_file import WeightFile
+from isthmus.weights.folders.tree import read_tree, require_shards
+from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor
 
 PROMISING = 7.6  # bits a byte, from which on a plane of mantissa is counted as 8: coding it costs more than it brings
@@ -55,9 +56,14 @@ class TensorReport:
 def inspect(src: str | os.PathLike[str]) -> list[TensorReport]:
     """Reports on every tensor of a file or folder of weights, compressed or not; reads all of it.
 
+    Of a folder, and of each folder in it, those are the model's: variants beside an index are left out.
+
     Raises UnreadableFileError and CorruptStreamError.
     """
-    return [row for shard in shards(Path(src)) for row in _inspect_file(shard)]
+    tree = require_shards(read_tree(Path(src)))
+    folders = sorted({shard.parent for shard in tree.shards}) if tree.is_folder else []
+    files = [path for folder in folders for path in weight_files(folder)] if folders else tree.shards
+    return [row for path in files for row in _inspect_file(path)]
 
 
 def _inspect_file(path: Path) -> Iterator[TensorReport]:

@@ -7,14 +7,15 @@ Format: eight bytes with the length of a JSON header, the header, then the tenso
 import json
 import re
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from isthmus.arrays.types import Bytes
-from isthmus.codecs.dfloat.dtypes import ITEM_BYTES
+from isthmus.codecs.dfloat.dtypes import has_dtype, size_of, tensor_of
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 
 HEADER_LIMIT = 100_000_000
@@ -90,7 +91,11 @@ def _parse(name: str, entry: Any, path: str) -> StoredTensor:
         raise CorruptStreamError(
             f"{path}: tensor {name!r} has the entry {str(entry)[:200]}, expected dtype, shape and data_offsets"
         ) from None
-    if end < begin or (dtype in ITEM_BYTES and end - begin != prod(shape) * ITEM_BYTES[dtype]):
+    try:
+        size = size_of(dtype, tuple(shape))
+    except ValueError as error:
+        raise CorruptStreamError(f"{path}: tensor {name!r} of {error}") from None
+    if end < begin or size not in (None, end - begin):
         raise CorruptStreamError(
             f"{path}: tensor {name!r} of {dtype} {shape} has bytes {begin} to {end}, which are not its size"
         )
@@ -142,3 +147,21 @@ class SafetensorsFile:
         """The bytes of a tensor, uint8 [n], read-only and mapped."""
         tensor = self.tensors[name]
         return self._data[tensor.begin : tensor.end]
+
+    def tensor(self, name: str) -> Tensor:
+        """A copy of a tensor. Raises CorruptStreamError for a dtype that torch has not, KeyError for another name."""
+        entry = self.tensors[name]
+        return torch_tensor(self.data(name).copy(), entry, self.path)
+
+
+def torch_tensor(bits: NDArray[Any], entry: StoredTensor, path: Path) -> Tensor:
+    """The bit patterns of an entry as a tensor; memory is shared. Raises CorruptStreamError where torch has no such."""
+    if not has_dtype(entry.dtype):
+        raise CorruptStreamError(
+            f"{path}: tensor {entry.name!r} is {entry.dtype}, which the installed torch has no dtype for; its bytes "
+            "are kept as they are"
+        )
+    try:
+        return tensor_of(bits, entry.dtype, entry.shape)
+    except ValueError as error:
+        raise CorruptStreamError(f"{path}: tensor {entry.name!r}: {error}") from None

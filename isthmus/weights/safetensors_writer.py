@@ -11,6 +11,7 @@ from isthmus.weights.safetensors_file import HEADER_LIMIT, METADATA, StoredTenso
 
 ALIGN = 64
 PIECE = 1 << 24  # bytes written at once
+SPARE = 256  # of the data, or less, may be room that the header did not need
 DIGITS = 16  # of any offset: files are below 10**16 bytes
 
 
@@ -55,10 +56,23 @@ class SafetensorsWriter:
         self._tensors.append(StoredTensor(name, dtype, shape, self.at, self.at + size))
         self.at += size
 
-    def finish(self, metadata: Mapping[str, str]) -> None:
-        """Writes the header."""
+    def finish(self, metadata: Mapping[str, str]) -> int:
+        """Writes the header; how long the file is."""
         header = pack_header(self._tensors, metadata)
         assert len(header) <= self._begin - 8, "the header outgrew its room"
+        begin = -(-(8 + len(header)) // ALIGN) * ALIGN
+        if self._begin - begin > self.at // SPARE and self._file.readable():
+            self._move(begin)
         self._file.seek(0)
         self._file.write((self._begin - 8).to_bytes(8, "little") + header.ljust(self._begin - 8))
         self._file.truncate(self._begin + self.at)
+        return self._begin + self.at
+
+    def _move(self, begin: int) -> None:
+        """Moves the data to the front."""
+        for at in range(0, self.at, PIECE):
+            self._file.seek(self._begin + at)
+            piece = self._file.read(min(PIECE, self.at - at))
+            self._file.seek(begin + at)
+            self._file.write(piece)
+        self._begin = begin

@@ -2,13 +2,18 @@
 """`isthmus weights`: what it prints, its status, and one clear line for bad input."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from isthmus import weights
+from isthmus.cli import progress
 from tests.weights.sample_files import mixed, write
 
 Run = Callable[..., tuple[int, str, str]]
@@ -16,8 +21,13 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def weights_run(run: Run) -> Run:
-    """Runs `isthmus weights ...`."""
-    return partial(run, "weights")
+    """Runs `isthmus weights ...`; what it says where kernels are not compiled yet is left out."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        status, out, err = run("weights", *arguments)
+        return status, out, "".join(line for line in err.splitlines(True) if "compiling kernels" not in line)
+
+    return call
 
 
 @pytest.fixture
@@ -35,6 +45,80 @@ def test_there_and_back(weights_run: Run, source: Path, tmp_path: Path) -> None:
     assert weights_run("verify", packed)[1].startswith(f"{packed}: whole")
     assert weights_run("decompress", packed, back)[0] == 0
     assert back.read_bytes() == source.read_bytes()
+
+
+@pytest.fixture
+def folder(source: Path, tmp_path: Path) -> Path:
+    """A folder with two shards and a file that is none."""
+    (tmp_path / "model").mkdir()
+    for name in ("a", "b"):
+        shutil.copy(source, tmp_path / "model" / f"{name}.safetensors")
+    (tmp_path / "model" / "vocab.txt").write_text("a b")
+    return tmp_path / "model"
+
+
+def test_folders(weights_run: Run, folder: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    status, out, err = weights_run("compress", folder, f"{packed}/")
+    size, made = (folder / "a.safetensors").stat().st_size, (packed / "a.dfloat").stat().st_size
+    lines = out.splitlines()
+    assert (status, err) == (0, "") and lines[0].startswith(f"{packed}/a.dfloat: {size} to {made} bytes")
+    assert lines[-2] == "other files copied as they are: 1, 3 bytes"
+    assert lines[-1] == f"total of 2 files of weights: {2 * size} to {2 * made} bytes, {100 * made / size:.2f} %"
+    shutil.copy(folder / "b.safetensors", packed / "adapter.safetensors")
+    assert "adapter.safetensors: plain, so there is nothing to verify" in weights_run("verify", packed)[1]
+    out = weights_run("decompress", packed, tmp_path / "back")[1]
+    assert "adapter.safetensors" in out and "not compressed, as it was" in out and "total of 3 files of weights" in out
+    assert "compressed already, as it was" in weights_run("compress", packed, tmp_path / "again")[1]
+
+
+def test_sources_that_go(weights_run: Run, folder: Path, tmp_path: Path) -> None:
+    for arguments in ((folder,), (folder, tmp_path / "x", "--in-place")):
+        status, out, err = weights_run("compress", *arguments)
+        assert (status, out) == (2, "") and "--in-place" in err and err.count("\n") == 1
+    assert weights_run("compress", folder / "a.safetensors", tmp_path / "a.dfloat", "--delete-source")[0] == 0
+    assert not (folder / "a.safetensors").exists()
+    assert weights_run("compress", folder, "--in-place")[0] == 0
+    assert sorted(p.name for p in folder.iterdir()) == ["b.dfloat", "vocab.txt"]
+
+
+def test_patterns(weights_run: Run, source: Path, tmp_path: Path) -> None:
+    chosen = ("--include", "layer.*", "--include", "large", "--exclude", "*.bias")
+    assert weights_run("compress", source, tmp_path / "x", *chosen)[0] == 0
+    file = weights.WeightFile(tmp_path / "x")
+    assert [name for name in file.original if file.is_coded(name)] == ["layer.weight", "large"]
+    assert "was there already" in weights_run("compress", source, tmp_path / "x", *chosen)[1]
+    assert "was there already" not in weights_run("compress", source, tmp_path / "x")[1]
+    status, _, err = weights_run("compress", source, tmp_path / "x", "--exclude", "*.emded.*")
+    assert status == 2 and "no tensor's name matches '*.emded.*'" in err and err.count("\n") == 1
+
+
+def test_dry_run(weights_run: Run, folder: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    status, out, err = weights_run("compress", folder, "--dry-run", "--exclude", "layer.bias")
+    assert (status, err) == (0, "") and sorted(tmp_path.rglob("*")) == before
+    told = int(out.split(" to ")[1].split()[0])
+    done = weights.compress(folder, tmp_path / "x", exclude=["layer.bias"])
+    assert told == pytest.approx(sum(one.target_bytes for one in done), rel=0.02)
+    assert "left out by --include and --exclude: 2048 bytes in 2 tensors" in out
+    assert "I64 is never coded: 1600 bytes in 2 tensors" in out
+    found = weights.estimate(tmp_path / "x")
+    assert found.raw == {"compressed already": (22, found.source_bytes)} and found.target_bytes == found.source_bytes
+
+
+def test_compiling_is_said_once(source: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "isthmus", "weights", "compress", source, tmp_path / "x"]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    told = [subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr for _ in "ab"]
+    assert told == ["isthmus: compiling kernels for this machine, once: some seconds\n", ""]
+
+
+def test_progress_without_a_terminal(
+    weights_run: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0)
+    err = weights_run("compress", source, tmp_path / "x")[2]
+    assert err.splitlines()[-1].endswith(" bytes, 100 %")
 
 
 def test_deltas(weights_run: Run, source: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,9 +15,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from isthmus import weights
+from isthmus.codecs.dfloat.dtypes import CODED, TORCH
 from isthmus.errors import CorruptStreamError, UnreadableFileError, UnwritableFileError, WeightsMismatchError
 from isthmus.weights import compression, decompression
-from tests.weights.sample_files import mixed, normal, same, write
+from tests.weights.sample_files import mixed, normal, pack, same, write
 
 
 @pytest.fixture
@@ -119,6 +122,127 @@ def test_a_dtype_that_is_not_known_stays(tmp_path: Path) -> None:
         weights.WeightFile(tmp_path / "b.safetensors").tensor("x")
 
 
+OLDER_TORCH = """
+import sys
+import torch
+del torch.float8_e8m0fnu, torch.float4_e2m1fn_x2
+from isthmus import weights
+from isthmus.errors import CorruptStreamError
+weights.decompress(sys.argv[1], sys.argv[2])
+try:
+    weights.load_file(sys.argv[1])
+except CorruptStreamError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(torch, "float4_e2m1fn_x2"), reason="this torch has no such dtypes to take away")
+def test_an_older_torch_copies_what_it_has_no_dtype_for(tmp_path: Path) -> None:
+    scales = torch.full((64, 64), 120, dtype=torch.uint8).view(torch.float8_e8m0fnu)
+    save_file({"scale": scales}, tmp_path / "a.safetensors")
+    weights.compress(tmp_path / "a.safetensors", tmp_path / "b")
+    command = [sys.executable, "-c", OLDER_TORCH, tmp_path / "b", tmp_path / "c"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "tensor 'scale' is F8_E8M0, which the installed torch has no dtype for" in told
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "a.safetensors").read_bytes()
+
+
+SMALL: dict[str, dict[str, torch.Tensor]] = {
+    "thousands of tiny ones": {f"layers.{k}.bias": normal(16, seed=k) for k in range(3000)},
+    "tiny integers": {f"layers.{k}.step": torch.tensor(k) for k in range(1000)},
+    "tiny ones behind a large one": {"w": normal(300, 300), **{f"l.{k}": normal(4, seed=k) for k in range(1000)}},
+    "small ones": {f"layers.{k}.weight": normal(40, 30, seed=k) for k in range(200)},
+    "noise": {"w": torch.randint(256, (20_000,), dtype=torch.uint8)},
+    "one byte": {"w": torch.tensor([True])},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {}, {"format": "pt", "a": '"__metadata__":{'}], ids=["none", "empty", "some"]
+)
+@pytest.mark.parametrize("kind", SMALL)
+def test_no_file_grows(tmp_path: Path, kind: str, metadata: dict[str, str] | None) -> None:
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    content = write(source, SMALL[kind], metadata, padding=0)
+    done = weights.compress(source, target)[0]
+    assert done.target_bytes < 1.01 * done.source_bytes + 400
+    assert restored(target) == content and weights.verify(target) == [target]
+    with safe_open(target, "pt") as file:
+        assert "dfloat" in file.metadata()
+    assert weights.WeightFile(target).metadata == (metadata or {})
+    assert all(same(weights.WeightFile(target).tensor(n), t) for n, t in list(SMALL[kind].items())[:10])
+    assert [d.skipped for d in weights.compress(source, target)] == [True]
+    with pytest.raises(CorruptStreamError, match="compressed already"):
+        weights.compress(target, tmp_path / "c")
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_no_file_that_safetensors_wrote_grows(tmp_path: Path, kind: str) -> None:
+    save_file(SMALL[kind], tmp_path / "a.safetensors", {"format": "pt"})
+    done = weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")[0]
+    assert done.target_bytes < 1.01 * done.source_bytes + 400
+    assert restored(tmp_path / "b.safetensors") == (tmp_path / "a.safetensors").read_bytes()
+
+
+def test_headers_are_tight(tmp_path: Path) -> None:
+    for kind in ("small ones", "tiny ones behind a large one"):
+        write(tmp_path / "a.safetensors", SMALL[kind])
+        assert weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")[0].target_bytes
+        content = (tmp_path / "b.safetensors").read_bytes()
+        length = int.from_bytes(content[:8], "little")
+        spaces = length - len(content[8 : 8 + length].rstrip())
+        assert spaces < 64 + len(content) / 256
+
+
+def test_marks_that_are_wrong(tmp_path: Path) -> None:
+    write(tmp_path / "a.safetensors", SMALL["one byte"])
+    weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    content = (tmp_path / "b.safetensors").read_bytes()
+    before = b"inserted" + bytes([92]) + b'":['
+    place = content.index(before) + len(before)
+    for change in (b"9", b"-", b"["):
+        (tmp_path / "b.safetensors").write_bytes(content[:place] + change + content[place + 1 :])
+        with pytest.raises(CorruptStreamError):
+            weights.verify(tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize("dtype", sorted(CODED.keys() & TORCH.keys()))
+def test_every_coded_dtype(tmp_path: Path, dtype: str) -> None:
+    width = CODED[dtype]
+    patterns = torch.randint(120, 128, (512, 64 * width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    save_file({"x": patterns.view(TORCH[dtype])}, tmp_path / "a.safetensors")
+    done = weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert done[0].kept == {} and done[0].target_bytes < 0.6 * done[0].source_bytes
+    assert restored(tmp_path / "b.safetensors") == (tmp_path / "a.safetensors").read_bytes()
+    assert same(weights.WeightFile(tmp_path / "b.safetensors").tensor("x"), patterns.view(TORCH[dtype]))
+
+
+def test_floats_below_a_byte_stay(tmp_path: Path) -> None:
+    table = {
+        "four": {"dtype": "F4", "shape": [3, 4], "data_offsets": [0, 6]},
+        "six": {"dtype": "F6_E3M2", "shape": [4], "data_offsets": [6, 9]},
+        "odd": {"dtype": "F4", "shape": [2, 3], "data_offsets": [9, 12]},
+    }
+    (tmp_path / "a.safetensors").write_bytes(pack(table, bytes(range(12))))
+    done = weights.compress(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert done[0].kept == {"F4": 2, "F6_E3M2": 1}
+    assert restored(tmp_path / "b.safetensors") == (tmp_path / "a.safetensors").read_bytes()
+    file = weights.WeightFile(tmp_path / "b.safetensors")
+    if hasattr(torch, "float4_e2m1fn_x2"):
+        assert file.tensor("four").shape == (3, 2) and file.tensor("four").view(torch.uint8)[0].tolist() == [0, 1]
+        with pytest.raises(CorruptStreamError, match=r"'odd': F4 \[2, 3\] has rows that end within a byte"):
+            file.tensor("odd")
+    with pytest.raises(CorruptStreamError, match="'six' is F6_E3M2, which the installed torch has no dtype for"):
+        file.tensor("six")
+    for shape, size in (([3, 4], 7), ([3, 3], 4)):
+        (tmp_path / "a.safetensors").write_bytes(
+            pack({"x": {"dtype": "F4", "shape": shape, "data_offsets": [0, size]}}, bytes(size))
+        )
+        with pytest.raises(CorruptStreamError, match="'x' of F4.*(not its size|expected whole bytes)"):
+            weights.inspect(tmp_path / "a.safetensors")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A model in three shards, with its index and other files."""
@@ -150,7 +274,7 @@ def test_folders(folder: Path) -> None:
     weights.decompress(packed, back)
     assert content_of(back) == {name: data for name, data in content_of(folder).items() if ".git" not in name}
     assert len(weights.verify(packed)) == 3
-    assert {row.file for row in weights.inspect(packed)} == {d.source.name for d in done}
+    assert {row.file for row in weights.inspect(packed)} == {d.target.name for d in done}
 
 
 def test_stopped_and_taken_up_again(folder: Path) -> None:
@@ -164,8 +288,8 @@ def test_stopped_and_taken_up_again(folder: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         weights.compress(folder, packed, progress=stop)
-    shards = sorted(p.name for p in packed.glob("*.safetensors"))
-    assert shards == ["model-00001-of-00003.safetensors"]
+    shards = sorted(p.name for p in packed.glob("*.dfloat"))
+    assert shards == ["model-00001-of-00003.dfloat"]
     assert not list(packed.rglob("*.part")) and not list(packed.rglob(".*"))
     first = packed / shards[0]
     before = first.stat().st_mtime_ns
@@ -174,7 +298,7 @@ def test_stopped_and_taken_up_again(folder: Path) -> None:
     assert [d.skipped for d in weights.compress(folder, packed)] == [True] * 3
     assert [d.skipped for d in weights.compress(folder, packed, mode="rans")] == [False] * 3
     assert [d.skipped for d in weights.compress(folder, packed, mode="rans", index=True)] == [False] * 3
-    save_file({"w0": normal(200, 100, seed=9), "b0": normal(8)}, folder / shards[0])
+    save_file({"w0": normal(200, 100, seed=9), "b0": normal(8)}, folder / "model-00001-of-00003.safetensors")
     assert [d.skipped for d in weights.compress(folder, packed, mode="rans", index=True)] == [False, True, True]
     weights.verify(packed)
 
@@ -182,7 +306,7 @@ def test_stopped_and_taken_up_again(folder: Path) -> None:
 def test_a_killed_run_is_taken_up_again(folder: Path) -> None:
     packed = folder.with_name("packed")
     packed.mkdir()
-    left = [packed / f".model-00002-of-00003.safetensors.{name}.part" for name in ("00ff00ff00ff", "123456abcdef")]
+    left = [packed / f".model-00002-of-00003.dfloat.{name}.part" for name in ("00ff00ff00ff", "123456abcdef")]
     for path in left:
         path.write_bytes(b"half a shard")
     weights.compress(folder, packed)
@@ -194,7 +318,7 @@ def test_nothing_is_written_where_one_shard_is_damaged(folder: Path, way: Callab
     packed, target = folder.with_name("packed"), folder.with_name("target")
     weights.compress(folder, packed)
     root = folder if way is weights.compress else packed
-    last = root / "model-00003-of-00003.safetensors"
+    last = root / ("model-00003-of-00003" + (".safetensors" if root is folder else ".dfloat"))
     last.write_bytes(last.read_bytes()[:-1])
     with pytest.raises(CorruptStreamError, match=r"model-00003.* is cut within tensor '(w2|dfloat.header)'"):
         way(root, target)
@@ -322,7 +446,7 @@ def test_bases(pair: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UnreadableFileError):
         weights.compress(tuned, tmp_path / "x.safetensors", base=tmp_path / "absent")
     (tmp_path / "none").mkdir()
-    with pytest.raises(UnreadableFileError, match="base folder"):
+    with pytest.raises(UnreadableFileError, match="the folder has no"):
         weights.compress(tuned, tmp_path / "x.safetensors", base=tmp_path / "none")
 
 

@@ -24,10 +24,7 @@ def load_compressed(folder: Path, loader: Any, dtype: torch.dtype) -> Any:
         model = cast(loader.from_config(loader.load_config(folder)).eval(), dtype)
         weights.attach(model, folder)
         return model
-    # A stand-in, until there is: return weights.from_pretrained(folder, loader, dtype=dtype).eval()
-    again = folder.with_name("again")
-    weights.decompress(folder, again)
-    return load_plain(again, loader, dtype)
+    return weights.from_pretrained(folder, loader, dtype=dtype).eval()
 
 
 def is_diffusers(loader: Any) -> bool:

@@ -16,6 +16,7 @@ from isthmus.entropy.coders import histogram
 from isthmus.entropy.tables import huffman
 from isthmus.kernels import threads as pool
 from isthmus.kernels.huffman import encode as huffman_encode
+from isthmus.kernels.huffman import tables as huffman_tables
 from isthmus.kernels.weights import planes as weight_planes
 
 CHUNKS = RUN // CHUNK[HUFFMAN]
@@ -80,7 +81,7 @@ def _streams(weights: NDArray[Any]) -> NDArray[np.uint16]:
 
 
 def _count(plane: Bytes) -> Counts:
-    return huffman_encode.count_streams(plane, _streams(plane))  # type: ignore[no-any-return]
+    return np.bincount(plane, minlength=huffman.SYMBOLS)  # of a sample: not worth a kernel of its own
 
 
 def _entropy(counts: Counts) -> float:
@@ -103,7 +104,8 @@ def _measure(source: Source, run: int, hopeful: list[int], mode: str, wide: bool
     for plane in hopeful:
         symbols = parts[plane]
         streams, lengths = _streams(symbols), np.empty(huffman.SYMBOLS, np.uint8)
-        total = huffman_encode.measure(symbols, streams, lengths)
+        total = huffman_encode.count_streams(symbols, streams)
+        huffman_tables.code_lengths(total, lengths)
         payload = b""
         if wide:
             integers = scratch("integers", 2 * RUN).view(np.int16)[: len(symbols)]

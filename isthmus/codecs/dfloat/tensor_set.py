@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from isthmus.arrays.types import Bytes
-from isthmus.codecs.dfloat.dtypes import CODED, ITEM_BYTES
+from isthmus.codecs.dfloat.dtypes import CODED, ITEM_BYTES, TORCH
 from isthmus.codecs.dfloat.payload import MAX_COUNT, Payload, read_payload
 from isthmus.errors import CorruptStreamError
 from isthmus.varint import pack_varint, unpack_varint
@@ -81,7 +81,7 @@ def _unpack_entry(unit: memoryview, at: int) -> tuple[Entry, int, int, int]:
     for _ in range(dimensions):
         size, at = unpack_varint(unit, at, MAX_COUNT)
         shape.append(size)
-    if at >= len(unit) or unit[at] > CODED_PAYLOAD or dtype not in ITEM_BYTES:
+    if at >= len(unit) or unit[at] > CODED_PAYLOAD or dtype not in TORCH:
         raise CorruptStreamError(f"dfloat: tensor {name!r} is cut, or its dtype {dtype!r} or storage is not known")
     storage, at = unit[at], at + 1
     size, at = unpack_varint(unit, at)

@@ -47,7 +47,17 @@ def pack(tables: Lengths) -> bytes:
     >>> pack(fit(counts)[None]).hex(" ")
     '78 7b 23 31'
     """
-    return kernels.pack_tables(tables).tobytes()
+    return b"".join(map(_pack_one, tables))
+
+
+def _pack_one(lengths: Lengths) -> bytes:
+    coded = np.flatnonzero(lengths != ABSENT)
+    first, last = int(coded[0]), int(coded[-1])
+    if first == last:
+        return bytes([first, last])
+    found = np.zeros((last - first) // 2 * 2 + 2, np.uint8)
+    found[: last - first + 1] = np.where(lengths == ABSENT, 0, lengths)[first : last + 1]
+    return bytes([first, last]) + (found[::2] | found[1::2] << 4).tobytes()
 
 
 def unpack(data: bytes | memoryview, count: int) -> Lengths:

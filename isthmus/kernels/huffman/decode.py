@@ -31,10 +31,9 @@ def quarter(count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def streams_of(count):  # type: ignore[no-untyped-def]
-    """Where the streams of a chunk of `count` symbols begin, and the last ends: int64 [5]."""
-    each = (count + STREAMS * GROUP - 1) // (STREAMS * GROUP) * GROUP
-    return np.minimum(np.arange(STREAMS + 1) * each, count)
+def stream_at(count, stream):  # type: ignore[no-untyped-def]
+    """Where a stream of a chunk of `count` symbols begins; that of number STREAMS is where the last ends."""
+    return min(stream * quarter(count), count)
 
 
 @njit(inline="always")
@@ -89,8 +88,8 @@ def decode_chunk(data, first, sizes, singles, multi, out, beside, target):  # ty
     Meanwhile memory is asked for that will be needed next: data behind these streams, data from data[beside] on, and
     `target`, any array that will be written.
     """
-    at = streams_of(len(out))
-    a0, s0, s1, s2, s3 = U64(0), U64(at[1]), U64(at[2]), U64(at[3]), U64(at[4])
+    n = len(out)
+    a0, s0, s1, s2, s3 = U64(0), U64(stream_at(n, 1)), U64(stream_at(n, 2)), U64(stream_at(n, 3)), U64(n)
     a1, a2, a3 = s0, s1, s2
     e0 = U64(first) + U64(sizes[0])
     e1 = e0 + U64(sizes[1])

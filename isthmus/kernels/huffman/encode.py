@@ -7,8 +7,8 @@ Bytes are read and written eight at a time at any place (`unaligned`), so `out` 
 import numpy as np
 from numba import njit
 
-from isthmus.kernels.huffman.decode import CHUNK, GROUP, STREAMS, streams_of
-from isthmus.kernels.huffman.tables import LIMIT, SYMBOLS, code_lengths, make_codes
+from isthmus.kernels.huffman.decode import CHUNK, GROUP, STREAMS, stream_at
+from isthmus.kernels.huffman.tables import LIMIT, SYMBOLS, make_codes
 from isthmus.kernels.native.prefetch import prefetch, prefetch_to_write
 from isthmus.kernels.native.unaligned import load64, store64
 
@@ -20,7 +20,10 @@ PAIR, CODE = U64(0xFFFF), U64(0xFFFFFF)  # of `make_pairs`: two symbols, and the
 @njit(cache=True, nogil=True)
 def _count_stream(weights, counts, total):  # type: ignore[no-untyped-def]
     """Fills counts, uint16 [256], with the histogram of plane 0 of weights [n], n < 2**16, and adds it to `total`."""
-    parts = np.zeros((8, SYMBOLS), np.uint32)  # a run of one symbol would wait for its own counter
+    parts = np.empty((8, SYMBOLS), np.uint32)  # a run of one symbol would wait for its own counter
+    for k in range(8):  # np.zeros takes longer to compile
+        for s in range(SYMBOLS):
+            parts[k, s] = U32(0)
     whole = len(weights) // 8 * 8
     shift = U64(7 if weights.itemsize == 2 else 0)
     for i in range(0, whole, 8):
@@ -40,7 +43,9 @@ def _count_stream(weights, counts, total):  # type: ignore[no-untyped-def]
     for i in range(whole, len(weights)):
         parts[0, U64(weights[i]) >> shift & U64(255)] += U32(1)
     for s in range(SYMBOLS):
-        count = parts[:, s].sum()
+        count = U32(0)
+        for k in range(8):
+            count += parts[k, s]
         counts[s] = U16(count)
         total[s] += np.int64(count)
 
@@ -54,16 +59,8 @@ def count_streams(weights, counts):  # type: ignore[no-untyped-def]
     total = np.zeros(SYMBOLS, np.int64)
     for row in range(len(counts)):
         chunk = weights[row // STREAMS * CHUNK :][:CHUNK]
-        at = streams_of(len(chunk))
-        _count_stream(chunk[at[row % STREAMS] : at[row % STREAMS + 1]], counts[row], total)
-    return total
-
-
-@njit(cache=True, nogil=True)
-def measure(weights, counts, lengths):  # type: ignore[no-untyped-def]
-    """As `count_streams`; fills lengths, uint8 [256], with the table that is best for all."""
-    total = count_streams(weights, counts)
-    code_lengths(total, lengths)
+        begin, end = stream_at(len(chunk), row % STREAMS), stream_at(len(chunk), row % STREAMS + 1)
+        _count_stream(chunk[begin:end], counts[row], total)
     return total
 
 
@@ -150,10 +147,9 @@ def encode_chunks(symbols, lengths, pairs, out):  # type: ignore[no-untyped-def]
     byte = U64(0)
     for begin in range(0, len(symbols), CHUNK):
         part = symbols[begin : begin + CHUNK]
-        at = streams_of(len(part))
         for s in range(STREAMS):
-            following = part[at[s + 1] :]
-            byte = encode_stream(part[at[s] : at[s + 1]], lengths, codes, pairs, out, byte, following, following)
+            at, end = stream_at(len(part), s), stream_at(len(part), s + 1)
+            byte = encode_stream(part[at:end], lengths, codes, pairs, out, byte, part[end:], part[end:])
     return np.int64(byte)
 
 

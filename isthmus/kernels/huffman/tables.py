@@ -17,6 +17,17 @@ U8, U16, U32, U64 = np.uint8, np.uint16, np.uint32, np.uint64
 
 
 @njit(cache=True, nogil=True)
+def _sort(keys):  # type: ignore[no-untyped-def]
+    """Sorts few integers in place; numba's own sort takes a second to compile."""
+    for i in range(1, len(keys)):
+        key, at = keys[i], i
+        while at > 0 and keys[at - 1] > key:
+            keys[at] = keys[at - 1]
+            at -= 1
+        keys[at] = key
+
+
+@njit(cache=True, nogil=True)
 def code_lengths(counts, lengths):  # type: ignore[no-untyped-def]
     """Fills lengths, uint8 [256], with the code of at most LIMIT bits that costs least for counts, int64 [256]."""
     lengths[:] = U8(ABSENT)
@@ -29,7 +40,7 @@ def code_lengths(counts, lengths):  # type: ignore[no-untyped-def]
             n += 1
     if n < 2:
         return
-    keys = np.sort(keys[:n])
+    _sort(keys[:n])
     packages = np.empty(n, np.int64)  # of the level before
     level = np.empty(2 * n, np.int64)
     is_leaf = np.zeros((LIMIT, 2 * n), np.bool_)
@@ -172,39 +183,14 @@ def unpack_tables(data, tables):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _ends(lengths):  # type: ignore[no-untyped-def]
-    """The first and the last symbol with a code."""
-    first, last = -1, -1
+def _packed_bytes(lengths):  # type: ignore[no-untyped-def]
+    """Bytes of a table in the file."""
+    first, last = -1, -1  # symbols with a code
     for s in range(SYMBOLS):
         if lengths[s] != ABSENT:
             first = s if first < 0 else first
             last = s
-    return first, last
-
-
-@njit(cache=True, nogil=True)
-def packed_bytes(lengths):  # type: ignore[no-untyped-def]
-    """Bytes of a table in the file."""
-    first, last = _ends(lengths)
     return 2 + (0 if first == last else (last - first + 2) // 2)
-
-
-@njit(cache=True, nogil=True)
-def pack_tables(tables):  # type: ignore[no-untyped-def]
-    """Tables, uint8 [K, 256], as their bytes, uint8 [T]."""
-    size = 0
-    for lengths in tables:
-        size += packed_bytes(lengths)
-    data = np.zeros(size, np.uint8)
-    at = 0
-    for lengths in tables:
-        first, last = _ends(lengths)
-        data[at], data[at + 1] = first, last
-        for s in range(first, last + 1 if first < last else first):
-            if lengths[s] != ABSENT:
-                data[at + 2 + (s - first) // 2] |= U8(lengths[s] << U8(4 * ((s - first) % 2)))
-        at += packed_bytes(lengths)
-    return data
 
 
 @njit(cache=True, nogil=True)
@@ -231,10 +217,11 @@ def choose_tables(counts, own, first, tables, chosen):  # type: ignore[no-untype
             cost = cost_of(counts[run], tables[k])
             if cost < least:
                 best, least = k, cost
-        alone = cost_of(counts[run], own[run]) + 8 * packed_bytes(own[run])
+        alone = cost_of(counts[run], own[run]) + 8 * _packed_bytes(own[run])
         if alone < least and first + size < MOST_TABLES:
             best = size
-            tables[size] = own[run]
+            for s in range(SYMBOLS):  # an assignment of the row takes two seconds to compile
+                tables[size, s] = own[run, s]
             size += 1
         chosen[run] = best
     return size

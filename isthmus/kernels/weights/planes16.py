@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from isthmus.kernels.checksums import check
-from isthmus.kernels.huffman.decode import CHUNK, STREAMS, decode_chunk, streams_of
+from isthmus.kernels.huffman.decode import CHUNK, STREAMS, decode_chunk, stream_at
 from isthmus.kernels.huffman.encode import encode_stream, make_pairs
 from isthmus.kernels.huffman.tables import SYMBOLS
 from isthmus.kernels.weights.planes import merge2, split2
@@ -30,11 +30,11 @@ def encode(weights, lengths, pairs, out, plane1, checks0, checks1):  # type: ign
         begin, first = k * CHUNK, byte
         part = weights[begin : begin + CHUNK]
         low = plane1[begin : begin + CHUNK]
-        at = streams_of(len(part))
         for s in range(STREAMS):
-            symbols = plane0[: at[s + 1] - at[s]]
-            split2(part[at[s] : at[s + 1]], symbols, low[at[s] : at[s + 1]])
-            following = begin + at[s + 1]
+            at, end = stream_at(len(part), s), stream_at(len(part), s + 1)
+            symbols = plane0[: end - at]
+            split2(part[at:end], symbols, low[at:end])
+            following = begin + end
             byte = encode_stream(symbols, lengths, codes, pairs, out, byte, weights[following:], plane1[following:])
         checks0[k, 0], checks0[k, 1] = check(out[np.int64(first) : np.int64(byte)])
         checks1[k, 0], checks1[k, 1] = check(low)

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from isthmus.codecs.dfloat.dtypes import TORCH
-from isthmus.errors import CorruptStreamError, UnreadableFileError
+from isthmus.errors import CorruptStreamError
 from isthmus.weights.attached.decoding.items import Item, PayloadItem, UpstreamItem
 from isthmus.weights.attached.tensors.nodes import Node, Plain, Stored
 from isthmus.weights.base_checkpoint import MARK
 from isthmus.weights.dfloat_file import WeightFile
+from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.safetensors_file import SafetensorsFile
-from isthmus.weights.upstream.checkpoint import CONFIG_LIMIT, UpstreamCheckpoint, read_tensor
+from isthmus.weights.upstream.checkpoint import CONFIG_LIMIT, UpstreamCheckpoint
 
 MENTION = b'"dfloat11_config"'
 Shapes = Mapping[str, tuple[int, ...]]
@@ -72,7 +73,7 @@ class FileSource(Source):
 
     def tensor(self, name: str) -> Tensor:
         file = self._files[name]
-        return file.tensor(name) if isinstance(file, WeightFile) else read_tensor(file, name)
+        return file.tensor(name)
 
 
 class UpstreamSource(Source):
@@ -107,10 +108,7 @@ def open_source(
     path = Path(path)
     if patterns is not None or (path.is_dir() and _is_upstream(path)):
         return UpstreamSource(UpstreamCheckpoint(path, patterns))
-    paths = [path] if not path.is_dir() else sorted(path.glob("*.safetensors"))
-    if not paths:
-        raise UnreadableFileError(f"{path}: no .safetensors file")
-    return FileSource(paths, base)
+    return FileSource(weight_files(path) if path.is_dir() else [path], base)
 
 
 def _is_upstream(folder: Path) -> bool:

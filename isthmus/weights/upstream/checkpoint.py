@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.codecs.dfloat.dtypes import TORCH, tensor_of
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 from isthmus.weights.safetensors_file import SafetensorsFile
 from isthmus.weights.upstream.block import BYTES_PER_THREAD, FIELDS, UpstreamBlock
@@ -143,7 +142,7 @@ class UpstreamCheckpoint:
 
     def tensor(self, name: str) -> torch.Tensor:
         """A tensor that is stored as it is, a copy. Raises CorruptStreamError for a dtype that torch has not."""
-        return read_tensor(self._files[name], name)
+        return self._files[name].tensor(name)
 
     def block(self, module: str) -> UpstreamBlock:
         """A compressed module. Raises CorruptStreamError that names it where its fields do not fit each other."""
@@ -168,14 +167,6 @@ class UpstreamCheckpoint:
     def blocks(self) -> Iterator[UpstreamBlock]:
         """All compressed modules, one after another."""
         return (self.block(module) for module in self.modules)
-
-
-def read_tensor(file: SafetensorsFile, name: str) -> torch.Tensor:
-    """A copy of a tensor of a file. Raises CorruptStreamError for a dtype that torch has not."""
-    stored = file.tensors[name]
-    if stored.dtype not in TORCH:
-        raise CorruptStreamError(f"{file.path}: tensor {name!r} is {stored.dtype}, which torch has no dtype for here")
-    return tensor_of(file.data(name).copy(), stored.dtype, stored.shape)
 
 
 def _read_config(folder: Path) -> Any:

@@ -80,7 +80,7 @@ def test_any_set(codec: DFloatCodec, data: st.DataObject) -> None:
     names = data.draw(st.lists(st.text(max_size=12), unique=True, max_size=4))
     tensors = {}
     for name in names:
-        dtype = TORCH[data.draw(st.sampled_from(sorted(CODED)))]
+        dtype = TORCH[data.draw(st.sampled_from(sorted(CODED.keys() & TORCH.keys())))]
         shape = tuple(data.draw(st.lists(st.integers(0, 9), max_size=4)))
         tensors[name] = random_tensor(dtype, shape, data.draw(st.integers(0, 99)))
     found = codec.decode(codec.encode(tensors))

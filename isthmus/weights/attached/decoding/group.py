@@ -4,19 +4,17 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain
 
 import torch
 from torch import Tensor
 
 from isthmus.weights.attached.decoding.buffers import Buffer, BufferPool
-from isthmus.weights.attached.decoding.items import DeviceItem, Item, Job, Pieces, do_jobs
+from isthmus.weights.attached.decoding.items import Item, Pieces, do_jobs
+from isthmus.weights.attached.decoding.layout import Layout, Views
 from isthmus.weights.attached.decoding.move import settle
-from isthmus.weights.attached.tensors.nodes import Node, Plain, Stored, evaluate, is_view_of_one, leaves, places
+from isthmus.weights.attached.tensors.nodes import Node, Stored, leaves
 from isthmus.weights.attached.tensors.tensor import CompressedTensor
-
-ALIGN = 512  # bytes, at which each weight begins, as what torch allocates does: matrix products may choose by it
 
 
 @dataclass(frozen=True)
@@ -27,21 +25,6 @@ class Settings:
     threads: int = 1
     offload: bool = False
     on_acquire: Callable[["Group"], None] = field(default=lambda group: None)
-
-
-@dataclass(frozen=True)
-class Views:
-    """A group's weights in `memory`: flat, what each item is decoded to; tensors, the weights, in order.
-
-    made: weights that have to be computed from decoded tensors, and what computes them. jobs: what decodes all items,
-    where that is the same each time, on devices other than the CPU.
-    """
-
-    memory: Tensor
-    flat: list[Tensor]
-    tensors: list[Tensor]
-    made: Sequence[tuple[Tensor, Callable[[], Tensor]]]
-    jobs: list[Job]
 
 
 class Group:
@@ -69,30 +52,14 @@ class Group:
         self._in_use: tuple[BufferPool, Buffer] | None = None
         self._done: set[int] | None = None  # pieces that are decoded, in use; None for all
         self._home: torch.device | None = None
+        self._layout = Layout(self.wanted, self.names, self.items)
         self._views: Views | None = None  # of the buffer that was used last
         self._lock, self._moving = threading.Lock(), threading.Lock()
-        self._lay_out()
 
-    def _lay_out(self) -> None:
-        """Settles where each item and each computed weight is in a buffer, in bytes."""
-        self._views = None
-        end, inside, self._rooms = 0, dict[Stored, int](), dict[int, int]()
-        owners = {leaf: k for k, names in enumerate(self.names) for leaf in names}
-        for number, node in enumerate(self.wanted):
-            if is_view_of_one(node):
-                continue
-            self._rooms[number] = end
-            found = places(node) or {}
-            whole = [leaf for leaf in found if len(self.names[owners[leaf]]) == 1 and leaf not in inside]
-            if len(whole) == len(found) and not any(isinstance(item, DeviceItem) for item in self.items):
-                inside |= {leaf: end + place * node.meta.dtype.itemsize for leaf, place in found.items()}
-            end = _aligned(end + node.meta.numel() * node.meta.dtype.itemsize)
-        self._places: list[int] = []
-        for names, item in zip(self.names, self.items, strict=True):
-            self._places.append(inside.get(names[0], end))
-            if names[0] not in inside:
-                end = _aligned(end + item.size * item.dtype.itemsize)
-        self._inside, self.nbytes = inside, end
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes, decoded."""
+        return self._layout.nbytes
 
     @property
     def device(self) -> torch.device:
@@ -115,40 +82,13 @@ class Group:
             self.items, self.names = settle(
                 self.items, self.names, device, offload=options.offload, threads=options.threads
             )
-            self._lay_out()
+            self._layout, self._views = Layout(self.wanted, self.names, self.items), None
             self._home = device
 
     def views(self, memory: Tensor) -> Views:
         """Its weights in `memory`, uint8 of at least `nbytes`."""
-        if self._views is not None and self._views.memory is memory:
-            return self._views
-        flat = [
-            memory[place : place + item.size * item.dtype.itemsize].view(item.dtype)
-            for item, place in zip(self.items, self._places, strict=True)
-        ]
-        jobs: list[Job] = []
-        if memory.device.type != "cpu":
-            jobs = [job for item, out in zip(self.items, flat, strict=True) for job in item.jobs(out)]
-        stored: dict[Node, Tensor] = {}
-        for names, item, out in zip(self.names, self.items, flat, strict=True):
-            stored |= dict(zip(names, item.parts(out), strict=True))
-
-        def value(leaf: Node) -> Tensor:
-            return leaf.tensor.to(memory.device) if isinstance(leaf, Plain) else stored[leaf]
-
-        tensors, made = [], []
-        for number, node in enumerate(self.wanted):
-            compute = partial(evaluate, node, value, memory.device)
-
-            if number in self._rooms:
-                size = node.meta.numel() * node.meta.dtype.itemsize
-                room = memory[self._rooms[number] :][:size].view(node.meta.dtype)
-                tensors.append(room.as_strided(node.meta.shape, node.meta.stride(), room.storage_offset()))
-                if not all(leaf in self._inside for leaf in leaves(node)):
-                    made.append((tensors[-1], compute))
-            else:
-                tensors.append(compute())
-        self._views = Views(memory, flat, tensors, made, jobs)
+        if self._views is None or self._views.memory is not memory:
+            self._views = self._layout.views(memory)
         return self._views
 
     def decode(self, memory: Tensor, pieces: Pieces = None) -> None:
@@ -250,7 +190,3 @@ class Group:
             return self.tensor(number).clone()
         finally:
             self.release()
-
-
-def _aligned(place: int) -> int:
-    return -(-place // ALIGN) * ALIGN

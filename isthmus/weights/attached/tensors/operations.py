@@ -59,7 +59,7 @@ def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
         return reading.own(func(*_swap(cls, args, value), **_swap(cls, kwargs, value)))
 
 
-def _usual(cls: type[Tensor], func: Any, args: Any, place: int) -> Any:
+def _usual(cls: Any, func: Any, args: Any, place: int) -> Any:
     """The result of an operation that most layers are made of, with a weight that is decoded; None in other cases."""
     weight = args[place]
     if type(weight) is not cls or weight.is_traced:

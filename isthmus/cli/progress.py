@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Progress over bytes: a bar on terminals, a line now and then elsewhere; both on standard error."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+EVERY = 30.0  # seconds between lines
+
+
+class Progress:
+    """`update` is told of bytes as they are done; `echo` prints a line on standard output, above the bar."""
+
+    def __init__(self, total: int, bar: "tqdm[object]") -> None:
+        self._total, self._bar = total, bar
+        self._done, self._told = 0, time.monotonic()
+
+    def update(self, count: int) -> None:
+        """`count` more bytes are done."""
+        self._done += count
+        self._bar.update(count)
+        now = time.monotonic()
+        if self._bar.disable and now - self._told >= EVERY:
+            self._told = now
+            share = 100 * self._done / max(1, self._total)
+            print(f"isthmus: {self._done} of {self._total} bytes, {share:.0f} %", file=sys.stderr, flush=True)
+
+    def echo(self, line: str) -> None:
+        """Prints a line, at once."""
+        self._bar.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Progress]:
+    """Shows progress over `total` bytes while the block runs, and says so if kernels must be compiled first."""
+    from isthmus.cli.compiling import said_once  # numba is loaded only where it is needed
+
+    with (
+        said_once(),
+        tqdm(total=total, unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        yield Progress(total, bar)

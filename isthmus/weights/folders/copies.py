@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are copied as they are."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from isthmus.files import atomic_file, remove_leftovers
+from isthmus.weights.folders.config import CONFIG, INDEX
+from isthmus.weights.folders.done import Done, Told
+from isthmus.weights.folders.placement import Placement
+
+
+def copy_file(source: Path, target: Path, *, durable: bool = False) -> None:
+    """Copies a file, whole or not at all; a link at `target` is replaced. durable: as `atomic_file`."""
+    with source.open("rb") as opened, atomic_file(target, follow=False, durable=durable) as out:
+        shutil.copyfileobj(opened, out)
+
+
+def copy_others(placed: Placement, told: Told, restored: Callable[[bytes], bytes] | None) -> None:
+    """Makes the folders, and copies what is not weights. restored: undoes what `mark_folders` did."""
+    placed.make_folders()
+    for source, target in placed.others.items():
+        remove_leftovers(target, follow=False)
+        if restored and source.name == INDEX:
+            continue
+        if restored and source.name == CONFIG:
+            with atomic_file(target, follow=False) as out:
+                out.write(restored(source.read_bytes()))
+        else:
+            copy_file(source, target)
+        told(Done(source, target, source.stat().st_size, target.stat().st_size, copied=True))

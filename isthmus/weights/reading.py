@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tensors of files and folders, compressed, plain or both, as `safetensors` hands them out."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import EllipsisType, TracebackType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.codecs.dfloat.decoder import RUN
+from isthmus.errors import CorruptStreamError
+from isthmus.weights.base_checkpoint import MARK
+from isthmus.weights.checkpoints import PathLike, thread_count
+from isthmus.weights.dfloat_file import WeightFile, refuse_upstream
+from isthmus.weights.folders.config import CONFIG
+from isthmus.weights.folders.weight_files import weight_files
+from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor, torch_tensor
+
+Index = int | slice | EllipsisType | None | Tensor
+Indices = Index | tuple[Index, ...] | list[int]
+
+
+class OpenWeights(Mapping[str, Tensor]):
+    """What `open` gives: names and tensors, each decoded when it is asked for, none kept.
+
+    Raises UnreadableFileError and CorruptStreamError, here and where a tensor is read, then naming it; KeyError for a
+    name that is not there.
+    """
+
+    def __init__(self, path: PathLike, base: PathLike | None = None, device: str = "cpu", threads: int | None = None):
+        self._device, self._threads = device, thread_count(threads)
+        self._files: dict[str, WeightFile | SafetensorsFile] = {}
+        self._metadata: dict[str, str] = {}
+        root = Path(path)
+        if (root / CONFIG).is_file() and b'"dfloat11_config"' in (root / CONFIG).read_bytes():
+            for part in sorted(root.glob("*.safetensors")):  # of which only some may be of that layout
+                refuse_upstream(SafetensorsFile(part))
+        for part in weight_files(root) if root.is_dir() else [root]:
+            plain = SafetensorsFile(part)
+            refuse_upstream(plain)
+            compressed = MARK in plain.header.metadata
+            file = WeightFile(part, base=None if base is None else Path(base)) if compressed else plain
+            for name in _entries(file):
+                if name in self._files:
+                    raise CorruptStreamError(f"{part}: tensor {name!r} is in {self._files[name].path.name} too")
+                self._files[name] = file
+            self._metadata |= file.metadata if isinstance(file, WeightFile) else file.header.metadata
+
+    def __enter__(self) -> "OpenWeights":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __contains__(self, name: object) -> bool:  # a Mapping would decode the tensor
+        return name in self._files
+
+    def __getitem__(self, name: str) -> Tensor:
+        file = self._files[name]
+        found = file.tensor(name, threads=self._threads) if isinstance(file, WeightFile) else file.tensor(name)
+        return found.to(self._device)
+
+    def get_tensor(self, name: str) -> Tensor:
+        """A tensor, a copy of its own."""
+        return self[name]
+
+    def get_slice(self, name: str) -> "TensorSlice":
+        """A tensor of which only what is asked for will be decoded: `get_slice(name)[100:200]`."""
+        return TensorSlice(self._files[name], name, self._device)
+
+    def metadata(self) -> dict[str, str] | None:
+        """`__metadata__` of the original files; None if there is none."""
+        return dict(self._metadata) or None
+
+
+def _entries(file: WeightFile | SafetensorsFile) -> dict[str, StoredTensor]:
+    return file.original if isinstance(file, WeightFile) else file.tensors
+
+
+class TensorSlice:
+    """A tensor to be indexed, as a tensor is; of its rows only those asked for, and their neighbours, are decoded."""
+
+    def __init__(self, file: WeightFile | SafetensorsFile, name: str, device: str) -> None:
+        self._file, self._entry, self._device = file, _entries(file)[name], device
+
+    def get_shape(self) -> list[int]:
+        """Its lengths."""
+        return list(self._entry.shape)
+
+    def get_dtype(self) -> str:
+        """Its dtype as safetensors spells it."""
+        return self._entry.dtype
+
+    def __getitem__(self, index: Indices) -> Tensor:
+        first, *others = index if isinstance(index, tuple) else (index,)
+        shape = self._entry.shape
+        if not shape or not isinstance(first, slice) or first.step not in (None, 1):
+            if not shape or type(first) is not int:
+                return self._rows(0, shape[0] if shape else 1)[index].to(self._device)
+            row = range(shape[0])[first]  # IndexError, as tensors raise
+            return self._rows(row, row + 1)[(0, *others)].to(self._device)
+        begin, end, _ = first.indices(shape[0])
+        return self._rows(begin, max(begin, end))[(slice(None), *others)].to(self._device)
+
+    def _rows(self, begin: int, end: int) -> Tensor:
+        """Rows of the tensor; all of a tensor without dimensions."""
+        entry, file = self._entry, self._file
+        size = entry.end - entry.begin
+        rows = max(1, entry.shape[0]) if entry.shape else 1
+        part = StoredTensor(entry.name, entry.dtype, (end - begin, *entry.shape[1:]) if entry.shape else (), 0, 0)
+        if not isinstance(file, WeightFile) or not file.is_coded(entry.name):
+            data = file.stored(entry.name) if isinstance(file, WeightFile) else file.data(entry.name)
+            return torch_tensor(data[begin * size // rows : end * size // rows].copy(), part, file.path)
+        runs = file.runs(entry.name)
+        start, stop = begin * runs.count // rows, end * runs.count // rows
+        bits = np.empty(stop - start, runs.dtype)
+        for run in range(start // RUN, -(-stop // RUN)):
+            decoded = np.empty(min(RUN, runs.count - run * RUN), runs.dtype)
+            runs.decode(run, decoded)
+            low, high = max(start, run * RUN), min(stop, (run + 1) * RUN)
+            bits[low - start : high - start] = decoded[low - run * RUN : high - run * RUN]
+        return torch_tensor(bits, part, file.path)
+
+
+def open(path: PathLike, base: PathLike | None = None, *, device: str = "cpu") -> OpenWeights:
+    """Opens a file or folder, compressed or not, as `safetensors.safe_open` does: a context, one tensor at a time.
+
+    base: what deltas are relative to. Raises UnreadableFileError, CorruptStreamError and WeightsMismatchError.
+
+        with weights.open("model-dfloat/") as file:
+            for name in file.keys():
+                tensor = file.get_tensor(name)
+    """
+    return OpenWeights(path, base, device)
+
+
+def state_dict(path: PathLike, base: PathLike | None = None, *, device: str = "cpu") -> Mapping[str, Tensor]:
+    """A Mapping of names to tensors, each decoded when it is looked up and not kept. Raises as `open`.
+
+    `Module.load_state_dict` takes it, but makes a dict of it first, so that all are in memory then; with
+    `assign=True` that is the only copy. To hold one at a time, copy each to its parameter in a loop.
+    """
+    return OpenWeights(path, base, device)
+
+
+def load_file(
+    path: PathLike, device: str | torch.device = "cpu", threads: int | None = None, base: PathLike | None = None
+) -> dict[str, Tensor]:
+    """All tensors of a file or folder, compressed or not, as `safetensors.torch.load_file`. Raises as `open`.
+
+    threads: all cores when None.
+    """
+    return dict(OpenWeights(path, base, str(device), threads))
