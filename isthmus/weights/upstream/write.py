@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from isthmus.errors import UnreadableFileError, UnwritableFileError
 from isthmus.weights.safetensors_file import SafetensorsFile
 from isthmus.weights.upstream.block import FIELDS, UpstreamBlock
-from isthmus.weights.upstream.checkpoint import UpstreamConfig, read_tensor
+from isthmus.weights.upstream.checkpoint import UpstreamConfig
 from isthmus.weights.upstream.encode import encode_block
 
 
@@ -75,7 +75,7 @@ def _write(holders: dict[str, SafetensorsFile], config: UpstreamConfig, folder: 
         missing = [name for name in names if name not in holders]
         if missing:
             raise ValueError(f"{module}: its pattern names {missing[0]}, which the source does not hold")
-        tensors = [read_tensor(holders[name], name) for name in names]
+        tensors = [holders[name].tensor(name) for name in names]
         before = sum(tensor.nbytes for tensor in tensors)
         block = _encode(module, tensors, threads)
         if isinstance(block, UpstreamBlock) and block.nbytes < before:
@@ -87,7 +87,7 @@ def _write(holders: dict[str, SafetensorsFile], config: UpstreamConfig, folder: 
                 del plain[name]
         else:
             kept[module] = block if isinstance(block, str) else "would not shrink"
-    rest = {name: read_tensor(holders[name], name) for name in plain}
+    rest = {name: holders[name].tensor(name) for name in plain}
     save_file(rest, folder / "model.safetensors", metadata={"format": "pt"})
     size = sum(tensor.nbytes for tensor in rest.values())
     return UpstreamReport(tuple(compressed), kept, sizes[0] + size, sizes[1] + size)
