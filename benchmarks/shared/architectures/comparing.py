@@ -23,7 +23,7 @@ LARGE = 64 * 1024  # bytes, from which on `attach` keeps a tensor compressed
 def examine(name: str, dtype: torch.dtype) -> Row:
     """A row about a type of transformers or a class of diffusers.
 
-    outcome: "equal"; "differs", "refused" (when loading) or "failed" (when running); or what kept us from comparing:
+    outcome: "equal"; "differs", "refused" (by us) or "failed" (when running); or what kept us from comparing:
     "not built", "not saved", "not reloaded" and "not repeatable", which are about the plain model alone.
     """
     begin = time.perf_counter()
@@ -75,7 +75,8 @@ def _compare(built: Built, folder: Path) -> Row:
     try:
         found = difference(run(model, built.inputs), wanted)
     except Exception as error:
-        return row | {"outcome": "failed", "reason": reason(error)}
+        refused = str(error).startswith("isthmus.weights:")  # as it would be written to
+        return row | {"outcome": "refused" if refused else "failed", "reason": reason(error)}
     if found:
         return row | {"outcome": "differs", "reason": found[0], "difference": found[1]}
     return row | {"outcome": "equal"}
@@ -90,7 +91,7 @@ def _answer(load: Any, folder: Path, built: Built, dtype: torch.dtype, seed: int
 def _shares(folder: Path) -> Row:
     """Shares of the bytes of tensors: that are stored compressed, and so large that they stay so in a loaded model."""
     coded = large = total = 0
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weights.weight_files(folder):
         file = WeightFile(path)
         for tensor in file.original.values():
             size = tensor.end - tensor.begin

@@ -12,10 +12,16 @@ from .diffusion import cast
 
 
 def load_plain(folder: Path, loader: Any, dtype: torch.dtype) -> Any:
-    """The model as its own library loads it."""
-    if is_diffusers(loader):
-        return loader.from_pretrained(folder, torch_dtype=dtype).eval()
-    return loader.from_pretrained(folder, dtype=dtype).eval()
+    """The model as its own library loads it.
+
+    Its weights lie in a mapped file, each at any multiple of 8 bytes, by which products of matrices on the CPU may be
+    other bits; they are copied to where torch would have them.
+    """
+    named = {"torch_dtype" if is_diffusers(loader) else "dtype": dtype}
+    model = loader.from_pretrained(folder, **named).eval()
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    return model
 
 
 def load_compressed(folder: Path, loader: Any, dtype: torch.dtype) -> Any:

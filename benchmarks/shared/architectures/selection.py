@@ -26,7 +26,7 @@ SELECTION: tuple[tuple[str, str], ...] = (
     ("phi3", "bfloat16"),
     ("qwen2_vl", "bfloat16"),
     ("qwen3_moe", "bfloat16"),
-    ("rwkv", "bfloat16"),
+    ("modernbert", "bfloat16"),
     ("swin", "bfloat16"),
     ("t5", "float16"),  # some of its weights stay float32
     ("vit", "bfloat16"),

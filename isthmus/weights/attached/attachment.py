@@ -171,7 +171,7 @@ class Attachment:
     def detach(self) -> None:
         """Makes the model an ordinary one again: its weights decoded to stay, no hooks."""
         for param, names in compressed_parameters(self.model).items():
-            plain = nn.Parameter(param.decode(), requires_grad=False)
+            plain = nn.Parameter(param.decode(), requires_grad=param.requires_grad)
             for name in names:
                 owner, _, last = name.rpartition(".")
                 setattr(self.model.get_submodule(owner), last, plain)

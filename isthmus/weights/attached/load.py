@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from isthmus.weights.attached.devices import Devices
 from isthmus.weights.attached.source import Source
-from isthmus.weights.attached.tensors.nodes import Deferred, Node, Plain, Stored, aten, leaves
+from isthmus.weights.attached.tensors.nodes import Deferred, Node, Plain, Stored, aten, leaves, settled
 from isthmus.weights.attached.tensors.reading import decoded
 from isthmus.weights.attached.tensors.tensor import CompressedTensor
 
@@ -76,20 +76,16 @@ def put(model: nn.Module, matched: Matched, devices: Devices, *, strict: bool) -
             made[name] = ordinary(node, device)
     for name, tensor in made.items():
         _set(by_name[name], tensor)
-    for place in found:
-        if isinstance(place.tensor, nn.Parameter) and not place.tensor.is_meta:
-            place.tensor.requires_grad_(False)
 
 
 def settle_pending(model: nn.Module) -> None:
-    """Decodes what is not worth being compressed of a model that others gave compressed tensors; no gradients."""
+    """Decodes what is not worth being compressed of a model that others gave compressed tensors."""
     for place in places(model):
         tensor = place.tensor
         if isinstance(tensor, CompressedTensor) and tensor.pending:
+            tensor.node = settled(tensor.node)
             if not isinstance(tensor, nn.Parameter) or not is_worth_it(tensor.node):
                 _set(place, ordinary(tensor.node, tensor.device))
-        elif isinstance(tensor, nn.Parameter):
-            tensor.requires_grad_(False)
 
 
 def is_worth_it(node: Node) -> bool:
@@ -143,6 +139,7 @@ def _checked(nodes: Mapping[str, Node], by_name: Mapping[str, Place]) -> dict[st
 
 def _without_cast(node: Node) -> Node:
     """A node before it is converted to another dtype at the end."""
+    node = settled(node)
     while isinstance(node, Deferred) and node.func is aten._to_copy.default:
         below = node.args[0]
         if not below.meta.is_floating_point() or not node.meta.is_floating_point():
@@ -177,7 +174,9 @@ def _refuse_meta_buffers(model: nn.Module) -> None:
 
 
 def _set(place: Place, tensor: Tensor) -> None:
-    """Makes `tensor` what the model has in a place, as a parameter without gradients or a buffer."""
-    new = nn.Parameter(tensor, requires_grad=False) if isinstance(place.tensor, nn.Parameter) else tensor
+    """Makes `tensor` what the model has in a place, as a parameter or a buffer."""
+    old, new = place.tensor, tensor
+    if isinstance(old, nn.Parameter):  # whether it takes gradients decides how torch multiplies, too
+        new = nn.Parameter(tensor, requires_grad=old.requires_grad and tensor.is_floating_point())
     for module, name in place.slots:
         setattr(module, name, new)

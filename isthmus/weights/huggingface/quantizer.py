@@ -82,10 +82,10 @@ class DFloatQuantizer(HfQuantizer):  # type: ignore[misc]
 
     def _forget(self, model: Any) -> None:
         """Makes the model one like others, whose `save_pretrained` writes ordinary weights."""
-        for owner, names in (
-            (model, ("hf_quantizer", "quantization_method")),
-            (model.config, ("quantization_config", "transformers_weights")),
-        ):
+        configs = [module.config for module in model.modules() if hasattr(module, "config")]
+        owners = [(model, ("hf_quantizer", "quantization_method"))]
+        owners += [(config, ("quantization_config", "transformers_weights", "_is_quantized")) for config in configs]
+        for owner, names in owners:
             for name in names:
                 if name in vars(owner):
                     delattr(owner, name)

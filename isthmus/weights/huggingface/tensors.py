@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from isthmus.weights.attached.source import FileSource
+from isthmus.weights.attached.tensors.nodes import Slot
 from isthmus.weights.attached.tensors.reading import decoded
 from isthmus.weights.attached.tensors.tensor import CompressedTensor
 
@@ -32,7 +33,7 @@ def pending(source: FileSource, *, compressed: bool = True, meta: bool = False) 
         return {name: node.meta for name, node in nodes.items()}
     if not compressed:
         return {name: decoded(node, CPU) for name, node in nodes.items()}
-    return {name: CompressedTensor(node, CPU, pending=True, label=name) for name, node in nodes.items()}
+    return {name: CompressedTensor(Slot(node), CPU, pending=True, label=name) for name, node in nodes.items()}
 
 
 def _is_ours(folder: Path) -> bool:

@@ -22,7 +22,7 @@ IDS = torch.tensor([[3, 200, 0, 7], [5, 6, 7, 210]])
 
 def attached(model: nn.Module, tmp_path: Path, dtype: torch.dtype = torch.bfloat16) -> nn.Module:
     """Another of the model, with the same weights, compressed."""
-    other = copy.deepcopy(model.to(dtype).eval())
+    other = copy.deepcopy(model.to(dtype).eval().requires_grad_(False))
     randomize(model, 1)
     weights.attach(other, save(model, tmp_path / "a.safetensors"))
     return other
@@ -76,6 +76,19 @@ def test_gradients_through_blocks_of_any_arguments(kind: str, train: bool, tmp_p
         y.float().square().sum().backward()
         found.append((y.detach(), x.grad))
     assert same_bits(found[0][0], found[1][0]) and same_bits(found[0][1], found[1][1])
+
+
+def test_weights_that_take_gradients(tmp_path: Path) -> None:
+    """As the model has it: torch multiplies by that. The gradients are right; an optimizer is refused."""
+    model = linears()
+    other = attached(model, tmp_path)
+    model.requires_grad_()
+    other.requires_grad_()
+    for one in (model, other):
+        one(torch.ones(2, 256, dtype=torch.bfloat16)).float().square().sum().backward()
+    assert all(same_bits(a.grad, b.grad) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    with pytest.raises(RuntimeError, match="0.weight is compressed and cannot be written to"):
+        torch.optim.SGD(other.parameters(), lr=0.1).step()
 
 
 def test_gradients_with_checkpointing_and_of_two_runs(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class HeldGroup(Protocol):
 
 
 class Node(ABC):
-    """meta: a tensor on the meta device with the shape, the strides and the dtype. Nodes do not change."""
+    """meta: a tensor on the meta device with the shape, the strides and the dtype. Nodes but slots do not change."""
 
     meta: Tensor
 
@@ -67,6 +67,13 @@ class Plain(Node):
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.meta = tensor, _meta_of(tensor)
+
+
+class Slot(Node):
+    """What a tensor of a model that loads stands for at the moment: others may write to it, and to views of it."""
+
+    def __init__(self, node: Node) -> None:
+        self.node, self.meta = node, node.meta
 
 
 class Held(Node):
@@ -120,6 +127,8 @@ def defer(func: Any, args: Any, kwargs: Any) -> list[Node] | Node:
 
 def children(node: Node) -> list[Node]:
     """The nodes that a node is made of."""
+    if isinstance(node, Slot):
+        return [node.node]
     if not isinstance(node, Deferred):
         return []
     return [value for value in tree_flatten((node.args, node.kwargs))[0] if isinstance(value, Node)]
@@ -148,6 +157,25 @@ def is_view(func: Any) -> bool:
 _VIEWS: dict[Any, bool] = {}
 
 
+def settled(node: Node) -> Node:
+    """The node without slots: what it stands for now."""
+    while isinstance(node, Slot):
+        node = node.node
+    if not isinstance(node, Deferred):
+        return node
+    args, kwargs = tree_map(lambda v: settled(v) if isinstance(v, Node) else v, (node.args, node.kwargs))
+    return Deferred(node.func, args, kwargs, node.meta, node.picked)
+
+
+def slot_of(node: Node) -> Slot | None:
+    """The slot that a node is, or is views of; None for what is computed."""
+    while isinstance(node, Deferred):
+        if not is_view(node.func):
+            return None
+        node = children(node)[0]
+    return node if isinstance(node, Slot) else None
+
+
 def is_view_of_one(node: Node) -> bool:
     """Whether a node is a leaf, or only views of one."""
     while isinstance(node, Deferred):
@@ -160,6 +188,8 @@ def is_view_of_one(node: Node) -> bool:
 
 def evaluate(node: Node, values: Callable[[Node], Tensor], device: torch.device) -> Tensor:
     """What a node stands for; values: of its leaves."""
+    while isinstance(node, Slot):
+        node = node.node
     if isinstance(node, Deferred):
         return node.of(lambda below: evaluate(below, values, device), device)
     return values(node)

@@ -8,8 +8,19 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from isthmus.weights.attached.tensors.nodes import Deferred, Held, Node, Plain, aten, defer, is_view
-from isthmus.weights.attached.tensors.reading import Reading
+from isthmus.weights.attached.tensors.nodes import (
+    Deferred,
+    Held,
+    Node,
+    Plain,
+    Slot,
+    aten,
+    defer,
+    evaluate,
+    is_view,
+    slot_of,
+)
+from isthmus.weights.attached.tensors.reading import Reading, decoded
 
 SAME = (aten.detach.default, aten.alias.default, aten.lift_fresh.default)
 MADE_LIKE = ("empty", "zeros", "ones", "full", "rand", "new_")  # names of what takes no more than a shape
@@ -33,10 +44,10 @@ def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
         if done is not None:
             return done
     found: list[Any] = list(_compressed(cls, args, kwargs))
-    for tensor in _written(func, args, kwargs):
-        if isinstance(tensor, cls):
-            refuse_write(tensor)
     first = found[0]
+    written = [tensor for tensor in _written(func, args, kwargs) if isinstance(tensor, cls)]
+    if written:
+        return _write(cls, written, func, args, kwargs)
     if func in SAME:
         return first.like(first.node)
     if any(tensor.is_traced for tensor in found):
@@ -112,6 +123,25 @@ def _written(func: Any, args: Any, kwargs: Any) -> Iterator[Any]:
         yield from value if isinstance(value, list | tuple) else [value]
 
 
+def _write(cls: type[Tensor], written: list[Any], func: Any, args: Any, kwargs: Any) -> Any:
+    """Does what writes to tensors of a model that loads, which are ordinary from then on; others refuse."""
+    own: dict[int, Tensor] = {}
+    for tensor in written:
+        slot = slot_of(tensor.node) if tensor.pending else None
+        if slot is None:
+            refuse_write(tensor)
+        if not isinstance(slot.node, Plain):
+            slot.node = Plain(decoded(slot.node, tensor.device))
+        own[id(tensor)] = evaluate(tensor.node, lambda leaf: leaf.tensor, tensor.device)  # type: ignore[attr-defined]
+    with Reading() as reading:
+
+        def value(tensor: Any) -> Tensor:
+            return own[id(tensor)] if id(tensor) in own else reading.value(tensor.node, tensor.device)
+
+        func(*_swap(cls, args, value), **_swap(cls, kwargs, value))
+    return written[0] if len(written) == 1 else None
+
+
 def refuse_write(tensor: Any) -> NoReturn:
     """RuntimeError for whatever would change weights that are compressed."""
     raise RuntimeError(
@@ -132,7 +162,9 @@ def _moved(tensor: Any, kwargs: Any, pending: bool) -> Any:
     if not pending:
         return None
     kept = {key: value for key, value in kwargs.items() if key in ("dtype", "memory_format")}
-    return tensor.like(defer(aten._to_copy.default, (tensor.node,), kept), device)
+    cast = defer(aten._to_copy.default, (tensor.node,), kept)
+    assert isinstance(cast, Node)
+    return tensor.like(Slot(cast), device)
 
 
 def _put_off(cls: type[Tensor], first: Any, func: Any, args: Any, kwargs: Any, pending: bool) -> Any:
@@ -143,6 +175,8 @@ def _put_off(cls: type[Tensor], first: Any, func: Any, args: Any, kwargs: Any, p
 
     args, kwargs = _swap(Tensor, args, node), _swap(Tensor, kwargs, node)
     made = defer(func, args, kwargs)
+    if not is_view(func):
+        made = [Slot(one) for one in made] if isinstance(made, list) else Slot(made)
     return [first.like(one) for one in made] if isinstance(made, list) else first.like(made)
 
 

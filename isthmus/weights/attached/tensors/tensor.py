@@ -2,13 +2,13 @@
 """Tensors that are compressed: they know shape and dtype, and are decoded when something reads them; never written."""
 
 import secrets
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from isthmus.weights.attached.tensors.nodes import NODES, Node
+from isthmus.weights.attached.tensors.nodes import NODES, Node, Plain, Slot
 from isthmus.weights.attached.tensors.operations import operate, refuse_write, traced
 from isthmus.weights.attached.tensors.reading import decoded
 
@@ -107,8 +107,10 @@ class CompressedTensor(Tensor):
         return self.detach()
 
     @data.setter
-    def data(self, value: Tensor) -> NoReturn:
-        refuse_write(self)
+    def data(self, value: Tensor) -> None:
+        if not self.pending or value.shape != self.shape or value.dtype != self.dtype:
+            refuse_write(self)
+        self.node = value.node if isinstance(value, CompressedTensor) else Slot(Plain(value))
 
     def numpy(self, *, force: bool = False) -> Any:
         return self.decode().numpy(force=force)
