@@ -2,6 +2,7 @@
 """Tensors of a checkpoint matched with a model of transformers that names them in another way, by its own mapping."""
 
 import copy
+import re
 import sys
 from typing import Any
 
@@ -25,9 +26,7 @@ def match(model: nn.Module, source: Source) -> Matched:
     except ValueError as error:
         problem = error
     if (found is None or found.missing) and isinstance(source, FileSource) and _is_of_transformers(model):
-        converted = _converted(model, source)
-        if converted is not None:
-            return converted
+        return _converted(model, source)
     if problem is not None:
         raise problem
     assert found is not None
@@ -39,13 +38,13 @@ def _is_of_transformers(model: nn.Module) -> bool:
     return loader is not None and isinstance(model, loader.PreTrainedModel)
 
 
-def _converted(model: nn.Module, source: FileSource) -> Matched | None:
-    """What transformers' own loader makes of the source; None where this version has no mapping."""
+def _converted(model: nn.Module, source: FileSource) -> Matched:
+    """What transformers' own loader makes of the source."""
     try:
         from transformers.conversion_mapping import get_model_conversion_mapping
         from transformers.modeling_utils import LoadStateDictConfig
-    except ImportError:  # before 5.0, whose names are those of files
-        return None
+    except ImportError:
+        return _renamed(model, source)
     skeleton = _skeleton(model)
     mapping: Any = get_model_conversion_mapping(skeleton)
     options = LoadStateDictConfig(weight_mapping=mapping)
@@ -74,3 +73,24 @@ def _skeleton(model: nn.Module) -> Any:
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
     return copy.deepcopy(model, memo)
+
+
+def _renamed(model: Any, source: FileSource) -> Matched:
+    """As transformers does before 5.0, which renames tensors, and knows those of a base model without its prefix."""
+    found = places(model)
+    known = {name for place in found for name in place.names}
+    prefix = f"{model.base_model_prefix}."
+    nodes, unused = {}, []
+    for name, tensor in pending(source).items():
+        new = name
+        for pattern, by in (getattr(model, "_checkpoint_conversion_mapping", None) or {}).items():
+            new, count = re.subn(pattern, by, name)
+            if count:
+                break
+        fitting = [one for one in (new, name, prefix + new, new.removeprefix(prefix)) if one in known]
+        if fitting:
+            nodes[fitting[0]] = tensor.node  # type: ignore[attr-defined]
+        else:
+            unused.append(name)
+    missing = (place.names[0] for place in found if not nodes.keys() & set(place.names))
+    return Matched(nodes, tuple(missing), tuple(sorted(unused)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import modeling_utils
+from transformers import PretrainedConfig, modeling_utils
 from transformers.quantizers.auto import (
     AUTO_QUANTIZATION_CONFIG_MAPPING,
     register_quantization_config,
@@ -20,6 +20,7 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from isthmus.weights.attached.attachment import Attachment
+from isthmus.weights.attached.devices import Devices
 from isthmus.weights.attached.load import settle_pending
 from isthmus.weights.huggingface.tensors import METHOD, SUFFIX, state_dict_of
 
@@ -35,6 +36,8 @@ class LoadOptions:
     base: Path | None = None
 
 
+# Of configs: how they say that a model is quantized.
+FORGOTTEN = ("quantization_config", "transformers_weights", "_is_quantized", "_pre_quantization_dtype")
 OPTIONS: ContextVar[LoadOptions] = ContextVar("isthmus_load_options", default=LoadOptions())  # noqa: B039
 
 
@@ -66,7 +69,10 @@ class DFloatQuantizer(HfQuantizer):  # type: ignore[misc]
         """Bytes a weight that transformers makes room for before it loads: we do so ourselves."""
         return 0.0
 
-    def _process_model_before_weight_loading(self, model: nn.Module, **_: Any) -> nn.Module:
+    def _process_model_before_weight_loading(self, model: nn.Module, device_map: Any = None, **_: Any) -> nn.Module:
+        """Raises ValueError for a device map that names what the model does not have."""
+        if isinstance(device_map, dict):
+            Devices(device_map).check(model)
         return model
 
     def _process_model_after_weight_loading(self, model: nn.Module, **_: Any) -> nn.Module:
@@ -82,9 +88,10 @@ class DFloatQuantizer(HfQuantizer):  # type: ignore[misc]
 
     def _forget(self, model: Any) -> None:
         """Makes the model one like others, whose `save_pretrained` writes ordinary weights."""
-        configs = [module.config for module in model.modules() if hasattr(module, "config")]
-        owners = [(model, ("hf_quantizer", "quantization_method"))]
-        owners += [(config, ("quantization_config", "transformers_weights", "_is_quantized")) for config in configs]
+        found = [getattr(module, "config", None) for module in model.modules()]
+        configs = [config for config in found if isinstance(config, PretrainedConfig)]
+        owners: list[tuple[Any, tuple[str, ...]]] = [(model, ("hf_quantizer", "quantization_method"))]
+        owners += [(config, FORGOTTEN) for config in configs]
         for owner, names in owners:
             for name in names:
                 if name in vars(owner):

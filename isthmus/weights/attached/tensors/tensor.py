@@ -2,6 +2,7 @@
 """Tensors that are compressed: they know shape and dtype, and are decoded when something reads them; never written."""
 
 import secrets
+import sys
 from typing import Any
 
 import torch
@@ -36,12 +37,20 @@ class CompressedTensor(Tensor):
 
     @staticmethod
     def __new__(
-        cls, node: Node, device: torch.device, *, pending: bool = False, label: str = "", requires_grad: bool = False
-    ) -> "CompressedTensor":
-        meta = node.meta
+        cls,
+        node: Node | Tensor,
+        device: torch.device | None = None,
+        *,
+        pending: bool = False,
+        label: str = "",
+        requires_grad: bool = False,
+    ) -> Any:
+        if isinstance(node, Tensor):  # as accelerate calls the type of any parameter
+            return nn.Parameter(node, requires_grad)
+        meta, device = node.meta, device or torch.device("cpu")
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", torch.cuda.current_device())  # as ordinary tensors say
-        made: CompressedTensor = Tensor._make_wrapper_subclass(
+        made: Any = Tensor._make_wrapper_subclass(
             cls, meta.shape, strides=meta.stride(), dtype=meta.dtype, device=device, requires_grad=requires_grad
         )  # type: ignore[assignment]
         made.node, made.pending, made.label = node, pending, label
@@ -119,6 +128,8 @@ class CompressedTensor(Tensor):
         return self.decode().tolist()
 
     def data_ptr(self) -> int:
+        if sys._getframe(1).f_globals.get("__name__", "").partition(".")[0] == "accelerate":
+            return id(self.node)  # it only compares them, to see which parameters are one
         return self._memory().data_ptr()
 
     def untyped_storage(self) -> Any:
