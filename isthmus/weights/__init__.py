@@ -2,10 +2,11 @@
 """Model weights without loss: safetensors files and Hugging Face folders, smaller, bit for bit the same.
 
     from isthmus import weights
-    weights.compress("model.safetensors", "model.df.safetensors")
-    weights.decompress("model.df.safetensors", "again.safetensors")     # the same bytes
-    weights.WeightFile("model.df.safetensors").tensor("embed.weight")   # one tensor
-    weights.attach(model, "model.df.safetensors")                       # a torch model that runs from them
+    weights.compress("model/", "model-df/")                                        # or a file
+    weights.decompress("model-df/", "again/")                                      # the same bytes
+    model = weights.from_pretrained("model-df/", AutoModelForCausalLM)             # of transformers
+    weights.attach(model, "model.dfloat")                                          # any torch model that runs from them
+    weights.load_file("model.dfloat")                                              # the tensors
 
 Checkpoints in the published DFloat11 layout: `UpstreamCheckpoint` and `attach` read them, `to_upstream` writes them.
 
