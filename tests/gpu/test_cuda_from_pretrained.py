@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers as T  # noqa: N812
+import transformers as T
 
 from isthmus import weights
 from isthmus.weights.attached.tensors.tensor import CompressedTensor
