@@ -19,6 +19,11 @@ aten = torch.ops.aten
 NODES: "weakref.WeakValueDictionary[int, Node]" = weakref.WeakValueDictionary()  # by id, for compiled graphs
 
 
+def node_of(number: int) -> "Node":
+    """The node of an id in this process."""
+    return NODES[number]
+
+
 class HeldGroup(Protocol):
     """Weights of a running model that are decoded together."""
 
@@ -51,7 +56,7 @@ class Node(ABC):
 
     def __reduce__(self) -> Any:
         NODES[id(self)] = self
-        return NODES.__getitem__, (id(self),)  # compiled graphs are kept so, to be read in this process alone
+        return node_of, (id(self),)  # compiled graphs are kept so, to be read in this process alone
 
 
 class Stored(Node):

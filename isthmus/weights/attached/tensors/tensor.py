@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from isthmus.weights.attached.tensors.nodes import NODES, Node, Plain, Slot
+from isthmus.weights.attached.tensors.nodes import NODES, Node, Plain, Slot, node_of
 from isthmus.weights.attached.tensors.operations import operate, refuse_write, traced
 from isthmus.weights.attached.tensors.reading import decoded
 
-_NONE = torch.empty(0)
 _THIS_RUN = secrets.token_hex(16)
 
 
@@ -32,6 +31,8 @@ class CompressedTensor(Tensor):
     node: Node
     pending: bool
     label: str
+    _handle: Tensor | None = None
+    _decoded: Tensor | None = None
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -74,7 +75,7 @@ class CompressedTensor(Tensor):
             with torch.inference_mode(self.is_inference()):  # as views are, whatever the mode is now
                 made = CompressedTensor(node, device, pending=self.pending, label=self.label)
         if self.is_traced:
-            vars(made)["_handle"] = self.handle
+            made._handle = self.handle
         return made
 
     def decode(self) -> Tensor:
@@ -84,16 +85,16 @@ class CompressedTensor(Tensor):
     @property
     def is_traced(self) -> bool:
         """Whether it stands in a graph that is being compiled."""
-        return type(vars(self).get("_handle", _NONE)) is not Tensor
+        return self._handle is not None and type(self._handle) is not Tensor
 
     @property
     def handle(self) -> Tensor:
         """int64 [1], by which a compiled graph knows the tensor."""
-        found: Tensor | None = vars(self).get("_handle")
+        found = self._handle
         if found is None:
             NODES[id(self.node)] = self.node
             with _disable_current_modes():  # a graph that is being compiled would make it one of its own
-                found = vars(self)["_handle"] = torch.tensor([id(self.node)])
+                found = self._handle = torch.tensor([id(self.node)])
         return found
 
     def __tensor_flatten__(self) -> tuple[list[str], Any]:
@@ -103,7 +104,7 @@ class CompressedTensor(Tensor):
     def __tensor_unflatten__(inner: dict[str, Tensor], context: Any, size: Any, stride: Any) -> "CompressedTensor":
         node, device, pending, label, requires_grad = context
         made = CompressedTensor(node, device, pending=pending, label=label, requires_grad=requires_grad)
-        vars(made)["_handle"] = inner["handle"]
+        made._handle = inner["handle"]
         return made
 
     def _stable_hash_for_caching(self) -> str:
@@ -144,9 +145,9 @@ class CompressedTensor(Tensor):
                 f"isthmus.weights: {self.label or 'a parameter'} is compressed and has no memory of its own; read a "
                 "copy (.clone()), or detach() the model"
             )
-        found: Tensor | None = vars(self).get("_decoded")
+        found = self._decoded
         if found is None:
-            found = vars(self)["_decoded"] = self.decode()
+            found = self._decoded = self.decode()
         return found
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
@@ -168,7 +169,7 @@ class CompressedTensor(Tensor):
 @torch.library.custom_op("isthmus::decode", mutates_args=())
 def _decode(handle: Tensor, size: list[int], stride: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """What compiled graphs decode a tensor by. Raises CorruptStreamError for damage."""
-    return decoded(NODES[int(handle)], device)
+    return decoded(node_of(int(handle)), device)
 
 
 @_decode.register_fake
