@@ -74,7 +74,7 @@ def group_parameters(model: nn.Module, blocks: Collection[str] | None, settings:
         group.by_rows, group.fused = bool(rows), multiplies
         for number, use in enumerate(some):
             use.param.label = ".".join(filter(None, (use.owners[0], use.names[0])))
-            use.param.node, use.param.pending = Held(group, number, use.param.node.meta), False
+            use.param.node, use.param.loading = Held(group, number, use.param.node.meta), None
         found.all.append(group)
         for blocks_of_group, of in ((before, found.before), (later, found.later)):
             for block in blocks_of_group:

@@ -42,6 +42,10 @@ class Before(_Hook):
             return
         if torch._C._is_tracing():
             raise RuntimeError(f"torch.jit.trace: {_REFUSED}")
+        self._enter()
+
+    @torch.compiler.disable  # type: ignore
+    def _enter(self) -> None:
         self._runs.enter(self._block, self._groups, self._later)
 
 
@@ -53,7 +57,11 @@ class After(_Hook):
 
     def __call__(self, module: nn.Module, args: Any, result: Any) -> None:
         if not torch.compiler.is_compiling():
-            self._runs.leave(self._block)
+            self._leave()
+
+    @torch.compiler.disable  # type: ignore
+    def _leave(self) -> None:
+        self._runs.leave(self._block)
 
 
 _REFUSED = "attached weights cannot be part of an exported graph; detach() the model first"

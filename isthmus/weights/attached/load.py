@@ -71,7 +71,7 @@ def put(model: nn.Module, matched: Matched, devices: Devices, *, strict: bool) -
         device = devices.of(name, place.tensor)
         is_parameter = isinstance(place.tensor, nn.Parameter)  # modules compute with buffers at any time
         if is_parameter and is_worth_it(node):
-            made[name] = CompressedTensor(node, device, pending=True, label=name)
+            made[name] = CompressedTensor(node, device, label=name)
         else:
             made[name] = ordinary(node, device)
     for name, tensor in made.items():
@@ -82,7 +82,7 @@ def settle_pending(model: nn.Module) -> None:
     """Decodes what is not worth being compressed of a model that others gave compressed tensors."""
     for place in places(model):
         tensor = place.tensor
-        if isinstance(tensor, CompressedTensor) and tensor.pending:
+        if isinstance(tensor, CompressedTensor) and tensor.loading:
             tensor.node = settled(tensor.node)
             if not isinstance(tensor, nn.Parameter) or not is_worth_it(tensor.node):
                 _set(place, ordinary(tensor.node, tensor.device))

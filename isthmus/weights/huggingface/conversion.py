@@ -10,8 +10,8 @@ from torch import nn
 
 from isthmus.weights.attached.load import Matched, match_names, places
 from isthmus.weights.attached.source import FileSource, Source
-from isthmus.weights.attached.tensors.tensor import CompressedTensor
-from isthmus.weights.huggingface.tensors import pending
+from isthmus.weights.attached.tensors.tensor import CompressedTensor, Loading
+from isthmus.weights.huggingface.tensors import tensors_of
 
 
 def match(model: nn.Module, source: Source) -> Matched:
@@ -48,7 +48,7 @@ def _converted(model: nn.Module, source: FileSource) -> Matched:
     skeleton = _skeleton(model)
     mapping: Any = get_model_conversion_mapping(skeleton)
     options = LoadStateDictConfig(weight_mapping=mapping)
-    info, _ = skeleton._load_pretrained_model(skeleton, pending(source), None, options)
+    info, _ = skeleton._load_pretrained_model(skeleton, tensors_of(source, Loading()), None, options)
     for name, error in info.conversion_errors.items():
         raise ValueError(f"attach: {name} cannot be made of the source's tensors: {str(error).strip()}")
     for name, found, wanted in info.mismatched_keys:
@@ -81,7 +81,7 @@ def _renamed(model: Any, source: FileSource) -> Matched:
     known = {name for place in found for name in place.names}
     prefix = f"{model.base_model_prefix}."
     nodes, unused = {}, []
-    for name, tensor in pending(source).items():
+    for name, tensor in tensors_of(source, Loading()).items():
         new = name
         for pattern, by in (getattr(model, "_checkpoint_conversion_mapping", None) or {}).items():
             new, count = re.subn(pattern, by, name)

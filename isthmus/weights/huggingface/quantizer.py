@@ -22,7 +22,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from isthmus.weights.attached.attachment import Attachment
 from isthmus.weights.attached.devices import Devices
 from isthmus.weights.attached.load import settle_pending
-from isthmus.weights.huggingface.tensors import METHOD, SUFFIX, state_dict_of
+from isthmus.weights.huggingface.tensors import METHOD, SUFFIX, end_loading, state_dict_of
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ class DFloatQuantizer(HfQuantizer):  # type: ignore[misc]
         options = OPTIONS.get()
         with torch.inference_mode(False):
             settle_pending(model)
+            end_loading()
             Attachment(
                 model, offload=options.offload, fused=options.fused, blocks=options.blocks,
                 threads=options.threads or torch.get_num_threads(),

@@ -2,6 +2,7 @@
 """Files of compressed weights as state dicts whose tensors are decoded when somebody reads them."""
 
 import json
+import threading
 from pathlib import Path
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 from isthmus.weights.attached.source import FileSource
 from isthmus.weights.attached.tensors.nodes import Slot
 from isthmus.weights.attached.tensors.reading import decoded
-from isthmus.weights.attached.tensors.tensor import CompressedTensor
+from isthmus.weights.attached.tensors.tensor import CompressedTensor, Loading
 
 METHOD = "dfloat"  # quant_method in config.json
 SUFFIX = ".dfloat"
 CPU = torch.device("cpu")
+_LOCAL = threading.local()  # what each thread has begun to load
 
 
 def state_dict_of(path: str | Path, *, base: str | Path | None = None, meta: bool = False) -> dict[str, Tensor]:
@@ -23,17 +25,34 @@ def state_dict_of(path: str | Path, *, base: str | Path | None = None, meta: boo
 
     Raises as `open_source`.
     """
-    return pending(FileSource([Path(path)], base), compressed=_is_ours(Path(path).parent), meta=meta)
+    loading = Loading() if _is_ours(Path(path).parent) else None
+    if loading is not None and not meta:
+        _begun().append(loading)
+    return tensors_of(FileSource([Path(path)], base), loading, meta=meta)
 
 
-def pending(source: FileSource, *, compressed: bool = True, meta: bool = False) -> dict[str, Tensor]:
-    """All tensors of a source, to be renamed, merged and cast by others."""
+def end_loading() -> None:
+    """What this thread has loaded is no longer put off, wherever it is: accelerate keeps tensors of its own."""
+    for loading in _begun():
+        loading.done = True
+    _begun().clear()
+
+
+def _begun() -> list[Loading]:
+    if not hasattr(_LOCAL, "begun"):
+        _LOCAL.begun = []
+    begun: list[Loading] = _LOCAL.begun
+    return begun
+
+
+def tensors_of(source: FileSource, loading: Loading | None, *, meta: bool = False) -> dict[str, Tensor]:
+    """All tensors of a source, to be renamed, merged and cast by others; ordinary ones where nothing loads."""
     nodes = source.nodes(dict.fromkeys([*source.compressed, *source.plain], ()))
     if meta:
         return {name: node.meta for name, node in nodes.items()}
-    if not compressed:
+    if loading is None:
         return {name: decoded(node, CPU) for name, node in nodes.items()}
-    return {name: CompressedTensor(Slot(node), CPU, pending=True, label=name) for name, node in nodes.items()}
+    return {name: CompressedTensor(Slot(node), CPU, loading=loading, label=name) for name, node in nodes.items()}
 
 
 def _is_ours(folder: Path) -> bool:

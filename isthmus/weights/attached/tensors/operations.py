@@ -58,7 +58,7 @@ def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
     if is_view(func) and _is_composite(func):  # seen in inference mode alone: `to` and `reshape`, which may be no views
         return func.decompose(*args, **kwargs)
     if is_view(func) or (pending and not _is_made_like(func)):
-        return _put_off(cls, first, func, args, kwargs, pending)
+        return _put_off(cls, first, func, args, kwargs)
     with Reading() as reading:
         special = SPECIAL.get(func)
         if special is not None and (done := special(reading, args, kwargs)) is not None:
@@ -167,7 +167,7 @@ def _moved(tensor: Any, kwargs: Any, pending: bool) -> Any:
     return tensor.like(Slot(cast), device)
 
 
-def _put_off(cls: type[Tensor], first: Any, func: Any, args: Any, kwargs: Any, pending: bool) -> Any:
+def _put_off(cls: type[Tensor], first: Any, func: Any, args: Any, kwargs: Any) -> Any:
     """The compressed tensors that an operation would return."""
 
     def node(value: Any) -> Node:

@@ -16,6 +16,13 @@ from isthmus.weights.attached.tensors.reading import decoded
 _THIS_RUN = secrets.token_hex(16)
 
 
+class Loading:
+    """A model that loads: operations on its tensors are put off until `done`."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+
 class CompressedTensor(Tensor):
     """A tensor of any shape and dtype without memory of its own.
 
@@ -24,12 +31,12 @@ class CompressedTensor(Tensor):
     the backward pass. Whatever would write to it raises RuntimeError. Copied with `copy` or saved with pickle it is an
     ordinary tensor or parameter.
 
-    node: what it stands for. pending: operations on it are put off too, which files' tensors are while a model loads.
+    node: what it stands for. loading: what it is loaded for; while that lasts operations on it are put off too.
     label: name of the parameter, for errors.
     """
 
     node: Node
-    pending: bool
+    loading: Loading | None
     label: str
     _handle: Tensor | None = None
     _decoded: Tensor | None = None
@@ -42,7 +49,7 @@ class CompressedTensor(Tensor):
         node: Node | Tensor,
         device: torch.device | None = None,
         *,
-        pending: bool = False,
+        loading: Loading | None = None,
         label: str = "",
         requires_grad: bool = False,
     ) -> Any:
@@ -54,7 +61,7 @@ class CompressedTensor(Tensor):
         made: Any = Tensor._make_wrapper_subclass(
             cls, meta.shape, strides=meta.stride(), dtype=meta.dtype, device=device, requires_grad=requires_grad
         )  # type: ignore[assignment]
-        made.node, made.pending, made.label = node, pending, label
+        made.node, made.loading, made.label = node, loading, label
         return made
 
     def __init__(self, *_: Any, **__: Any) -> None:
@@ -70,10 +77,10 @@ class CompressedTensor(Tensor):
         """Another such tensor for `node`."""
         device = device or self.device
         if torch.is_inference_mode_enabled() == self.is_inference():
-            made = CompressedTensor(node, device, pending=self.pending, label=self.label)
+            made = CompressedTensor(node, device, loading=self.loading, label=self.label)
         else:
             with torch.inference_mode(self.is_inference()):  # as views are, whatever the mode is now
-                made = CompressedTensor(node, device, pending=self.pending, label=self.label)
+                made = CompressedTensor(node, device, loading=self.loading, label=self.label)
         if self.is_traced:
             made._handle = self.handle
         return made
@@ -81,6 +88,11 @@ class CompressedTensor(Tensor):
     def decode(self) -> Tensor:
         """An ordinary tensor with the same weights, in memory of its own. Raises CorruptStreamError for damage."""
         return traced(self) if self.is_traced else decoded(self.node, self.device)
+
+    @property
+    def pending(self) -> bool:
+        """Whether operations on it are put off."""
+        return self.loading is not None and not self.loading.done
 
     @property
     def is_traced(self) -> bool:
@@ -98,12 +110,12 @@ class CompressedTensor(Tensor):
         return found
 
     def __tensor_flatten__(self) -> tuple[list[str], Any]:
-        return ["handle"], (self.node, self.device, self.pending, self.label, self.requires_grad)
+        return ["handle"], (self.node, self.device, self.loading, self.label, self.requires_grad)
 
     @staticmethod
     def __tensor_unflatten__(inner: dict[str, Tensor], context: Any, size: Any, stride: Any) -> "CompressedTensor":
-        node, device, pending, label, requires_grad = context
-        made = CompressedTensor(node, device, pending=pending, label=label, requires_grad=requires_grad)
+        node, device, loading, label, requires_grad = context
+        made = CompressedTensor(node, device, loading=loading, label=label, requires_grad=requires_grad)
         made._handle = inner["handle"]
         return made
 
