@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from isthmus.weights.attached.decoding.group import Group
+from isthmus.weights.attached.tensors.untraced import untraced
 
 
 class Runs(Protocol):
@@ -44,7 +45,7 @@ class Before(_Hook):
             raise RuntimeError(f"torch.jit.trace: {_REFUSED}")
         self._enter()
 
-    @torch.compiler.disable  # type: ignore
+    @untraced
     def _enter(self) -> None:
         self._runs.enter(self._block, self._groups, self._later)
 
@@ -59,7 +60,7 @@ class After(_Hook):
         if not torch.compiler.is_compiling():
             self._leave()
 
-    @torch.compiler.disable  # type: ignore
+    @untraced
     def _leave(self) -> None:
         self._runs.leave(self._block)
 

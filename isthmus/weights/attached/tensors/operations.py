@@ -21,6 +21,7 @@ from isthmus.weights.attached.tensors.nodes import (
     slot_of,
 )
 from isthmus.weights.attached.tensors.reading import Reading, decoded
+from isthmus.weights.attached.tensors.untraced import untraced
 
 SAME = (aten.detach.default, aten.alias.default, aten.lift_fresh.default)
 MADE_LIKE = ("empty", "zeros", "ones", "full", "rand", "new_")  # names of what takes no more than a shape
@@ -36,6 +37,7 @@ Special = Callable[[Reading, Any, Any], Any]
 SPECIAL: dict[Any, Special] = {}
 
 
+@untraced
 def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
     """The result of an operation of which some arguments are compressed tensors, which are of type `cls`."""
     place = USUAL.get(func)
