@@ -25,12 +25,15 @@ def _explain(path: Path, error: OSError) -> UnwritableFileError:
 
 
 @contextmanager
-def atomic_file(path: str | os.PathLike[str], *, follow: bool = True, durable: bool = False) -> Iterator[BinaryIO]:
+def atomic_file(
+    path: str | os.PathLike[str], *, follow: bool = True, durable: bool = False, like: Path | None = None
+) -> Iterator[BinaryIO]:
     """A binary file, open for reading, writing and seeking, that becomes `path` when the block ends without an error.
 
     After any error inside the block nothing new is left in the folder, and an older file at `path` is as it was.
     A symbolic link is followed, or, without `follow`, replaced; a device or pipe (`/dev/null`) is only written to.
-    durable: the file is on the disk, not in the system's memory alone, before it gets its name.
+    durable: the file is on the disk, not in the system's memory alone, before it gets its name. like: a file whose
+    permissions it gets.
 
     Raises `UnwritableFileError` where the system refuses: missing folder, folder as target, permissions, full disk.
     """
@@ -49,6 +52,8 @@ def atomic_file(path: str | os.PathLike[str], *, follow: bool = True, durable: b
             # Mode "x" refuses to share a name, and gives the file the permissions of the user's umask.
             with open(temporary, "x+b") as file:
                 _lock(file)
+                if like is not None:
+                    os.chmod(temporary, like.stat().st_mode & 0o777)
                 yield file
                 if durable:
                     file.flush()

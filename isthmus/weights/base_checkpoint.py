@@ -6,11 +6,11 @@ from pathlib import Path
 
 from isthmus.arrays.types import Bytes
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
+from isthmus.weights.folders.names import MARK
 from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor
 
 PIECE = 1 << 24
-MARK = "dfloat"  # entry of the metadata that compressed files have
 
 
 def sha256_of(data: Bytes) -> str:

@@ -19,7 +19,7 @@ from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.folders.config import restore_config
 from isthmus.weights.folders.copies import copy_file, copy_others
 from isthmus.weights.folders.done import Done, Told
-from isthmus.weights.folders.index import check_indexes
+from isthmus.weights.folders.index import check_indexes, named_shards
 from isthmus.weights.folders.names import PACKED, packed_name, plain_name
 from isthmus.weights.folders.placement import Placement, place, place_within
 from isthmus.weights.folders.removal import check_removable, replace_source
@@ -72,7 +72,7 @@ def compress(
     checkpoint = None if base is None else BaseCheckpoint(Path(base))
     options = Options(mode, thread_count(threads), index, checkpoint, tuple(include), tuple(exclude))
     tree, removes = read_tree(Path(src)), in_place or delete_source
-    earlier = _earlier(Path(dst)) if dst is not None and delete_source and tree.is_folder else ()
+    earlier = _earlier(Path(dst), tree) if dst is not None and delete_source and tree.is_folder else ()
     found = open_shards(tree if earlier else require_shards(tree))
     if removes:
         check_removable(Path(src), tree, options)
@@ -136,7 +136,7 @@ def decompress(
             report(plain_bytes(source))
             return Done(source, target, size, size, copied=True)
         file = WeightFile(source, base=None if base is None else Path(base))
-        with atomic_file(target, follow=False) as out:
+        with atomic_file(target, follow=False, like=source) as out:
             restore(file, lambda part: out.write(part.data), threads=thread_count(threads), progress=report)
         return Done(source, target, size, target.stat().st_size)
 
@@ -186,9 +186,19 @@ def thread_count(threads: int | None) -> int:
     return threads or os.cpu_count() or 1
 
 
-def _earlier(dst: Path) -> tuple[Path, ...]:
-    """Shards in the target whose sources an earlier run may have removed."""
-    return tuple(path for path in read_tree(dst).shards if path.suffix == PACKED) if dst.is_dir() else ()
+def _earlier(dst: Path, tree: Tree) -> tuple[Path, ...]:
+    """Shards in the target whose sources an earlier run removed. Raises UnwritableFileError for those of other weights.
+
+    They are what the source's indexes name, or, once it has no shards left, all.
+    """
+    if not dst.is_dir():
+        return ()
+    expected = {packed_name(path).relative_to(tree.root) for path in (*tree.shards, *named_shards(tree.others))}
+    found = tuple(path for path in read_tree(dst).shards if path.suffix == PACKED)
+    others = [path for path in found if tree.shards and path.relative_to(dst) not in expected]
+    if others:
+        raise UnwritableFileError(f"{others[0]}: of other weights than {tree.root} has; choose another folder")
+    return found
 
 
 def _twins(tree: Tree, root: Path) -> dict[Path, Path]:

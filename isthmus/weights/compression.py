@@ -18,9 +18,10 @@ from isthmus.codecs.dfloat.encoder import Encoder
 from isthmus.errors import CorruptStreamError
 from isthmus.files import atomic_file
 from isthmus.kernels import threads as pool
-from isthmus.weights.base_checkpoint import MARK, PIECE
+from isthmus.weights.base_checkpoint import PIECE
 from isthmus.weights.compression_options import Options
 from isthmus.weights.dfloat_file import FORMAT, HEADER, SUFFIX, refuse_upstream
+from isthmus.weights.folders.names import MARK
 from isthmus.weights.inserted_mark import insert_mark
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor
 from isthmus.weights.safetensors_writer import SafetensorsWriter
@@ -51,7 +52,7 @@ def compress_file(
     Raises CorruptStreamError for a file that is compressed already, UnwritableFileError.
     """
     check_source(source)
-    with atomic_file(target, follow=False, durable=durable) as file:
+    with atomic_file(target, follow=False, durable=durable, like=source.path) as file:
         _Compression(source, file, options, progress).run()
 
 

@@ -18,7 +18,8 @@ from isthmus.codecs.dfloat.dtypes import CODED, UINT
 from isthmus.codecs.dfloat.payload import Payload, read_payload
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.kernels import threads as pool
-from isthmus.weights.base_checkpoint import MARK, BaseCheckpoint
+from isthmus.weights.base_checkpoint import BaseCheckpoint
+from isthmus.weights.folders.names import MARK
 from isthmus.weights.inserted_mark import remove_mark
 from isthmus.weights.safetensors_file import HEADER_LIMIT, SafetensorsFile, StoredTensor, parse_header, torch_tensor
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from isthmus.errors import CorruptStreamError
-from isthmus.weights.base_checkpoint import MARK
+from isthmus.weights.folders.names import MARK
 from isthmus.weights.safetensors_file import METADATA, parse_header
 
 ALIGN = 8  # bytes by which the data may move

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from isthmus.codecs.dfloat.decoder import RUN
 from isthmus.errors import CorruptStreamError
-from isthmus.weights.base_checkpoint import MARK
 from isthmus.weights.checkpoints import PathLike, thread_count
 from isthmus.weights.dfloat_file import WeightFile, refuse_upstream
 from isthmus.weights.folders.config import CONFIG
+from isthmus.weights.folders.names import MARK
 from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor, torch_tensor
 

@@ -15,8 +15,8 @@ from isthmus.codecs.dfloat.decoder import RUN, Decoder
 from isthmus.codecs.dfloat.dtypes import CODED, UINT
 from isthmus.codecs.dfloat.payload import CODINGS
 from isthmus.kernels.weights import planes as weight_planes
-from isthmus.weights.base_checkpoint import MARK
 from isthmus.weights.dfloat_file import WeightFile
+from isthmus.weights.folders.names import MARK
 from isthmus.weights.folders.tree import read_tree, require_shards
 from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor

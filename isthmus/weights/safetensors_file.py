@@ -28,6 +28,9 @@ OTHERS = {
 }
 
 
+MOST_DIMENSIONS = 64  # of a tensor of torch
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """A tensor of a file: data[begin:end] are its bytes, counted from the end of the header."""
@@ -57,6 +60,10 @@ def parse_header(raw: bytes, path: str) -> Header:
         table = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
         raise CorruptStreamError(f"{path}: the header is not JSON of a safetensors file: {error}") from None
+    try:
+        json.dumps(table, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # half a surrogate pair
+        raise CorruptStreamError(f"{path}: the header has text that is not Unicode; fetch the file again") from None
     if not isinstance(table, dict):
         raise CorruptStreamError(f"{path}: the header is a JSON {type(table).__name__}, expected an object")
     metadata = table.pop(METADATA, {})
@@ -85,6 +92,7 @@ def _parse(name: str, entry: Any, path: str) -> StoredTensor:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
         numbers = [*shape, begin, end]
         whole = all(type(n) is int and 0 <= n < 1 << 62 for n in numbers) and len(entry) == 3
+        whole = whole and len(shape) <= MOST_DIMENSIONS
         if not whole or not _DTYPE.fullmatch(dtype):
             raise ValueError
     except (TypeError, KeyError, ValueError):

@@ -12,8 +12,8 @@ from isthmus.codecs.dfloat.dtypes import TORCH
 from isthmus.errors import CorruptStreamError
 from isthmus.weights.attached.decoding.items import Item, PayloadItem, UpstreamItem
 from isthmus.weights.attached.tensors.nodes import Node, Plain, Stored
-from isthmus.weights.base_checkpoint import MARK
 from isthmus.weights.dfloat_file import WeightFile
+from isthmus.weights.folders.names import MARK
 from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.safetensors_file import SafetensorsFile
 from isthmus.weights.upstream.checkpoint import CONFIG_LIMIT, UpstreamCheckpoint

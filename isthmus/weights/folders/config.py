@@ -9,7 +9,7 @@ from typing import Any
 CONFIG, INDEX = "config.json", "model.dfloat.safetensors.index.json"
 QUANTIZED = b'\n  "quantization_config": {"quant_method": "dfloat", "format": "dfloat.1"},'
 NAMED = f'\n  "transformers_weights": "{INDEX}",'.encode()
-KEY, RENAMED = b'"transformers_weights"', b'"dfloat_transformers_weights"'
+RENAMED = "dfloat_"  # before a key of the original that stands in the way
 
 
 def read_config(raw: bytes) -> dict[str, Any] | None:
@@ -36,17 +36,20 @@ def mark_config(raw: bytes) -> bytes:
     """
     config = read_config(raw) or {}
     if "transformers_weights" in config:
-        raw = _rename_key(raw)
-    text = NAMED if "quantization_config" in config else QUANTIZED + NAMED
+        raw = _rename_key(raw, "transformers_weights")
+    quantized = config.get("quantization_config") is not None
+    if "quantization_config" in config and not quantized:
+        raw = _rename_key(raw, "quantization_config")  # null, which would count as it comes later
+    text = NAMED if quantized else QUANTIZED + NAMED
     at = raw.index(b"{") + 1
     return raw[:at] + text + raw[at:]
 
 
-def _rename_key(raw: bytes) -> bytes:
-    """The config without `transformers_weights`, of which the last would count, at its top; others stay."""
-    for match in re.finditer(KEY + rb"(?=\s*:)", raw):
-        changed = raw[: match.start()] + RENAMED + raw[match.end() :]
-        if "transformers_weights" not in (read_config(changed) or {}):
+def _rename_key(raw: bytes, key: str) -> bytes:
+    """The config without a key at its top, of which the last would count; others stay."""
+    for match in re.finditer(f'"{key}"'.encode() + rb"(?=\s*:)", raw):
+        changed = raw[: match.start()] + f'"{RENAMED}{key}"'.encode() + raw[match.end() :]
+        if key not in (read_config(changed) or {}):
             return changed
     return raw
 
@@ -58,7 +61,9 @@ def restore_config(raw: bytes) -> bytes:
         plain = plain[:at] + plain[at + len(QUANTIZED) :]
     if plain.startswith(NAMED, at):
         plain = plain[:at] + plain[at + len(NAMED) :]
-        return plain.replace(RENAMED, KEY, 1)
+        for key in ("transformers_weights", "quantization_config"):
+            plain = plain.replace(f'"{RENAMED}{key}"'.encode(), f'"{key}"'.encode(), 1)
+        return plain
     config = read_config(raw) or {}
     quantized = config.get("quantization_config")
     ours = [isinstance(quantized, dict) and quantized.get("quant_method") == "dfloat", _names_ours(config)]
@@ -67,8 +72,9 @@ def restore_config(raw: bytes) -> bytes:
     for key, mine in zip(("quantization_config", "transformers_weights"), ours, strict=True):
         if mine:
             del config[key]
-    if "dfloat_transformers_weights" in config:
-        config["transformers_weights"] = config.pop("dfloat_transformers_weights")
+    for key in ("transformers_weights", "quantization_config"):
+        if RENAMED + key in config:
+            config[key] = config.pop(RENAMED + key)
     return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
 
 

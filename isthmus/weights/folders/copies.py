@@ -13,7 +13,7 @@ from isthmus.weights.folders.placement import Placement
 
 def copy_file(source: Path, target: Path, *, durable: bool = False) -> None:
     """Copies a file, whole or not at all; a link at `target` is replaced. durable: as `atomic_file`."""
-    with source.open("rb") as opened, atomic_file(target, follow=False, durable=durable) as out:
+    with source.open("rb") as opened, atomic_file(target, follow=False, durable=durable, like=source) as out:
         shutil.copyfileobj(opened, out)
 
 
@@ -25,7 +25,7 @@ def copy_others(placed: Placement, told: Told, restored: Callable[[bytes], bytes
         if restored and source.name == INDEX:
             continue
         if restored and source.name == CONFIG:
-            with atomic_file(target, follow=False) as out:
+            with atomic_file(target, follow=False, like=source) as out:
                 out.write(restored(source.read_bytes()))
         else:
             copy_file(source, target)

@@ -58,6 +58,12 @@ def check_indexes(files: Iterable[Path], also: dict[Path, Path]) -> None:
                 raise CorruptStreamError(f"{index}: shard {name} is not there; fetch it first")
 
 
+def named_shards(files: Iterable[Path]) -> list[Path]:
+    """The shards that the indexes among the files name, there or not. Raises as `read_index`."""
+    indexes = [path for path in files if _ANY.fullmatch(path.name) and _has_shards(path)]
+    return [index.parent / name for index in indexes for name in sorted(set(read_index(index).values()))]
+
+
 def _has_shards(index: Path) -> bool:
     try:
         found = _weight_map(index)

@@ -4,6 +4,7 @@
 from pathlib import Path
 
 PLAIN, PACKED = ".safetensors", ".dfloat"
+MARK = "dfloat"  # entry of the metadata that compressed files have
 
 
 def packed_name(path: Path) -> Path:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.errors import CorruptStreamError
-from isthmus.weights.base_checkpoint import MARK, sha256_of
+from isthmus.weights.base_checkpoint import sha256_of
 from isthmus.weights.dfloat_file import WeightFile, refuse_upstream
-from isthmus.weights.folders.names import PACKED
+from isthmus.weights.folders.names import MARK, PACKED
 from isthmus.weights.folders.tree import Tree, read_tree, require_shards
 from isthmus.weights.safetensors_file import SafetensorsFile
 

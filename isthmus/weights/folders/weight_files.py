@@ -7,7 +7,8 @@ from isthmus.errors import CorruptStreamError, UnreadableFileError
 from isthmus.weights.folders.config import INDEX
 from isthmus.weights.folders.hub_cache import snapshot_of
 from isthmus.weights.folders.index import read_index, shard_of
-from isthmus.weights.folders.names import PACKED, PLAIN
+from isthmus.weights.folders.names import MARK, PACKED, PLAIN
+from isthmus.weights.safetensors_file import SafetensorsFile
 
 STANDARD = ("model", "diffusion_pytorch_model")  # what transformers and diffusers look for
 
@@ -23,6 +24,7 @@ def weight_files(folder: Path) -> list[Path]:
     """
     folder = snapshot_of(folder)
     if (folder / INDEX).is_file():
+        _refuse_newer(folder)
         return _named_by(folder / INDEX)
     for stem in STANDARD:
         single = shard_of(folder, stem + PLAIN)
@@ -38,6 +40,20 @@ def weight_files(folder: Path) -> list[Path]:
     if not found:
         raise UnreadableFileError(f"{folder}: the folder has no {PLAIN} or {PACKED} files")
     return found
+
+
+def _refuse_newer(folder: Path) -> None:
+    """Raises CorruptStreamError where a plain model was saved into a compressed folder: one of the two is stale."""
+    plain = [folder / f"{STANDARD[0]}{PLAIN}"]
+    index = folder / f"{STANDARD[0]}{PLAIN}.index.json"
+    if index.is_file():
+        plain += [folder / name for name in sorted(set(read_index(index).values()))]
+    for path in plain:
+        if path.is_file() and path.suffix == PLAIN and MARK not in SafetensorsFile(path).header.metadata:
+            raise CorruptStreamError(
+                f"{folder}: has plain weights, {path.name}, beside compressed ones; remove those, or the .dfloat files "
+                f"and {INDEX}"
+            )
 
 
 def _named_by(index: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What operations of aten do with compressed tensors: views are put off, writing is refused, the rest reads them."""
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NoReturn
@@ -18,11 +19,15 @@ from isthmus.weights.attached.tensors.nodes import (
     defer,
     evaluate,
     is_view,
+    settled,
     slot_of,
 )
 from isthmus.weights.attached.tensors.reading import Reading, decoded
 from isthmus.weights.attached.tensors.untraced import untraced
 
+ABSOLUTE = (
+    aten.as_strided.default, aten.as_strided_copy.default, aten.as_strided_scatter.default,
+)  # fmt: skip
 SAME = (aten.detach.default, aten.alias.default, aten.lift_fresh.default)
 MADE_LIKE = ("empty", "zeros", "ones", "full", "rand", "new_")  # names of what takes no more than a shape
 
@@ -47,6 +52,8 @@ def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
             return done
     found: list[Any] = list(_compressed(cls, args, kwargs))
     first = found[0]
+    if func._schema.name == "aten::set_":
+        refuse_write(first)  # others would share its memory, of which it has none
     written = [tensor for tensor in _written(func, args, kwargs) if isinstance(tensor, cls)]
     if written:
         return _write(cls, written, func, args, kwargs)
@@ -59,14 +66,17 @@ def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
         return moved
     if is_view(func) and _is_composite(func):  # seen in inference mode alone: `to` and `reshape`, which may be no views
         return func.decompose(*args, **kwargs)
-    if is_view(func) or (pending and not _is_made_like(func)):
+    if func not in ABSOLUTE and (is_view(func) or (pending and _gives_tensors(func) and not _is_made_like(func))):
         return _put_off(cls, first, func, args, kwargs)
+    _refuse_graphs()
     with Reading() as reading:
         special = SPECIAL.get(func)
         if special is not None and (done := special(reading, args, kwargs)) is not None:
             return done
 
         def value(tensor: Any) -> Tensor:
+            if func in ABSOLUTE:  # places in memory count, and the tensor's is said to begin at 0
+                return tensor.decode()  # type: ignore[no-any-return]
             return reading.value(tensor.node, tensor.device)
 
         return reading.own(func(*_swap(cls, args, value), **_swap(cls, kwargs, value)))
@@ -132,8 +142,8 @@ def _write(cls: type[Tensor], written: list[Any], func: Any, args: Any, kwargs: 
         slot = slot_of(tensor.node) if tensor.pending else None
         if slot is None:
             refuse_write(tensor)
-        if not isinstance(slot.node, Plain):
-            slot.node = Plain(decoded(slot.node, tensor.device))
+        # Memory of its own each time: what others computed from it before is not to change.
+        slot.node = Plain(decoded(slot.node, tensor.device))
         own[id(tensor)] = evaluate(tensor.node, lambda leaf: leaf.tensor, tensor.device)  # type: ignore[attr-defined]
     with Reading() as reading:
 
@@ -164,7 +174,7 @@ def _moved(tensor: Any, kwargs: Any, pending: bool) -> Any:
     if not pending:
         return None
     kept = {key: value for key, value in kwargs.items() if key in ("dtype", "memory_format")}
-    cast = defer(aten._to_copy.default, (tensor.node,), kept)
+    cast = defer(aten._to_copy.default, (settled(tensor.node),), kept)
     assert isinstance(cast, Node)
     return tensor.like(Slot(cast), device)
 
@@ -173,7 +183,10 @@ def _put_off(cls: type[Tensor], first: Any, func: Any, args: Any, kwargs: Any) -
     """The compressed tensors that an operation would return."""
 
     def node(value: Any) -> Node:
-        return value.node if isinstance(value, cls) else Plain(value)  # type: ignore[no-any-return, attr-defined]
+        if not isinstance(value, cls):
+            return Plain(value.clone())
+        # A view sees what is written later; what is computed does not.
+        return value.node if is_view(func) else settled(value.node)  # type: ignore[no-any-return, attr-defined]
 
     args, kwargs = _swap(Tensor, args, node), _swap(Tensor, kwargs, node)
     made = defer(func, args, kwargs)
@@ -185,6 +198,19 @@ def _put_off(cls: type[Tensor], first: Any, func: Any, args: Any, kwargs: Any) -
 @cache
 def _is_composite(func: Any) -> bool:
     return bool(func._can_decompose())
+
+
+@cache
+def _gives_tensors(func: Any) -> bool:
+    """Whether an operation returns tensors alone, no numbers."""
+    return all("Tensor" in str(one.type) for one in func._schema.returns) and bool(func._schema.returns)
+
+
+def _refuse_graphs() -> None:
+    """RuntimeError where operations are recorded by `make_fx`, which would keep decoded weights as constants."""
+    recorder = sys.modules.get("torch.fx.experimental.proxy_tensor") if torch._C._len_torch_dispatch_stack() else None
+    if recorder is not None and recorder.get_proxy_mode() is not None:
+        raise RuntimeError("make_fx: attached weights cannot be part of a graph; detach() the model first")
 
 
 def _is_made_like(func: Any) -> bool:

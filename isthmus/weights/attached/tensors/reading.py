@@ -51,15 +51,14 @@ class Reading:
     def own(self, found: Any) -> Any:
         """What an operation returned, with copies of tensors that lie in shared memory."""
         if isinstance(found, Tensor):
-            return found.clone() if self._is_shared(found) else found
+            apart = found.layout == torch.strided and not self._is_shared(found)
+            return found if apart else found.clone()
         if isinstance(found, list | tuple):
             return type(found)(self.own(one) for one in found)
         return found
 
     def _is_shared(self, tensor: Tensor) -> bool:
-        if tensor.layout != torch.strided or tensor.numel() == 0:
-            return False
-        return tensor.untyped_storage().data_ptr() in self._shared
+        return tensor.numel() > 0 and tensor.untyped_storage().data_ptr() in self._shared
 
 
 def decoded(node: Node, device: torch.device) -> Tensor:

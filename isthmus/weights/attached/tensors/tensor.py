@@ -3,7 +3,8 @@
 
 import secrets
 import sys
-from typing import Any
+import weakref
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from isthmus.weights.attached.tensors.nodes import NODES, Node, Plain, Slot, nod
 from isthmus.weights.attached.tensors.operations import operate, refuse_write, traced
 from isthmus.weights.attached.tensors.reading import decoded
 
+_DECODED: "weakref.WeakValueDictionary[int, Tensor]" = weakref.WeakValueDictionary()
 _THIS_RUN = secrets.token_hex(16)
 
 
@@ -62,6 +64,7 @@ class CompressedTensor(Tensor):
             cls, meta.shape, strides=meta.stride(), dtype=meta.dtype, device=device, requires_grad=requires_grad
         )  # type: ignore[assignment]
         made.node, made.loading, made.label = node, loading, label
+        torch._C._set_throw_on_mutable_data_ptr(made)  # those who ask in C++ get an error, no null
         return made
 
     def __init__(self, *_: Any, **__: Any) -> None:
@@ -135,7 +138,17 @@ class CompressedTensor(Tensor):
         self.node = value.node if isinstance(value, CompressedTensor) else Slot(Plain(value))
 
     def numpy(self, *, force: bool = False) -> Any:
-        return self.decode().numpy(force=force)
+        """As of any tensor, but read-only."""
+        plain = self.decode().requires_grad_(self.requires_grad)
+        found = plain.numpy(force=force)
+        found.flags.writeable = False
+        return found
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.decode().__dlpack__(**options)
+
+    def share_memory_(self) -> NoReturn:
+        refuse_write(self)
 
     def tolist(self) -> Any:
         return self.decode().tolist()
@@ -157,9 +170,10 @@ class CompressedTensor(Tensor):
                 f"isthmus.weights: {self.label or 'a parameter'} is compressed and has no memory of its own; read a "
                 "copy (.clone()), or detach() the model"
             )
-        found = self._decoded
+        found = _DECODED.get(id(self.node)) if self._decoded is None else self._decoded
         if found is None:
-            found = self._decoded = self.decode()
+            found = _DECODED[id(self.node)] = self.decode()  # one for all of a node, which are one tensor
+        self._decoded = found
         return found
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
