@@ -19,7 +19,7 @@ from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.folders.config import restore_config
 from isthmus.weights.folders.copies import copy_file, copy_others
 from isthmus.weights.folders.done import Done, Told
-from isthmus.weights.folders.index import check_indexes, named_shards
+from isthmus.weights.folders.index import INDEXED, check_indexes, read_index
 from isthmus.weights.folders.names import PACKED, packed_name, plain_name
 from isthmus.weights.folders.placement import Placement, place, place_within
 from isthmus.weights.folders.removal import check_removable, replace_source
@@ -187,17 +187,18 @@ def thread_count(threads: int | None) -> int:
 
 
 def _earlier(dst: Path, tree: Tree) -> tuple[Path, ...]:
-    """Shards in the target whose sources an earlier run removed. Raises UnwritableFileError for those of other weights.
+    """Shards in the target whose sources an earlier run may have removed.
 
-    They are what the source's indexes name, or, once it has no shards left, all.
+    Raises UnwritableFileError for a single file that would count instead of the shards of a source with an index.
     """
     if not dst.is_dir():
         return ()
-    expected = {packed_name(path).relative_to(tree.root) for path in (*tree.shards, *named_shards(tree.others))}
     found = tuple(path for path in read_tree(dst).shards if path.suffix == PACKED)
-    others = [path for path in found if tree.shards and path.relative_to(dst) not in expected]
-    if others:
-        raise UnwritableFileError(f"{others[0]}: of other weights than {tree.root} has; choose another folder")
+    for index in (path for path in tree.others if path.name.endswith(INDEXED)):
+        single = Path(index.name.removesuffix(INDEXED) + PACKED)
+        path = dst / index.parent.relative_to(tree.root) / single
+        if path in found and single not in {packed_name(Path(name)) for name in read_index(index).values()}:
+            raise UnwritableFileError(f"{path}: of other weights than {tree.root} has; choose another folder")
     return found
 
 

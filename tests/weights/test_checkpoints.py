@@ -462,3 +462,25 @@ def test_reports(source: Path, tmp_path: Path) -> None:
     assert 10.4 < (after["large"].entropy_bits or 0) < after["large"].stored_bits < 10.7
     assert after["zeros"].entropy_bits == 0 and after["positions"].entropy_bits is None
     assert after["nothing"].stored_bits == 0
+
+
+def test_permissions_are_the_sources(tmp_path: Path) -> None:
+    source, made, back = (tmp_path / name for name in ("a.safetensors", "a.dfloat", "b.safetensors"))
+    write(source, mixed())
+    source.chmod(0o600)
+    weights.compress(source, made)
+    weights.decompress(made, back)
+    assert [path.stat().st_mode & 0o777 for path in (made, back)] == [0o600, 0o600]
+
+
+def test_sources_are_not_taken_for_an_earlier_model(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    write(tmp_path / "one" / "model.safetensors", mixed())
+    write(tmp_path / "two" / "model-1.safetensors", mixed())
+    index = {"weight_map": dict.fromkeys(mixed(), "model-1.safetensors")}
+    (tmp_path / "two" / "model.safetensors.index.json").write_text(json.dumps(index))
+    weights.compress(tmp_path / "one", tmp_path / "made")
+    with pytest.raises(UnwritableFileError, match="model.dfloat: of other weights than"):
+        weights.compress(tmp_path / "two", tmp_path / "made", delete_source=True)
+    assert (tmp_path / "two" / "model-1.safetensors").is_file()

@@ -71,7 +71,7 @@ class Attachment:
         missing: tuple[str, ...] = (),
     ) -> None:
         """Takes the compressed parameters that the model has. Raises ValueError for a block that is not there."""
-        self.model, self.unused, self.missing = model, unused, missing
+        self._model, self.unused, self.missing = weakref.ref(model), unused, missing
         self._pools: dict[torch.device, BufferPool] = {}
         self._running = threading.local()
         settings = Settings(self._pool_of, threads, offload, self._keep)
@@ -84,6 +84,14 @@ class Attachment:
         for block in dict.fromkeys([model, *groups.before, *groups.later]):
             self._hook(block, groups)
         _ATTACHMENTS[model] = self
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, which this does not keep alive. Raises RuntimeError once it is gone."""
+        model = self._model()
+        if model is None:
+            raise RuntimeError("isthmus.weights: the model of this attachment is gone")
+        return model
 
     def _pool_of(self, group: Group) -> BufferPool:
         device = group.device

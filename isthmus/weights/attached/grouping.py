@@ -52,9 +52,10 @@ def compressed_parameters(model: nn.Module) -> dict[CompressedTensor, list[str]]
 
 def group_parameters(model: nn.Module, blocks: Collection[str] | None, settings: Settings, *, fused: bool) -> Groups:
     """Makes groups of what the same blocks need, and the parameters theirs. Raises ValueError as `find_blocks`."""
-    uses = [
+    uses = [  # those that another model holds decode with that
         _Use(param, [n.rpartition(".")[0] for n in names], [n.rpartition(".")[2] for n in names])
         for param, names in compressed_parameters(model).items()
+        if not any(isinstance(leaf, Held) for leaf in leaves(param.node))
     ]
     modules = dict(model.named_modules(remove_duplicate=False))
     block_of = find_blocks(model, {owner for use in uses for owner in use.owners}, blocks)

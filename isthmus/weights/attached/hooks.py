@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens before and after a block of a model runs. Copies of such a module have ordinary weights and no need."""
 
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -24,6 +25,10 @@ def nothing(*_: Any) -> None:
 
 
 class _Hook:
+    @property
+    def __name__(self) -> str:  # type: ignore[override]
+        raise AttributeError(f"torch.jit.script: {_REFUSED}")  # which alone asks for it
+
     def __deepcopy__(self, memo: Any) -> Callable[..., None]:
         return nothing
 
@@ -37,12 +42,13 @@ class Before(_Hook):
     def __init__(self, runs: Runs, block: nn.Module, groups: list[Group], later: list[Group]) -> None:
         self._runs, self._block, self._groups, self._later = runs, block, groups, later
 
-    def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
         if torch.compiler.is_compiling():  # compiled graphs decode by themselves
             refuse_export()
             return
         if torch._C._is_tracing():
             raise RuntimeError(f"torch.jit.trace: {_REFUSED}")
+        refuse_recording()
         self._enter()
 
     @untraced
@@ -66,6 +72,13 @@ class After(_Hook):
 
 
 _REFUSED = "attached weights cannot be part of an exported graph; detach() the model first"
+
+
+def refuse_recording() -> None:
+    """RuntimeError while `make_fx` runs, whose graph would keep decoded weights as constants."""
+    recorder = sys.modules.get("torch.fx.experimental.proxy_tensor") if torch._C._len_torch_dispatch_stack() else None
+    if recorder is not None and recorder.get_proxy_mode() is not None:
+        raise RuntimeError(f"make_fx: {_REFUSED}")
 
 
 def refuse_export() -> None:

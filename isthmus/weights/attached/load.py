@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from isthmus.weights.attached.devices import Devices
 from isthmus.weights.attached.source import Source
-from isthmus.weights.attached.tensors.nodes import Deferred, Node, Plain, Stored, aten, leaves, settled
+from isthmus.weights.attached.tensors.nodes import Deferred, Node, Plain, Stored, aten, defer, leaves, settled
 from isthmus.weights.attached.tensors.reading import decoded
 from isthmus.weights.attached.tensors.tensor import CompressedTensor
 
@@ -47,9 +47,23 @@ def match_names(model: nn.Module, source: Source) -> Matched:
     for name, key in source.compressed.items():
         if key in wanted and name not in chosen:
             raise ValueError(f"attach: the model has no {name}, which the source keeps together with others in {key}")
-    nodes = source.nodes({name: tuple(place.tensor.shape) for name, place in chosen.items()})
+    tied = [(place, [n for n in place.names if n in known]) for place in found]
+    every = {name: tuple(place.tensor.shape) for place, names in tied for name in names}
+    nodes = source.nodes(every)
+    for _, names in tied:
+        for other in names[1:]:
+            if not _are_equal(nodes[names[0]], nodes.pop(other)):
+                raise ValueError(
+                    f"attach: {names[0]} and {other} are one tensor in the model, but two that differ in the source; "
+                    "untie them"
+                )
     lost = tuple(place.names[0] for place in found if not known.intersection(place.names))
-    return Matched(nodes, lost, tuple(sorted(known - set(chosen))))
+    return Matched(nodes, lost, tuple(sorted(known - set(every))))
+
+
+def _are_equal(one: Node, other: Node) -> bool:
+    a, b = (decoded(node, torch.device("cpu")).reshape(-1).view(torch.uint8) for node in (one, other))
+    return torch.equal(a, b)
 
 
 def put(model: nn.Module, matched: Matched, devices: Devices, *, strict: bool) -> None:
@@ -58,13 +72,16 @@ def put(model: nn.Module, matched: Matched, devices: Devices, *, strict: bool) -
     Nothing of the model is changed before everything is found to fit.
     """
     found = places(model)
+    attached = [place.names[0] for place in found if isinstance(place.tensor, CompressedTensor)]
+    if attached:
+        raise ValueError(f"attach: {attached[0]} is compressed already; detach() what is attached first")
     by_name = {name: place for place in found for name in place.names}
     _refuse_missing([by_name[name] for name in matched.missing], strict=strict)
     if not matched.nodes and found:
         raise ValueError(f"attach: none of the source's tensors is the model's: it has {_some(list(matched.unused))}")
     _refuse_meta_buffers(model)
     devices.check(model)
-    nodes = _checked(matched.nodes, by_name)
+    nodes = _checked(model, matched.nodes, by_name)
     made: dict[str, Tensor] = {}
     for name, node in nodes.items():
         place = by_name[name]
@@ -116,11 +133,13 @@ def places(model: nn.Module) -> list[Place]:
     return list(found.values())
 
 
-def _checked(nodes: Mapping[str, Node], by_name: Mapping[str, Place]) -> dict[str, Node]:
-    """Nodes in the dtypes that the source has them in. Raises ValueError for other shapes and dtypes than the model's.
+def _checked(model: nn.Module, nodes: Mapping[str, Node], by_name: Mapping[str, Place]) -> dict[str, Node]:
+    """Nodes as the model wants them. Raises ValueError for other shapes and dtypes.
 
-    A source may hold some tensors in another dtype than most, and the model has that of most of them.
+    A checkpoint of transformers may hold some tensors in another dtype than most, and the model has that of most of
+    them: such are cast, as `from_pretrained` does, or stay float32 where the class of the model says so.
     """
+    kept = _kept_in_float32(model)
     as_stored = {name: _without_cast(node) for name, node in nodes.items()}
     sizes: Counter[torch.dtype] = Counter()
     for node in as_stored.values():
@@ -128,13 +147,49 @@ def _checked(nodes: Mapping[str, Node], by_name: Mapping[str, Place]) -> dict[st
     main = max(sizes, key=lambda dtype: sizes[dtype]) if sizes else None
     for name, node in as_stored.items():
         wanted = by_name[name].tensor
-        fits = wanted.dtype == node.meta.dtype or (wanted.dtype == main and node.meta.is_floating_point())
+        if wanted.dtype != node.meta.dtype and wanted.dtype == main and kept is not None:
+            stays = node.meta.dtype == torch.float32 and any(part in name.split(".") for part in kept)
+            if not stays and node.meta.is_floating_point():
+                node = as_stored[name] = _cast(node, wanted.dtype)
+            fits = node.meta.is_floating_point()
+        else:
+            fits = wanted.dtype == node.meta.dtype
         if not fits or wanted.shape != node.meta.shape:
             raise ValueError(
                 f"attach: {name} is {node.meta.dtype} {list(node.meta.shape)} in the source, but {wanted.dtype} "
                 f"{list(wanted.shape)} in the model; make the model with the source's config and dtype"
             )
+        as_stored[name] = _laid_out(node, wanted)
     return as_stored
+
+
+def _kept_in_float32(model: nn.Module) -> set[str] | None:
+    """Parts of names that a model of transformers keeps in float32; None for another model."""
+    named = [getattr(model, f"_keep_in_fp32_modules{end}", None) for end in ("", "_strict")]
+    return {part for some in named for part in some or ()} if hasattr(model, "_keep_in_fp32_modules") else None
+
+
+def _cast(node: Node, dtype: torch.dtype) -> Node:
+    made = defer(aten._to_copy.default, (node,), {"dtype": dtype})
+    assert isinstance(made, Node)
+    return made
+
+
+def _laid_out(node: Node, like: Tensor) -> Node:
+    """The node with its numbers in memory in the order that the model has them, which torch computes by."""
+    order = sorted(range(like.dim()), key=lambda d: (-like.stride()[d], d))
+    if like.is_contiguous() or not like.permute(order).is_contiguous():
+        return node
+    back = [order.index(d) for d in range(like.dim())]
+    for func, args, kwargs in (
+        (aten.permute.default, (order,), {}),
+        (aten.clone.default, (), {"memory_format": torch.contiguous_format}),
+        (aten.permute.default, (back,), {}),
+    ):
+        made = defer(func, (node, *args), kwargs)
+        assert isinstance(made, Node)
+        node = made
+    return node
 
 
 def _without_cast(node: Node) -> Node:

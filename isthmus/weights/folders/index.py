@@ -11,6 +11,7 @@ from isthmus.errors import CorruptStreamError
 from isthmus.weights.folders.names import PACKED, PLAIN, packed_name
 
 LIMIT = 1 << 28  # bytes of an index
+INDEXED = ".safetensors.index.json"  # behind the name of the single file that it stands for
 _ANY, _OURS = re.compile(r".*\.index(\..*)?\.json"), re.compile(r".*\.safetensors\.index(\..*)?\.json")
 
 
@@ -56,12 +57,6 @@ def check_indexes(files: Iterable[Path], also: dict[Path, Path]) -> None:
         for name in sorted(set(read_index(index).values())):
             if name.endswith((PLAIN, PACKED)) and not any(shard_of(folder, name) for folder in folders):
                 raise CorruptStreamError(f"{index}: shard {name} is not there; fetch it first")
-
-
-def named_shards(files: Iterable[Path]) -> list[Path]:
-    """The shards that the indexes among the files name, there or not. Raises as `read_index`."""
-    indexes = [path for path in files if _ANY.fullmatch(path.name) and _has_shards(path)]
-    return [index.parent / name for index in indexes for name in sorted(set(read_index(index).values()))]
 
 
 def _has_shards(index: Path) -> bool:

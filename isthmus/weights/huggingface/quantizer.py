@@ -2,6 +2,7 @@
 """The quantizer by which transformers loads compressed folders; importing this connects it."""
 
 import os
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
@@ -22,6 +23,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from isthmus.weights.attached.attachment import Attachment
 from isthmus.weights.attached.devices import Devices
 from isthmus.weights.attached.load import settle_pending
+from isthmus.weights.folders.config import INDEX
 from isthmus.weights.huggingface.tensors import METHOD, SUFFIX, end_loading, state_dict_of
 
 
@@ -100,6 +102,23 @@ class DFloatQuantizer(HfQuantizer):  # type: ignore[misc]
         model.is_quantized = False
 
 
+def _refuse_others(resolve: Callable[..., Any]) -> Callable[..., Any]:
+    """`_get_resolved_checkpoint_files` that raises ValueError for files of a compressed folder that are not its own."""
+
+    @wraps(resolve)
+    def resolved(*args: Any, **kwargs: Any) -> Any:
+        ours = kwargs.get("transformers_explicit_filename") == INDEX
+        for name, wrong in (("variant", kwargs.get("variant")), ("use_safetensors", kwargs.get("use_safetensors"))):
+            if ours and (wrong is False or isinstance(wrong, str)):
+                raise ValueError(
+                    f"from_pretrained: {name}={wrong!r} of a compressed folder, which has its standard weights alone; "
+                    "compress a folder with those weights under the standard name"
+                )
+        return resolve(*args, **kwargs)
+
+    return resolved
+
+
 def _connect() -> None:
     if METHOD not in AUTO_QUANTIZATION_CONFIG_MAPPING:
         register_quantization_config(METHOD)(DFloatConfig)
@@ -114,6 +133,7 @@ def _connect() -> None:
         return state_dict_of(checkpoint_file, base=OPTIONS.get().base, meta=meta)
 
     modeling_utils.load_state_dict = load_state_dict
+    modeling_utils._get_resolved_checkpoint_files = _refuse_others(modeling_utils._get_resolved_checkpoint_files)
 
 
 _connect()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers as T
+from safetensors.torch import load_file, save_file
 
 from isthmus import weights
 from isthmus.errors import CorruptStreamError
@@ -188,3 +189,70 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
     (df / "model.dfloat").write_bytes(data)
     with pytest.raises(CorruptStreamError, match="model.dfloat"):
         AUTO.from_pretrained(df, dtype="auto")
+
+
+def test_other_weights_of_a_compressed_folder_are_refused(tmp_path: Path) -> None:
+    plain, _ = save(llama(), tmp_path)
+    make(llama()).save_pretrained(plain, variant="ema")
+    weights.compress(plain, tmp_path / "both")
+    with pytest.raises(ValueError, match="variant='ema' of a compressed folder"):
+        AUTO.from_pretrained(tmp_path / "both", variant="ema")
+    with pytest.raises(ValueError, match="use_safetensors=False of a compressed folder"):
+        AUTO.from_pretrained(tmp_path / "both", use_safetensors=False)
+    assert AUTO.from_pretrained(tmp_path / "both", use_safetensors=True)
+
+
+def test_plain_weights_saved_beside_compressed_ones(tmp_path: Path) -> None:
+    plain, df = save(llama(), tmp_path)
+    AUTO.from_pretrained(plain, dtype="auto").save_pretrained(df)
+    for read in (weights.load_file, lambda path: weights.attach(make(llama()), path)):
+        with pytest.raises(CorruptStreamError, match="has plain weights, model.safetensors, beside compressed ones"):
+            read(df)
+
+
+def test_a_tied_model_whose_file_has_both(tmp_path: Path) -> None:
+    plain, _ = save(llama(tie_word_embeddings=True), tmp_path)
+    tensors = load_file(plain / "model.safetensors")
+    for name, head in (("same", tensors["model.embed_tokens.weight"].clone()),
+                       ("other", tensors["model.embed_tokens.weight"] * 2)):  # fmt: skip
+        save_file({**tensors, "lm_head.weight": head}, plain / "model.safetensors", {"format": "pt"})
+        weights.compress(plain, tmp_path / name)
+        found, wanted = (AUTO.from_pretrained(folder, dtype="auto") for folder in (tmp_path / name, plain))
+        assert same_bits(answer(found), answer(wanted))
+        assert (found.lm_head.weight is found.model.embed_tokens.weight) == (
+            wanted.lm_head.weight is wanted.model.embed_tokens.weight
+        )
+
+
+def test_a_model_that_changes_its_weights_when_they_are_loaded(tmp_path: Path) -> None:
+    class Swapping(T.LlamaForCausalLM):
+        def tie_weights(self, *args: object, **kwargs: object) -> None:
+            super().tie_weights(*args, **kwargs)
+            attention = self.model.layers[0].self_attn
+            q, k = attention.q_proj.weight, attention.k_proj.weight
+            if not q.is_meta and not getattr(self, "done", False):
+                self.done = True
+                with torch.no_grad():
+                    old = q.clone()
+                    q.copy_(k)
+                    k.copy_(old)
+                    k[2:3].mul_(2)
+                    assert q.max().item() and bool((q != k).any())
+
+    plain, df = save(llama(), tmp_path)
+    wanted, found = (Swapping.from_pretrained(folder, dtype=torch.bfloat16) for folder in (plain, df))
+    assert wanted.done and found.done
+    for (_, a), (_, b) in zip(wanted.named_parameters(), found.named_parameters(), strict=True):
+        assert same_bits(a.detach(), b.detach().clone())
+    assert same_bits(answer(found), answer(wanted))
+
+
+def test_dtypes_that_only_some_tensors_have(tmp_path: Path) -> None:
+    plain, _ = save(llama(), tmp_path)
+    tensors = load_file(plain / "model.safetensors")
+    tensors["lm_head.weight"] = tensors["lm_head.weight"].float() * 1.001
+    save_file(tensors, plain / "model.safetensors", {"format": "pt"})
+    weights.compress(plain, tmp_path / "made")
+    model = make(llama())
+    weights.attach(model, tmp_path / "made")
+    assert same_bits(answer(model), answer(AUTO.from_pretrained(plain, dtype=torch.bfloat16)))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What operations of aten do with compressed tensors: views are put off, writing is refused, the rest reads them."""
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NoReturn
@@ -68,7 +67,6 @@ def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
         return func.decompose(*args, **kwargs)
     if func not in ABSOLUTE and (is_view(func) or (pending and _gives_tensors(func) and not _is_made_like(func))):
         return _put_off(cls, first, func, args, kwargs)
-    _refuse_graphs()
     with Reading() as reading:
         special = SPECIAL.get(func)
         if special is not None and (done := special(reading, args, kwargs)) is not None:
@@ -204,13 +202,6 @@ def _is_composite(func: Any) -> bool:
 def _gives_tensors(func: Any) -> bool:
     """Whether an operation returns tensors alone, no numbers."""
     return all("Tensor" in str(one.type) for one in func._schema.returns) and bool(func._schema.returns)
-
-
-def _refuse_graphs() -> None:
-    """RuntimeError where operations are recorded by `make_fx`, which would keep decoded weights as constants."""
-    recorder = sys.modules.get("torch.fx.experimental.proxy_tensor") if torch._C._len_torch_dispatch_stack() else None
-    if recorder is not None and recorder.get_proxy_mode() is not None:
-        raise RuntimeError("make_fx: attached weights cannot be part of a graph; detach() the model first")
 
 
 def _is_made_like(func: Any) -> bool:

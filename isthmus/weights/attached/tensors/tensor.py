@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from isthmus.weights.attached.tensors.nodes import NODES, Node, Plain, Slot, node_of
+from isthmus.weights.attached.tensors.nodes import (
+    NODES,
+    Node,
+    Plain,
+    Slot,
+    evaluate,
+    is_view_of_one,
+    leaves,
+    node_of,
+)
 from isthmus.weights.attached.tensors.operations import operate, refuse_write, traced
 from isthmus.weights.attached.tensors.reading import decoded
 
@@ -159,8 +168,9 @@ class CompressedTensor(Tensor):
         return self._memory().data_ptr()
 
     def untyped_storage(self) -> Any:
-        if isinstance(self, nn.Parameter) or self.is_traced:
-            return super().untyped_storage()  # which torch.compile asks for; it says that it has no memory when read
+        asks = sys._getframe(1).f_globals.get("__name__", "")
+        if self.is_traced or asks.startswith(("torch._subclasses", "torch._dynamo", "torch._functorch")):
+            return super().untyped_storage()  # the compiler's, which does not look into it
         return self._memory().untyped_storage()
 
     def _memory(self) -> Tensor:
@@ -170,11 +180,13 @@ class CompressedTensor(Tensor):
                 f"isthmus.weights: {self.label or 'a parameter'} is compressed and has no memory of its own; read a "
                 "copy (.clone()), or detach() the model"
             )
-        found = _DECODED.get(id(self.node)) if self._decoded is None else self._decoded
-        if found is None:
-            found = _DECODED[id(self.node)] = self.decode()  # one for all of a node, which are one tensor
-        self._decoded = found
-        return found
+        if self._decoded is None:
+            below = next(leaves(self.node)) if is_view_of_one(self.node) else self.node
+            base = _DECODED.get(id(below))
+            if base is None:  # one for all views of a node, so that they are seen to share it
+                base = _DECODED[id(below)] = decoded(below, self.device)
+            self._decoded = base if below is self.node else evaluate(self.node, lambda _: base, self.device)
+        return self._decoded
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         found: Tensor = self._ordinary()
