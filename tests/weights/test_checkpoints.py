@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from isthmus import weights
-from isthmus.codecs.dfloat.dtypes import CODED, TORCH
+from isthmus.codecs.dfloat.dtypes import CODED
+from isthmus.codecs.dfloat.tensors import TORCH
 from isthmus.errors import CorruptStreamError, UnreadableFileError, UnwritableFileError, WeightsMismatchError
 from isthmus.weights import compression, decompression
 from tests.weights.sample_files import mixed, normal, pack, same, write
