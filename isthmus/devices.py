@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Devices by name."""
 
-import torch
-
 
 def check_device(device: str) -> str:
     """The device in torch's spelling: cpu, cuda or cuda:N. Raises ValueError when torch does not know or find it."""
+    import torch
+
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sequences whose items are made when they are asked for."""
+"""What is made when it is asked for: items of sequences, names of packages."""
 
+import sys
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import TypeVar, overload
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, TypeVar, overload
 
 Item = TypeVar("Item")
 
@@ -22,3 +24,20 @@ class LazySequence(Sequence[Item]):
     def __getitem__(self, place: int | slice) -> Item | list[Item]:
         places = range(len(self))[place]  # raises IndexError beyond the last
         return [self.item(i) for i in places] if isinstance(places, range) else self.item(places)
+
+
+def names_on_demand(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package whose names `places` are imported when they are first asked for.
+
+    places: the module that has each name. None may be called as a module within the package, whose import would hide
+    it.
+    """
+
+    def find(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        found = getattr(import_module(places[name]), name)
+        setattr(sys.modules[package], name, found)
+        return found
+
+    return find, lambda: sorted({*vars(sys.modules[package]), *places})

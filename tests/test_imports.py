@@ -158,3 +158,29 @@ def test_importing_is_light() -> None:
     assert "PIL.Image" not in detail
     assert not detail & {"scipy.signal", "scipy.stats", "scipy.optimize", "scipy.special", "scipy.linalg"}
     assert not {m for m in detail if m.startswith(("isthmus.bench", "isthmus.training", "isthmus.cli"))}
+
+
+WITHOUT_TORCH = """
+import sys
+from isthmus import weights
+import isthmus.cli.main
+made = weights.compress(sys.argv[1], sys.argv[2])
+weights.verify(sys.argv[2])
+weights.decompress(sys.argv[2], sys.argv[2] + ".safetensors")
+weights.inspect(sys.argv[2])
+assert "torch" not in sys.modules
+assert any("huggingface" in type(finder).__module__ for finder in sys.meta_path)
+assert set(weights.__all__) <= set(dir(weights))
+assert not {name for name in weights.__all__ if type(getattr(weights, name)) is type(sys)}
+assert weights.open.__module__ == "isthmus.weights.reading" and "torch" in sys.modules
+"""
+
+
+def test_files_of_weights_are_coded_without_torch(tmp_path: Path) -> None:
+    """Which takes longer to load than a small file to compress; its names in isthmus.weights come on demand."""
+    header = b'{"x":{"dtype":"BF16","shape":[4096],"data_offsets":[0,8192]}}'
+    source, target = tmp_path / "a.safetensors", tmp_path / "a.dfloat"
+    source.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8192))
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(source), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -5,19 +5,22 @@ samples --analyze--> Latent --pack--> bytes        encode = pack(analyze(x))
 bytes --unpack--> Latent --synthesize--> samples   decode = synthesize(unpack(b))
 """
 
+from __future__ import annotations  # torch is loaded only where it is needed
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from isthmus.bitstream.track import TrackHeader
 from isthmus.devices import check_device
 from isthmus.errors import IsthmusError
 from isthmus.options import DecodeOptions as NoDecodeOptions
 from isthmus.options import Options as NoOptions
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Latent:
 
     planes: dict[str, Tensor]
     spec: LatentSpec
-    codec: "Codec" = field(repr=False, compare=False)
+    codec: Codec = field(repr=False, compare=False)
 
     def dequantize(self) -> dict[str, Tensor]:
         """Float planes of the same shapes, in the scale of the analysis transform: what to learn from."""
@@ -87,6 +90,8 @@ def _stack(planes: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     differing = {name: sorted(found) for name, found in shapes.items() if len(found) > 1}
     if differing:
         raise ValueError(f"latents of different shapes cannot be stacked: {differing}; take them one by one")
+    import torch
+
     return {name: torch.stack([p[name] for p in planes]) for name in planes[0]}
 
 
@@ -166,6 +171,8 @@ def check_plane(plane: Tensor | None, name: str, shape: Sequence[int], dtype: to
     if plane is None or tuple(plane.shape) != tuple(shape) or plane.dtype.is_floating_point or plane.dtype.is_complex:
         got = "missing" if plane is None else f"{plane.dtype} {tuple(plane.shape)}"
         raise ValueError(f"pack: plane {name} is {got}, expected integers {tuple(shape)}")
+    import torch
+
     if plane.dtype != dtype and plane.numel():
         low, high, limits = int(plane.min()), int(plane.max()), torch.iinfo(dtype)
         if low < limits.min or high > limits.max:

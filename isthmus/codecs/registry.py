@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.base import Codec
-from isthmus.codecs.trained_file import TrainedFile
 from isthmus.devices import check_device
 from isthmus.errors import CorruptStreamError, UnknownCodecError, WeightsMismatchError
+
+if TYPE_CHECKING:
+    from isthmus.codecs.trained_file import TrainedFile
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "dfloat": ("dfloat.1",),
@@ -66,10 +68,12 @@ class Pretrained:
         """Whether it has the entropy tables that a stream's header asks for."""
         return self.tables.get(header.codec_id) == header.tables_hash
 
-    def open(self) -> TrainedFile | None:
+    def open(self) -> "TrainedFile | None":
         """What it was trained to, if anything; entropy tables may lie in a file of their own beside the networks."""
         if self.file is None:
             return None
+        from isthmus.codecs.trained_file import TrainedFile  # torch is loaded only where it is needed
+
         whole = PRETRAINED / self.file
         tables = whole.with_suffix(".tables.safetensors")
         return TrainedFile(whole, self.weights_hash, tables if tables.is_file() else None)
@@ -158,8 +162,10 @@ def load(name: str, device: str = "cpu") -> Codec:
         return _loaded[name, device]
 
 
-def _trained(name: str) -> TrainedFile:
+def _trained(name: str) -> "TrainedFile":
     """The trained file at a path. Raises CorruptStreamError for one of a family that there is not."""
+    from isthmus.codecs.trained_file import TrainedFile
+
     file = TrainedFile(Path(name))
     if file.family not in FAMILIES:
         raise CorruptStreamError(f"{name}: not the weights of an isthmus codec: family {file.family!r}")

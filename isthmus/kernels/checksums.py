@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The check of a chunk: two sums over its 32-bit words (docs/format-dfloat.md); equals `huffman.reference`."""
 
+from itertools import pairwise
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from isthmus.kernels.native.unaligned import load64
 
@@ -42,18 +45,15 @@ def check(body):  # type: ignore[no-untyped-def]
     return a, b
 
 
-@njit(cache=True, nogil=True)
-def checks(data, places, found):  # type: ignore[no-untyped-def]
+def checks(data: NDArray[np.uint8], places: NDArray[np.int64], found: NDArray[np.uint32]) -> None:
     """Fills found, uint32 [chunks, 2], with the checks of the bodies data[places[k] : places[k + 1]]."""
-    for k in range(len(found)):
-        found[k, 0], found[k, 1] = check(data[places[k] : places[k + 1]])
+    for k, (begin, end) in enumerate(pairwise(places.tolist())):
+        found[k] = check(data[begin:end])
 
 
-@njit(cache=True, nogil=True)
-def first_damaged(data, places, told):  # type: ignore[no-untyped-def]
+def first_damaged(data: NDArray[np.uint8], places: NDArray[np.int64], told: NDArray[np.uint32]) -> int:
     """The number of the first body data[places[k] : places[k + 1]] that its check does not fit, or -1."""
-    for k in range(len(told)):
-        a, b = check(data[places[k] : places[k + 1]])
-        if a != told[k, 0] or b != told[k, 1]:
+    for k, (begin, end) in enumerate(pairwise(places.tolist())):
+        if check(data[begin:end]) != tuple(told[k].tolist()):
             return k
     return -1

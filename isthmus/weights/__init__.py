@@ -13,19 +13,36 @@ Checkpoints in the published DFloat11 layout: `UpstreamCheckpoint` and `attach` 
 Format: docs/format-dfloat.md.
 """
 
-from isthmus.weights.attached.attach import attach
-from isthmus.weights.attached.attachment import Attachment, AttachReport, attachment_of
+from typing import TYPE_CHECKING
+
+from isthmus.lazy import names_on_demand
 from isthmus.weights.checkpoints import compress, decompress, plain_shards, total_bytes, verify
 from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.estimate import Estimate, estimate
 from isthmus.weights.folders.done import Done
 from isthmus.weights.folders.weight_files import weight_files
-from isthmus.weights.huggingface.pretrained import from_pretrained
 from isthmus.weights.huggingface.registration import register
-from isthmus.weights.reading import OpenWeights, load_file, open, state_dict
 from isthmus.weights.report import TensorReport, inspect
-from isthmus.weights.upstream.checkpoint import UpstreamCheckpoint
-from isthmus.weights.upstream.write import UpstreamReport, to_upstream
+
+if TYPE_CHECKING:
+    from isthmus.weights.attached.attach import attach
+    from isthmus.weights.attached.attachment import Attachment, AttachReport, attachment_of
+    from isthmus.weights.huggingface.pretrained import from_pretrained
+    from isthmus.weights.reading import OpenWeights, load_file, open, state_dict
+    from isthmus.weights.upstream.checkpoint import UpstreamCheckpoint
+    from isthmus.weights.upstream.write import UpstreamReport, to_upstream
+else:  # all that need torch, which takes seconds to load: who compresses files does without
+    _ON_DEMAND = {
+        "attached.attach": ("attach",),
+        "attached.attachment": ("Attachment", "AttachReport", "attachment_of"),
+        "huggingface.pretrained": ("from_pretrained",),
+        "reading": ("OpenWeights", "load_file", "open", "state_dict"),
+        "upstream.checkpoint": ("UpstreamCheckpoint",),
+        "upstream.write": ("UpstreamReport", "to_upstream"),
+    }
+    __getattr__, __dir__ = names_on_demand(
+        __name__, {name: f"{__name__}.{module}" for module, names in _ON_DEMAND.items() for name in names}
+    )
 
 __all__ = [
     "AttachReport",

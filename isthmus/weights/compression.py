@@ -100,8 +100,9 @@ class _Compression:
         self._writer.add(HEADER, "U8", (len(self._header),), self._put(0, self._header))
         self._do([], len(self._source.bytes))
         base = self._options.base
-        hashes = {name: base.sha256(name) for name in sorted(set(self._delta.values()))} if base else {}
-        mark = self._mark(self._delta, hashes, self._digest.hexdigest())
+        delta = {t.name: self._delta[t.name] for t in self._source.header.tensors if t.name in self._delta}
+        hashes = {name: base.sha256(name) for name in sorted(set(delta.values()))} if base else {}
+        mark = self._mark(delta, hashes, self._digest.hexdigest())
         size = self._writer.finish({**self._source.header.metadata, MARK: _json(mark)})
         if size > LARGEST * len(self._source.bytes):
             self._write_as_it_was(self._mark({}, {}, self._digest.hexdigest()))

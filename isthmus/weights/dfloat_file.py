@@ -5,11 +5,10 @@ import json
 import re
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat.coding import MODES
@@ -22,6 +21,9 @@ from isthmus.weights.base_checkpoint import BaseCheckpoint
 from isthmus.weights.folders.names import MARK
 from isthmus.weights.inserted_mark import remove_mark
 from isthmus.weights.safetensors_file import HEADER_LIMIT, SafetensorsFile, StoredTensor, parse_header, torch_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT, HEADER, SUFFIX = "dfloat.1", "dfloat.header", ".dfloat"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -116,7 +118,7 @@ class WeightFile:
         """A coded tensor, to be decoded part by part."""
         return TensorRuns(self, name)
 
-    def tensor(self, name: str, *, threads: int = 1) -> Tensor:
+    def tensor(self, name: str, *, threads: int = 1) -> "Tensor":
         """A tensor, decoded. Raises CorruptStreamError naming it; KeyError for a name that is not there."""
         entry = self.original[name]
         if not self.is_coded(name):

@@ -8,15 +8,17 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from isthmus.arrays.types import Bytes
-from isthmus.codecs.dfloat.dtypes import has_dtype, size_of, tensor_of
+from isthmus.codecs.dfloat.dtypes import size_of
 from isthmus.errors import CorruptStreamError, UnreadableFileError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 HEADER_LIMIT = 100_000_000
 METADATA = "__metadata__"
@@ -156,14 +158,16 @@ class SafetensorsFile:
         tensor = self.tensors[name]
         return self._data[tensor.begin : tensor.end]
 
-    def tensor(self, name: str) -> Tensor:
+    def tensor(self, name: str) -> "Tensor":
         """A copy of a tensor. Raises CorruptStreamError for a dtype that torch has not, KeyError for another name."""
         entry = self.tensors[name]
         return torch_tensor(self.data(name).copy(), entry, self.path)
 
 
-def torch_tensor(bits: NDArray[Any], entry: StoredTensor, path: Path) -> Tensor:
+def torch_tensor(bits: NDArray[Any], entry: StoredTensor, path: Path) -> "Tensor":
     """The bit patterns of an entry as a tensor; memory is shared. Raises CorruptStreamError where torch has no such."""
+    from isthmus.codecs.dfloat.tensors import has_dtype, tensor_of  # torch is loaded only where it is needed
+
     if not has_dtype(entry.dtype):
         raise CorruptStreamError(
             f"{path}: tensor {entry.name!r} is {entry.dtype}, which the installed torch has no dtype for; its bytes "

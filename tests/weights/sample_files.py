@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.codecs.dfloat.dtypes import NAMES, bits_of
+from isthmus.codecs.dfloat.tensors import NAMES, bits_of
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Tensor:

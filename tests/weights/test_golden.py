@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isthmus.codecs.dfloat.dtypes import bits_of
+from isthmus.codecs.dfloat.tensors import bits_of
 from isthmus.weights import WeightFile, verify
 from tests.codecs.dfloat.cases import tensors
 

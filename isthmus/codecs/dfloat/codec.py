@@ -13,10 +13,11 @@ from isthmus.bitstream import pack_single, unpack_single
 from isthmus.bitstream.track import NO_HASH, TrackHeader
 from isthmus.codecs.base import Codec, Latent, LatentSpec
 from isthmus.codecs.dfloat import coding
-from isthmus.codecs.dfloat.dtypes import CODED, NAMES, UINT, bits_of, tensor_of
+from isthmus.codecs.dfloat.dtypes import CODED, UINT
 from isthmus.codecs.dfloat.options import TensorOptions
 from isthmus.codecs.dfloat.payload import Payload
 from isthmus.codecs.dfloat.tensor_set import CODED_PAYLOAD, RAW, Entry, pack_set, unpack_set
+from isthmus.codecs.dfloat.tensors import NAMES, bits_of, tensor_of
 from isthmus.codecs.registry import load
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.weights import planes
@@ -97,6 +98,9 @@ class DFloatCodec(Codec):
     def _tensors(self, found: list[tuple[Entry, Any]]) -> Any:
         tensors = {entry.name: tensor_of(bits, entry.dtype, entry.shape).to(self.device) for entry, bits in found}
         return tensors[""] if found and found[0][0].alone else tensors
+
+
+CODECS: dict[str, type[Codec]] = {CODEC_ID: DFloatCodec}
 
 
 def _header(options: TensorOptions) -> TrackHeader:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat import payload as page
 from isthmus.codecs.dfloat.payload import CHUNK, HUFFMAN, RAW, WIDE, align
-from isthmus.codecs.dfloat.plan import plan_planes
+from isthmus.codecs.dfloat.plan import PlanePlan, plan_planes
 from isthmus.codecs.dfloat.scratch import scratch
 from isthmus.codecs.dfloat.source import RUN, Source
 from isthmus.entropy.tables import huffman
@@ -22,8 +22,12 @@ from isthmus.kernels import checksums
 from isthmus.kernels import threads as pool
 from isthmus.kernels.huffman import encode as kernels
 from isthmus.kernels.huffman.decode import ROOM
+from isthmus.kernels.huffman.tables import make_codes
+from isthmus.kernels.native.read_only import read_only
 from isthmus.kernels.weights import planes as weight_planes
 from isthmus.kernels.weights import planes16
+
+_NO_WEIGHTS, _NO_BYTES = read_only(np.empty(0, np.uint16)), np.empty(0, np.uint8)
 
 
 class Encoder:
@@ -40,6 +44,7 @@ class Encoder:
         self._source = Source(weights, base)
         self.runs = self._source.runs
         self._plans, self._tables = plan_planes(self._source, mode, threads)
+        self._codes: dict[int, NDArray[np.uint32]] = {}  # of tables, once they are needed
         self._codings = [plan.coding for plan in self._plans]
         self._index = self._plan_index(threads) if index and self._codings[0] == HUFFMAN else None
         self._lay_out()
@@ -93,34 +98,39 @@ class Encoder:
             weight_planes.pack_rest(parts[1], targets[1])
         for plane, (plan, target) in enumerate(zip(self._plans, targets, strict=True)):
             step = RUN // CHUNK[plan.coding]
-            if plan.coding == HUFFMAN:
-                out = scratch("streams", len(parts[plane]) * 2 + ROOM)
-                size = kernels.encode_chunks(parts[plane], *self._code(int(plan.tables[run])), out)
-                target[:] = out[:size]
-            elif plan.payloads:
-                target[:] = np.frombuffer(plan.payloads[run], np.uint8)
             records = plan.records[run * step : (run + 1) * step]
-            at = self._places[plane][run * step : (run + 1) * step + 1]
             checks = np.empty((len(records), 2), np.uint32)
-            checksums.checks(target, at - at[0], checks)
+            if plan.coding == HUFFMAN:
+                self._write_streams(plan, run, _NO_WEIGHTS, parts[plane], target, _NO_BYTES, checks, checks[:0])
+            else:
+                if plan.payloads:
+                    target[:] = np.frombuffer(plan.payloads[run], np.uint8)
+                at = self._places[plane][run * step : (run + 1) * step + 1]
+                checksums.checks(target, at - at[0], checks)
             records["a"], records["b"] = checks.T
 
     def _write_usual(self, run: int, high: Bytes, low: Bytes) -> None:
         """16-bit weights with plane 0 Huffman and plane 1 raw, in one pass."""
-        part = self._source.run(run)
         step = RUN // CHUNK[HUFFMAN]
         records = [plan.records[run * step : (run + 1) * step] for plan in self._plans]
         checks = np.empty((2, len(records[0]), 2), np.uint32)
-        out = scratch("streams", len(part) * 2 + ROOM)
-        code = self._code(int(self._plans[0].tables[run]))
-        size = planes16.encode(part, *code, out, low, checks[0], checks[1])
-        high[:] = out[:size]
+        self._write_streams(self._plans[0], run, self._source.run(run), _NO_BYTES, high, low, *checks)
         for some, found in zip(records, checks, strict=True):
             some["a"], some["b"] = found.T
 
-    def _code(self, table: int) -> tuple[Bytes, NDArray[np.uint32]]:
-        """Lengths of a table, and memory for the codes of its pairs."""
-        return self._tables[table], scratch("pairs", 1 << 18).view(np.uint32)
+    def _write_streams(
+        self, plan: PlanePlan, run: int, weights: NDArray[Any], symbols: Bytes, high: Bytes, low: Bytes,
+        *checks: NDArray[np.uint32],
+    ) -> None:  # fmt: skip
+        """Writes the streams of a run to `high`, and the raw plane of weights to `low`: see `planes16.encode`."""
+        table = int(plan.tables[run])
+        lengths, codes = self._tables[table], self._codes.get(table)
+        if codes is None:
+            codes = self._codes[table] = make_codes(lengths)
+        out = scratch("streams", 2 * max(len(weights), len(symbols)) + ROOM)
+        memory = scratch("pairs", 1 << 18).view(np.uint32), out, scratch("stream", CHUNK[HUFFMAN] // page.STREAMS)
+        size = planes16.encode(weights, symbols, lengths, codes, *memory, low, *checks)
+        high[:] = out[:size]
 
     def fixed(self) -> list[tuple[int, bytes]]:
         """What lies around the bodies, once all runs are written: (place, bytes), the head, the gaps and the index."""

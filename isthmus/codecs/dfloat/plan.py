@@ -81,7 +81,7 @@ def _streams(weights: NDArray[Any]) -> NDArray[np.uint16]:
 
 
 def _count(plane: Bytes) -> Counts:
-    return np.bincount(plane, minlength=huffman.SYMBOLS)  # of a sample: not worth a kernel of its own
+    return huffman_encode.count_streams(plane, _streams(plane))
 
 
 def _entropy(counts: Counts) -> float:
@@ -126,8 +126,7 @@ def _plan_huffman(source: Source, runs: list[_Measured], first: int) -> tuple[Pl
         return None, tables[:0]
     records = np.zeros(page.chunks_of(source.count, HUFFMAN), RECORD[HUFFMAN])
     for number, run in enumerate(runs):
-        sizes = np.empty(len(run.streams), np.int64)
-        huffman_encode.stream_bytes(run.streams, tables[chosen[number]], sizes)
+        sizes = huffman_encode.stream_bytes(run.streams, tables[chosen[number]])
         some = records[number * CHUNKS : (number + 1) * CHUNKS]
         some["streams"] = sizes.reshape(-1, page.STREAMS)
         some["table"] = first + chosen[number]

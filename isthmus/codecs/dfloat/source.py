@@ -50,7 +50,7 @@ class Source:
         """The planes of SAMPLES slices, one behind the other."""
         step = max(SAMPLE, self.count // SAMPLES)
         slices = [self.part(begin, begin + SAMPLE) for begin in range(0, self.count, step)]
-        part = np.concatenate(slices) if slices else self.part(0, 0)
+        part = read_only(np.concatenate(slices)) if slices else self.part(0, 0)
         found = [np.empty(len(part), np.uint8) for _ in range(self.width)]
         _split(part, found)
         return found

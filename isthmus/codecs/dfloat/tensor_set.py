@@ -8,8 +8,9 @@ from math import prod
 import numpy as np
 
 from isthmus.arrays.types import Bytes
-from isthmus.codecs.dfloat.dtypes import CODED, ITEM_BYTES, TORCH
+from isthmus.codecs.dfloat.dtypes import CODED, ITEM_BYTES
 from isthmus.codecs.dfloat.payload import MAX_COUNT, Payload, read_payload
+from isthmus.codecs.dfloat.tensors import TORCH
 from isthmus.errors import CorruptStreamError
 from isthmus.varint import pack_varint, unpack_varint
 

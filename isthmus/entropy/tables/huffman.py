@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.huffman import tables as kernels
-from isthmus.kernels.huffman.tables import ABSENT, LIMIT, RECENT, SYMBOLS
+from isthmus.kernels.huffman.tables import ABSENT, LIMIT, MOST_TABLES, RECENT, SYMBOLS
 
 Lengths = NDArray[np.uint8]
 
@@ -34,8 +34,13 @@ def choose(counts: NDArray[np.int64], own: Lengths, first: int) -> tuple[Lengths
     takes its own table if that, with its bytes in the file, costs less than the best of the last `RECENT`. A run is
     given -1 where the file would have too many tables.
     """
+    if len(own) == 1 and first < MOST_TABLES:
+        return own, np.zeros(1, np.int64)  # as it would be below, for which a kernel is to be compiled
+    coded = own != ABSENT
+    width = SYMBOLS - coded[:, ::-1].argmax(axis=1) - coded.argmax(axis=1)  # from the first to the last with a code
+    alone = (counts * own).sum(axis=1) + 8 * (2 + np.where(width == 1, 0, (width + 1) // 2))
     tables, chosen = np.empty(own.shape, np.uint8), np.empty(len(own), np.int64)
-    size = kernels.choose_tables(counts, own, first, tables, chosen)
+    size = kernels.choose_tables(counts, own, alone, first, tables, chosen)
     return tables[:size], chosen
 
 

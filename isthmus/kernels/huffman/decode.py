@@ -24,16 +24,13 @@ TABLE = U64(1 << LIMIT)
 MASK = U64((1 << LIMIT) - 1)
 
 
-@njit(cache=True, nogil=True)
-def quarter(count):  # type: ignore[no-untyped-def]
-    """Symbols of each stream but the last ones, of a chunk of `count`: a multiple of GROUP."""
-    return (count + STREAMS * GROUP - 1) // (STREAMS * GROUP) * GROUP
-
-
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def stream_at(count, stream):  # type: ignore[no-untyped-def]
-    """Where a stream of a chunk of `count` symbols begins; that of number STREAMS is where the last ends."""
-    return min(stream * quarter(count), count)
+    """Where a stream of a chunk of `count` symbols begins; that of number STREAMS is where the last ends.
+
+    All but the last ones have the same number of symbols, a multiple of GROUP.
+    """
+    return min(stream * ((count + STREAMS * GROUP - 1) // (STREAMS * GROUP) * GROUP), count)
 
 
 @njit(inline="always")

@@ -4,12 +4,16 @@
 Bytes are read and written eight at a time at any place (`unaligned`), so `out` has that much room behind it.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from isthmus.kernels.huffman.decode import CHUNK, GROUP, STREAMS, stream_at
-from isthmus.kernels.huffman.tables import LIMIT, SYMBOLS, make_codes
+from isthmus.kernels.huffman.tables import LIMIT, SYMBOLS
 from isthmus.kernels.native.prefetch import prefetch, prefetch_to_write
+from isthmus.kernels.native.read_only import read_only
 from isthmus.kernels.native.unaligned import load64, store64
 
 AHEAD = 2048  # bytes that are asked for before they are counted
@@ -17,56 +21,64 @@ U8, U16, U32, U64 = np.uint8, np.uint16, np.uint32, np.uint64
 PAIR, CODE = U64(0xFFFF), U64(0xFFFFFF)  # of `make_pairs`: two symbols, and their code
 
 
-@njit(cache=True, nogil=True)
-def _count_stream(weights, counts, total):  # type: ignore[no-untyped-def]
-    """Fills counts, uint16 [256], with the histogram of plane 0 of weights [n], n < 2**16, and adds it to `total`."""
-    parts = np.empty((8, SYMBOLS), np.uint32)  # a run of one symbol would wait for its own counter
-    for k in range(8):  # np.zeros takes longer to compile
-        for s in range(SYMBOLS):
-            parts[k, s] = U32(0)
-    whole = len(weights) // 8 * 8
-    shift = U64(7 if weights.itemsize == 2 else 0)
-    for i in range(0, whole, 8):
-        prefetch(weights, U64(weights.itemsize * i + AHEAD))
-        if weights.itemsize == 2:  # known when this is compiled
-            first, second = load64(weights, U64(i)), load64(weights, U64(i) + U64(4))
-            for k in range(4):
-                parts[k, first >> U64(7) & U64(255)] += U32(1)
-                parts[k + 4, second >> U64(7) & U64(255)] += U32(1)
-                first >>= U64(16)
-                second >>= U64(16)
-        else:
-            eight = load64(weights, U64(i))
-            for k in range(8):
-                parts[k, eight & U64(255)] += U32(1)
-                eight >>= U64(8)
-    for i in range(whole, len(weights)):
-        parts[0, U64(weights[i]) >> shift & U64(255)] += U32(1)
-    for s in range(SYMBOLS):
-        count = U32(0)
-        for k in range(8):
-            count += parts[k, s]
-        counts[s] = U16(count)
-        total[s] += np.int64(count)
-
-
-@njit(cache=True, nogil=True)
-def count_streams(weights, counts):  # type: ignore[no-untyped-def]
+def count_streams(weights: NDArray[Any], counts: NDArray[np.uint16]) -> NDArray[np.int64]:
     """Fills counts, uint16 [chunks * STREAMS, 256], with the histogram of each stream of plane 0 of weights.
 
     weights: uint16 [n], or plane 0 itself, uint8 [n]. Returns the sum of all, int64 [256].
     """
-    total = np.zeros(SYMBOLS, np.int64)
-    for row in range(len(counts)):
-        chunk = weights[row // STREAMS * CHUNK :][:CHUNK]
-        begin, end = stream_at(len(chunk), row % STREAMS), stream_at(len(chunk), row % STREAMS + 1)
-        _count_stream(chunk[begin:end], counts[row], total)
+    parts, total = np.empty(8 * SYMBOLS, np.uint32), np.zeros(SYMBOLS, np.int64)
+    _count_streams(read_only(weights).view(np.uint8), weights.itemsize, counts, parts, total)
     return total
 
 
 @njit(cache=True, nogil=True)
-def stream_bytes(counts, lengths, sizes):  # type: ignore[no-untyped-def]
-    """Fills sizes, int64 [streams], with the bytes of streams of the given histograms, uint16 [streams, 256]."""
+def _count_streams(data, width, counts, parts, total):  # type: ignore[no-untyped-def]
+    """`count_streams`; one kernel for both widths, as each takes long to compile. parts: memory, uint32 [8 * 256]."""
+    n = len(data) // width
+    for row in range(len(counts)):
+        for s in range(8 * SYMBOLS):  # eight counters of each symbol: a run of one would wait for its own
+            parts[s] = U32(0)
+        chunk = row // STREAMS * CHUNK
+        count = min(n - chunk, CHUNK)
+        begin, end = chunk + stream_at(count, row % STREAMS), chunk + stream_at(count, row % STREAMS + 1)
+        whole = begin + (end - begin) // 8 * 8
+        for i in range(begin, whole, 8):
+            at = U64(width * i)
+            prefetch(data, at + U64(AHEAD))
+            first = load64(data, at)
+            if width == 2:
+                second = load64(data, at + U64(8))
+                for k in range(4):
+                    parts[U64(SYMBOLS * k) + (first >> U64(7) & U64(255))] += U32(1)
+                    parts[U64(SYMBOLS * (k + 4)) + (second >> U64(7) & U64(255))] += U32(1)
+                    first >>= U64(16)
+                    second >>= U64(16)
+            else:
+                for k in range(8):
+                    parts[U64(SYMBOLS * k) + (first & U64(255))] += U32(1)
+                    first >>= U64(8)
+        for i in range(whole, end):
+            symbol = U64(data[i])
+            if width == 2:
+                symbol = (U64(data[2 * i]) >> U64(7) | U64(data[2 * i + 1]) << U64(1)) & U64(255)
+            parts[symbol] += U32(1)
+        for s in range(SYMBOLS):
+            found = U32(0)
+            for k in range(8):
+                found += parts[SYMBOLS * k + s]
+            counts[row, s] = U16(found)
+            total[s] += np.int64(found)
+
+
+def stream_bytes(counts: NDArray[np.uint16], lengths: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Bytes of streams of the given histograms, uint16 [streams, 256]: int64 [streams]."""
+    sizes = np.empty(len(counts), np.int64)
+    _stream_bytes(counts, lengths, sizes)
+    return sizes
+
+
+@njit(cache=True, nogil=True)
+def _stream_bytes(counts, lengths, sizes):  # type: ignore[no-untyped-def]
     for i in range(len(counts)):
         bits = np.int64(0)
         for s in range(SYMBOLS):
@@ -76,11 +88,10 @@ def stream_bytes(counts, lengths, sizes):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def make_pairs(lengths, codes, pairs):  # type: ignore[no-untyped-def]
-    """Fills codes, uint32 [256], and pairs, uint32 [65536], of two symbols that have codes, the first one's lowest.
+    """Fills pairs, uint32 [65536], of two symbols that have codes, the first one's lowest.
 
-    An entry of `pairs` is their code; its length from bit 24 on.
+    An entry is their code; its length from bit 24 on.
     """
-    make_codes(lengths, codes)
     for s in range(SYMBOLS):
         if lengths[s] > LIMIT:
             continue
@@ -134,23 +145,6 @@ def encode_stream(symbols, lengths, codes, pairs, out, byte, following, target):
         bits, used, byte = _flush(bits, used, out, byte)
     store64(out, byte, bits)
     return byte + U64(used > U64(0))
-
-
-@njit(cache=True, nogil=True)
-def encode_chunks(symbols, lengths, pairs, out):  # type: ignore[no-untyped-def]
-    """Writes the streams of symbols, uint8 [n], chunk after chunk, to `out`; the bytes they take.
-
-    out has ROOM bytes beyond what they take. pairs: memory for `make_pairs`.
-    """
-    codes = np.empty(SYMBOLS, np.uint32)
-    make_pairs(lengths, codes, pairs)
-    byte = U64(0)
-    for begin in range(0, len(symbols), CHUNK):
-        part = symbols[begin : begin + CHUNK]
-        for s in range(STREAMS):
-            at, end = stream_at(len(part), s), stream_at(len(part), s + 1)
-            byte = encode_stream(part[at:end], lengths, codes, pairs, out, byte, part[end:], part[end:])
-    return np.int64(byte)
 
 
 @njit(cache=True, nogil=True)

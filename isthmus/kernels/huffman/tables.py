@@ -6,6 +6,7 @@ Larmore and Hirschberg, "A fast algorithm for optimal length-limited Huffman cod
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 LIMIT = 12  # bits of a code, at most
 SYMBOLS = 256
@@ -13,44 +14,42 @@ ABSENT = 15  # length of a symbol without a code; 0 is the length of a symbol th
 MOST, COUNT, USED = 6, 48, 58  # symbols that one lookup gives, at most; places of their number and length in it
 MOST_TABLES = (1 << 16) - 1
 RECENT = 16  # tables that a run may share
-U8, U16, U32, U64 = np.uint8, np.uint16, np.uint32, np.uint64
+U8, U16, U64 = np.uint8, np.uint16, np.uint64
+_BITS = np.arange(LIMIT, dtype=np.uint32)
+_TURNED = ((np.arange(1 << LIMIT, dtype=np.uint32)[:, None] >> _BITS & 1) << _BITS[::-1]).sum(axis=1)  # back to front
 
 
-@njit(cache=True, nogil=True)
-def _sort(keys):  # type: ignore[no-untyped-def]
-    """Sorts few integers in place; numba's own sort takes a second to compile."""
-    for i in range(1, len(keys)):
-        key, at = keys[i], i
-        while at > 0 and keys[at - 1] > key:
-            keys[at] = keys[at - 1]
-            at -= 1
-        keys[at] = key
-
-
-@njit(cache=True, nogil=True)
-def code_lengths(counts, lengths):  # type: ignore[no-untyped-def]
+def code_lengths(counts: NDArray[np.int64], lengths: NDArray[np.uint8]) -> None:
     """Fills lengths, uint8 [256], with the code of at most LIMIT bits that costs least for counts, int64 [256]."""
-    lengths[:] = U8(ABSENT)
-    keys = np.empty(SYMBOLS, np.int64)
+    memory = np.empty(4 * SYMBOLS, np.int64), np.empty(2 * LIMIT * SYMBOLS, np.uint8)
+    _package_merge(counts, lengths, *memory)
+
+
+@njit(cache=True, nogil=True)
+def _package_merge(counts, lengths, numbers, is_leaf):  # type: ignore[no-untyped-def]
+    """`code_lengths`; numbers and is_leaf are memory, which takes long to compile if it is asked for here."""
+    keys, packages, level = numbers, numbers[SYMBOLS:], numbers[2 * SYMBOLS :]  # packages: of the level before
     n = 0
     for s in range(SYMBOLS):
+        lengths[s] = U8(ABSENT)
         if counts[s] > 0:
-            keys[n] = counts[s] << 8 | s  # of equal counts the lower symbol comes first
             lengths[s] = U8(0)
+            key, at = counts[s] << 8 | s, n  # of equal counts the lower symbol comes first
+            while at > 0 and keys[at - 1] > key:
+                keys[at] = keys[at - 1]
+                at -= 1
+            keys[at] = key
             n += 1
     if n < 2:
         return
-    _sort(keys[:n])
-    packages = np.empty(n, np.int64)  # of the level before
-    level = np.empty(2 * n, np.int64)
-    is_leaf = np.zeros((LIMIT, 2 * n), np.bool_)
     package_count = 0
     for depth in range(LIMIT):
         leaf = package = size = 0
         while leaf < n or package < package_count:
-            if package >= package_count or (leaf < n and keys[leaf] >> 8 <= packages[package]):
+            takes_leaf = package >= package_count or (leaf < n and keys[leaf] >> 8 <= packages[package])
+            is_leaf[2 * SYMBOLS * depth + size] = takes_leaf
+            if takes_leaf:
                 level[size] = keys[leaf] >> 8
-                is_leaf[depth, size] = True
                 leaf += 1
             else:
                 level[size] = packages[package]
@@ -63,43 +62,35 @@ def code_lengths(counts, lengths):  # type: ignore[no-untyped-def]
     for depth in range(LIMIT - 1, -1, -1):
         leaves = np.int64(0)
         for k in range(taken):
-            leaves += np.int64(is_leaf[depth, k])
+            leaves += np.int64(is_leaf[2 * SYMBOLS * depth + k])
         for k in range(leaves):
             lengths[keys[k] & 255] += U8(1)
         taken = 2 * (taken - leaves)
 
 
-@njit(cache=True, nogil=True)
-def make_codes(lengths, codes):  # type: ignore[no-untyped-def]
-    """Fills codes, uint32 [256]: the canonical code of each symbol, turned so that its first bit is the lowest."""
-    many = np.zeros(LIMIT + 1, np.int64)
-    for s in range(SYMBOLS):
-        if 0 < lengths[s] <= LIMIT:
-            many[lengths[s]] += 1
-    following = np.zeros(LIMIT + 2, np.int64)  # the next code of each length
-    for length in range(1, LIMIT + 1):
-        following[length + 1] = (following[length] + many[length]) << 1
-    for s in range(SYMBOLS):
-        codes[s] = U32(0)
-        bits = np.int64(lengths[s])
-        if 0 < bits <= LIMIT:
-            code = following[bits]
-            following[bits] += 1
-            for _ in range(bits):
-                codes[s] = codes[s] << U32(1) | U32(code & 1)
-                code >>= 1
+def make_codes(lengths: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """uint32 [256]: the canonical code of each symbol, turned so that its first bit is the lowest; 0 without a code."""
+    codes = np.zeros(SYMBOLS, np.uint32)
+    order = np.argsort(lengths, kind="stable")
+    order = order[(lengths[order] > 0) & (lengths[order] <= LIMIT)]
+    share = (1 << LIMIT) >> lengths[order].astype(np.int64)  # of all windows of LIMIT bits
+    codes[order] = _TURNED[np.cumsum(share) - share]
+    return codes
 
 
-@njit(cache=True, nogil=True)
-def make_lookups(lengths, singles, multi):  # type: ignore[no-untyped-def]
+def make_lookups(lengths: NDArray[np.uint8], singles: NDArray[np.uint16], multi: NDArray[np.uint64]) -> None:
     """Fills what the decoder looks LIMIT bits up in: one symbol, or all that they hold.
 
     singles: uint16 [2**LIMIT]: length << 8 | symbol. multi: uint64 [2**(LIMIT + 1)], of which the upper half is the
     table: up to MOST symbols, the first in the lowest byte; how many from bit COUNT on; their length from bit USED on.
     The place 2**b + x holds what is whole in b bits x, so that an entry is a symbol before an entry of fewer bits.
     """
-    codes = np.empty(SYMBOLS, np.uint32)
-    make_codes(lengths, codes)
+    _fill_lookups(lengths, make_codes(lengths), singles, multi)
+
+
+@njit(cache=True, nogil=True)
+def _fill_lookups(lengths, codes, singles, multi):  # type: ignore[no-untyped-def]
+    """`make_lookups`, with the codes."""
     shortest = np.int64(LIMIT)
     for s in range(SYMBOLS):
         bits = np.int64(lengths[s])
@@ -182,19 +173,8 @@ def unpack_tables(data, tables):  # type: ignore[no-untyped-def]
     return -1 if at == len(data) else len(tables)
 
 
-@njit(cache=True, nogil=True)
-def _packed_bytes(lengths):  # type: ignore[no-untyped-def]
-    """Bytes of a table in the file."""
-    first, last = -1, -1  # symbols with a code
-    for s in range(SYMBOLS):
-        if lengths[s] != ABSENT:
-            first = s if first < 0 else first
-            last = s
-    return 2 + (0 if first == last else (last - first + 2) // 2)
-
-
-@njit(cache=True, nogil=True)
-def cost_of(counts, lengths):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def _cost_of(counts, lengths):  # type: ignore[no-untyped-def]
     """Bits of symbols with the given counts, int64 [256]; at least 2**60 if one of them has no code."""
     cost, without = np.int64(0), np.int64(0)
     for s in range(SYMBOLS):
@@ -204,21 +184,21 @@ def cost_of(counts, lengths):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def choose_tables(counts, own, first, tables, chosen):  # type: ignore[no-untyped-def]
+def choose_tables(counts, own, alone, first, tables, chosen):  # type: ignore[no-untyped-def]
     """Chooses a table for each run of symbols; returns how many there are.
 
-    counts: int64 [runs, 256]; own: uint8 [runs, 256], the best table of each. Fills tables, uint8 [runs, 256], and
-    chosen, int64 [runs]. `first` tables are numbered before the first of these.
+    counts: int64 [runs, 256]; own: uint8 [runs, 256], the best table of each; alone: int64 [runs], bits with that, its
+    own included. Fills tables, uint8 [runs, 256], and chosen, int64 [runs]. `first` tables are numbered before the
+    first of these.
     """
     size = 0
     for run in range(len(counts)):
         best, least = -1, np.int64(1) << 60
         for k in range(max(0, size - RECENT), size):
-            cost = cost_of(counts[run], tables[k])
+            cost = _cost_of(counts[run], tables[k])
             if cost < least:
                 best, least = k, cost
-        alone = cost_of(counts[run], own[run]) + 8 * _packed_bytes(own[run])
-        if alone < least and first + size < MOST_TABLES:
+        if alone[run] < least and first + size < MOST_TABLES:
             best = size
             for s in range(SYMBOLS):  # an assignment of the row takes two seconds to compile
                 tables[size, s] = own[run, s]

@@ -10,34 +10,37 @@ from numba import njit
 from isthmus.kernels.checksums import check
 from isthmus.kernels.huffman.decode import CHUNK, STREAMS, decode_chunk, stream_at
 from isthmus.kernels.huffman.encode import encode_stream, make_pairs
-from isthmus.kernels.huffman.tables import SYMBOLS
 from isthmus.kernels.weights.planes import merge2, split2
 
 U64 = np.uint64
 
 
 @njit(cache=True, nogil=True)
-def encode(weights, lengths, pairs, out, plane1, checks0, checks1):  # type: ignore[no-untyped-def]
+def encode(weights, symbols, lengths, codes, pairs, out, plane0, plane1, checks0, checks1):  # type: ignore[no-untyped-def]
     """Writes the streams of plane 0 of weights, uint16 [n], to `out`, and plane 1; returns the bytes of the streams.
 
-    checks0, checks1: uint32 [chunks, 2], filled with the checks of both planes' bodies. pairs: memory for `make_pairs`.
+    If there are no weights: of `symbols`, uint8 [n], a plane by itself; one kernel for both, as each takes long to
+    compile. out has ROOM bytes beyond what they take. checks0, checks1: uint32 [chunks, 2], filled with the checks of
+    both planes' bodies. pairs, plane0: memory for `make_pairs`, and for CHUNK // STREAMS symbols.
     """
-    codes = np.empty(SYMBOLS, np.uint32)
     make_pairs(lengths, codes, pairs)
     byte = U64(0)
-    plane0 = np.empty(CHUNK // STREAMS, np.uint8)
+    n = max(len(weights), len(symbols))
     for k in range(len(checks0)):
         begin, first = k * CHUNK, byte
-        part = weights[begin : begin + CHUNK]
-        low = plane1[begin : begin + CHUNK]
+        count = min(n - begin, CHUNK)
         for s in range(STREAMS):
-            at, end = stream_at(len(part), s), stream_at(len(part), s + 1)
-            symbols = plane0[: end - at]
-            split2(part[at:end], symbols, low[at:end])
-            following = begin + end
-            byte = encode_stream(symbols, lengths, codes, pairs, out, byte, weights[following:], plane1[following:])
+            at, end = begin + stream_at(count, s), begin + stream_at(count, s + 1)
+            part = plane0[: end - at]
+            if len(weights):
+                split2(weights[at:end], part, plane1[at:end])
+            else:
+                for i in range(len(part)):
+                    part[i] = symbols[at + i]
+            byte = encode_stream(part, lengths, codes, pairs, out, byte, weights[end:], plane1[end:])
         checks0[k, 0], checks0[k, 1] = check(out[np.int64(first) : np.int64(byte)])
-        checks1[k, 0], checks1[k, 1] = check(low)
+        if len(weights):
+            checks1[k, 0], checks1[k, 1] = check(plane1[begin : begin + count])
     return np.int64(byte)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from isthmus.codecs.dfloat.dtypes import TORCH
+from isthmus.codecs.dfloat.tensors import TORCH
 from isthmus.errors import CorruptStreamError
 from isthmus.weights.attached.decoding.items import Item, PayloadItem, UpstreamItem
 from isthmus.weights.attached.tensors.nodes import Node, Plain, Stored

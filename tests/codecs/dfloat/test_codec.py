@@ -15,7 +15,8 @@ import isthmus
 from isthmus.bitstream import pack_single, unpack_single
 from isthmus.bitstream.track import NO_HASH, TrackHeader
 from isthmus.codecs.dfloat.codec import DFloatCodec
-from isthmus.codecs.dfloat.dtypes import CODED, TORCH, bits_of, tensor_of
+from isthmus.codecs.dfloat.dtypes import CODED
+from isthmus.codecs.dfloat.tensors import TORCH, bits_of, tensor_of
 from isthmus.errors import CorruptStreamError, IsthmusError
 from isthmus.signals import ImageSignal, TensorSignal
 

@@ -43,9 +43,20 @@ def lookups_of(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def encoded(symbols: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    pairs = np.empty(1 << 16, np.uint32)
-    out = np.empty(2 * len(symbols) + fast.ROOM, np.uint8)
-    return out[: encoding.encode_chunks(symbols, lengths, pairs, out)]
+    return written(np.empty(0, np.uint16), symbols, lengths)[0]
+
+
+def written(weights: np.ndarray, symbols: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Streams of plane 0, plane 1, and the checks of both."""
+    count = max(len(weights), len(symbols))
+    pairs, part, low = (
+        np.empty(1 << 16, np.uint32),
+        np.empty(fast.CHUNK // 4, np.uint8),
+        np.empty(len(weights), np.uint8),
+    )
+    out, checks = np.empty(2 * count + fast.ROOM, np.uint8), np.empty((2, -(-count // fast.CHUNK), 2), np.uint32)
+    size = usual.encode(weights, symbols, lengths, tables.make_codes(lengths), pairs, out, part, low, *checks)
+    return out[:size], low, *checks
 
 
 def drawn(rng: np.random.Generator, count: int, kind: str) -> np.ndarray:
@@ -97,8 +108,7 @@ def test_lengths_are_as_good_as_huffman(found: dict[int, int]) -> None:
 @example({7: 1})
 def test_codes_and_lookups(found: dict[int, int]) -> None:
     lengths = lengths_of(counts_of(found))
-    codes = np.empty(256, np.uint32)
-    tables.make_codes(lengths, codes)
+    codes = tables.make_codes(lengths)
     expected = reference.codes_of(as_dict(lengths))
     assert {s: f"{codes[s]:0{max(1, len(code))}b}"[::-1] for s, code in expected.items() if code} == {
         s: code for s, code in expected.items() if code
@@ -132,8 +142,7 @@ def test_streams_equal_the_definition(count: int, kind: str) -> None:
     total = encoding.count_streams(symbols, counts[: 4 * (count > 0)])
     assert total.tolist() == np.bincount(symbols, minlength=256).tolist()
     if count:
-        sizes = np.empty(4, np.int64)
-        encoding.stream_bytes(counts, lengths, sizes)
+        sizes = encoding.stream_bytes(counts, lengths)
         assert sizes.tolist() == [len(stream) for stream in streams]
         at = 0
         for r, stream in zip(reference.streams_of(count), streams, strict=True):
@@ -149,12 +158,13 @@ def test_round_trip(count: int, kind: str) -> None:
     data = encoded(symbols, lengths)
     counts = np.empty((4 * -(-count // fast.CHUNK), 256), np.uint16)
     encoding.count_streams(symbols, counts)
-    sizes = np.empty(len(counts), np.int64)
-    encoding.stream_bytes(counts, lengths, sizes)
-    sizes = sizes.reshape(-1, 4)
+    sizes = encoding.stream_bytes(counts, lengths).reshape(-1, 4)
     places = np.cumsum(sizes.sum(axis=1)) - sizes.sum(axis=1)
     checks = np.empty((len(sizes), 2), np.uint32)
-    checksums.checks(data, np.append(places, len(data)), checks)
+    places_and_end = np.append(places, len(data))
+    checksums.checks(data, places_and_end, checks)
+    assert np.array_equal(checks, written(np.empty(0, np.uint16), symbols, lengths)[2])
+    assert checksums.first_damaged(data, places_and_end, checks) == -1
     padded, out = np.append(data, np.zeros(fast.ROOM, np.uint8)), np.empty(count, np.uint8)
     assert fast.decode_chunks(padded, places, sizes, checks, *lookups_of(lengths), out) == -1
     assert np.array_equal(out, symbols)
@@ -162,6 +172,7 @@ def test_round_trip(count: int, kind: str) -> None:
         wrong = checks.copy()
         wrong[k, 1] ^= 4
         assert fast.decode_chunks(padded, places, sizes, wrong, *lookups_of(lengths), out) == k
+        assert checksums.first_damaged(data, places_and_end, wrong) == k
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 0, 0, 1), (0, 0, 0, 3)])
@@ -181,9 +192,9 @@ def test_streams_of_very_different_lengths(count: int, order: tuple[int, ...]) -
         1 + 1000 * np.bincount(np.zeros(count, np.uint8), minlength=256) + np.bincount(symbols, minlength=256)
     )
     data = encoded(symbols, lengths)
-    counts, sizes = np.empty((4, 256), np.uint16), np.empty(4, np.int64)
+    counts = np.empty((4, 256), np.uint16)
     encoding.count_streams(symbols, counts)
-    encoding.stream_bytes(counts, lengths, sizes)
+    sizes = encoding.stream_bytes(counts, lengths)
     padded, out = np.append(data, np.zeros(fast.ROOM, np.uint8)), np.empty(count, np.uint8)
     assert fast.decode_chunk(padded, 0, sizes, *lookups_of(lengths), out, 0, out)
     assert np.array_equal(out, symbols)
@@ -235,12 +246,9 @@ def test_one_pass_equals_plane_after_plane(count: int) -> None:
     assert np.array_equal(encoding.count_streams(high, counts), encoding.count_streams(weights, again))
     assert np.array_equal(counts, again)
     lengths = lengths_of(np.bincount(high, minlength=256))
-    pairs = np.empty(1 << 16, np.uint32)
-    out, plane1 = np.empty(2 * count + fast.ROOM, np.uint8), np.empty(count, np.uint8)
-    checks = np.empty((2, len(counts) // 4, 2), np.uint32)
-    size = usual.encode(weights, lengths, pairs, out, plane1, checks[0], checks[1])
-    assert np.array_equal(out[:size], encoded(high, lengths)) and np.array_equal(plane1, low)
-    assert tuple(checks[1, 0]) == reference.check(low[: fast.CHUNK].tobytes())
+    data, plane1, _, checks = written(weights, high[:0], lengths)
+    assert np.array_equal(data, encoded(high, lengths)) and np.array_equal(plane1, low)
+    assert tuple(checks[0]) == reference.check(low[: fast.CHUNK].tobytes())
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 8, 1001])
