@@ -15,8 +15,11 @@ MOST, COUNT, USED = 6, 48, 58  # symbols that one lookup gives, at most; places 
 MOST_TABLES = (1 << 16) - 1
 RECENT = 16  # tables that a run may share
 U8, U16, U64 = np.uint8, np.uint16, np.uint64
-_BITS = np.arange(LIMIT, dtype=np.uint32)
-_TURNED = ((np.arange(1 << LIMIT, dtype=np.uint32)[:, None] >> _BITS & 1) << _BITS[::-1]).sum(axis=1)  # back to front
+_PLACES = np.arange(LIMIT, dtype=np.uint32)
+_TURNED = np.zeros((1 << LIMIT) + 1, np.uint32)  # LIMIT bits back to front; the last is for what follows all codes
+_TURNED[:-1] = ((np.arange(1 << LIMIT, dtype=np.uint32)[:, None] >> _PLACES & 1) << _PLACES[::-1]).sum(axis=1)
+_SHARE = np.zeros(ABSENT + 1, np.int64)  # of all windows of LIMIT bits, those that begin with a code of each length
+_SHARE[1 : LIMIT + 1] = 1 << np.arange(LIMIT)[::-1]
 
 
 def code_lengths(counts: NDArray[np.int64], lengths: NDArray[np.uint8]) -> None:
@@ -70,11 +73,10 @@ def _package_merge(counts, lengths, numbers, is_leaf):  # type: ignore[no-untype
 
 def make_codes(lengths: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """uint32 [256]: the canonical code of each symbol, turned so that its first bit is the lowest; 0 without a code."""
-    codes = np.zeros(SYMBOLS, np.uint32)
-    order = np.argsort(lengths, kind="stable")
-    order = order[(lengths[order] > 0) & (lengths[order] <= LIMIT)]
-    share = (1 << LIMIT) >> lengths[order].astype(np.int64)  # of all windows of LIMIT bits
-    codes[order] = _TURNED[np.cumsum(share) - share]
+    order = lengths.argsort(kind="stable")
+    share = _SHARE[lengths[order]]
+    codes = np.empty(SYMBOLS, np.uint32)
+    codes[order] = _TURNED[share.cumsum() - share]
     return codes
 
 
