@@ -62,8 +62,10 @@ def main() -> None:
     outcomes = dict(Counter(row["outcome"] for row in rows).most_common())
     seconds = round(time.perf_counter() - begin, 1)
     print(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()), f"in {seconds:.0f} s")
-    settings = {"dtype": options.dtype, "workers": options.workers, "limit": options.limit, "versions": versions()}
-    write_json(options.output, {**settings, **facts(), "seconds": seconds, "outcomes": outcomes, "rows": rows})
+    settings = {"dtype": options.dtype, "workers": options.workers, "limit": options.limit}
+    made = {**settings, **facts(), "seconds": seconds, "outcomes": outcomes, "rows": rows}
+    made["versions"] = {**made["versions"], **versions()}
+    write_json(options.output, made)
 
 
 if __name__ == "__main__":
