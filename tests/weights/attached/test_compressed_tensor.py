@@ -91,6 +91,32 @@ def test_weights_that_take_gradients(tmp_path: Path) -> None:
         torch.optim.SGD(other.parameters(), lr=0.1).step()
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch itself uses it
+def test_transforms_of_functions(tmp_path: Path) -> None:
+    """torch.func over inputs and over the weights themselves."""
+    model = linears()
+    other, x = attached(model, tmp_path), torch.ones(3, 256, dtype=torch.bfloat16)
+    found = []
+    for one in (model.requires_grad_(False), other):
+        params = {name: param.detach() for name, param in one.named_parameters()}
+        tangents = {name: torch.ones(param.shape, dtype=param.dtype) for name, param in params.items()}
+
+        def loss(params: dict[str, Tensor], one: nn.Module = one) -> Tensor:
+            return torch.func.functional_call(one, params, (x,)).square().sum()  # type: ignore[no-any-return]
+
+        found.append(
+            [
+                *torch.func.grad(loss)(params).values(),
+                *torch.func.jvp(loss, (params,), (tangents,)),
+                torch.func.vmap(one)(x),
+                torch.func.jacrev(one)(x[0]),
+                torch.func.jacfwd(one)(x[0]),
+            ]
+        )
+    for ours, wanted in zip(found[1], found[0], strict=True):
+        assert same_bits(ours, wanted)
+
+
 def test_gradients_with_checkpointing_and_of_two_runs(tmp_path: Path) -> None:
     from torch.utils.checkpoint import checkpoint
 
