@@ -71,4 +71,7 @@ def test_encoding_again(case: Case) -> None:
         a, b = plane.int(), expected[name].int()
         differing = int((a != b).sum())
         assert differing <= 2 + a.numel() // 1000 and int((a - b).abs().max()) <= 1
-    assert all(torch.equal(planes[name], expected[name]) for name in planes) == (again == data)
+    if isthmus.inspect(again)["codec_id"] == isthmus.inspect(data)["codec_id"]:
+        assert all(torch.equal(planes[name], expected[name]) for name in planes) == (again == data)
+    else:  # encoders of today choose what is smaller
+        assert len(again) < len(data)

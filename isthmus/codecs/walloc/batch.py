@@ -20,6 +20,7 @@ from isthmus.lazy import LazySequence
 
 SMALL_BATCH = 1 << 16  # latents below which threads cost more than they save
 Planner = Callable[[TrackHeader], Any]
+Chooser = Callable[[TrackHeader, NDArray[np.int16], bytes], tuple[TrackHeader, bytes]]
 
 
 def plane_of(latent: Latent, shape: tuple[int, int, int]) -> NDArray[np.int16]:
@@ -34,8 +35,8 @@ def _threads(numbers: int) -> int:
     return 1 if numbers < SMALL_BATCH else torch.get_num_threads()
 
 
-def pack_batch(plan_of: Planner, latents: Sequence[Latent]) -> list[bytes]:
-    """One stream for each latent; see `Codec.pack_batch`."""
+def pack_batch(plan_of: Planner, smaller: Chooser, latents: Sequence[Latent]) -> list[bytes]:
+    """One stream for each latent; see `Codec.pack_batch`. smaller: what may replace a new payload."""
     groups: dict[tuple[int, tuple[int, int, int], bool], list[int]] = {}
     latents = list(latents)
     headers = [latent.spec.header for latent in latents]
@@ -49,8 +50,9 @@ def pack_batch(plan_of: Planner, latents: Sequence[Latent]) -> list[bytes]:
         choices = None if free else [latents[place].spec.choices for place in places]
         coder, qualities = plans[places[0]].coder, [plans[place].quality for place in places]
         made = coder.encode_batch(planes, qualities, choices, threads=_threads(planes.size))
-        for place, payload in zip(places, made, strict=True):
-            payloads[place] = payload
+        for place, plane, payload in zip(places, planes, made, strict=True):
+            chosen = smaller(headers[place], plane, payload) if free else (headers[place], payload)
+            headers[place], payloads[place] = chosen
     return pack_singles(headers, payloads)
 
 

@@ -6,7 +6,7 @@ Byte format: docs/format-walloc.md.
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
@@ -32,6 +32,7 @@ from isthmus.signals import ImageSignal
 
 FACTORIZED, CONTEXT = "walloc.1", "walloc.2"
 ENTROPY = {"factorized": FACTORIZED, "context": CONTEXT}
+WORTH = 8  # bytes for which a stream is of the other kind, which the batches of a data set have to sort out
 SMALL_IMAGE = 1 << 16  # pixels below which threads cost more than they save
 
 
@@ -119,7 +120,20 @@ class WallocImageCodec(Codec):
         """Latent to bytes. Raises WeightsMismatchError for a latent of other tables, ValueError for other planes."""
         plan = self.plan(latent.spec.header)
         planes = batch.plane_of(latent, plan.shape)
-        return pack_single(latent.spec.header, plan.coder.encode(planes, plan.quality, latent.spec.choices))
+        payload = plan.coder.encode(planes, plan.quality, latent.spec.choices)
+        if latent.spec.choices is None:
+            return pack_single(*self.smaller(latent.spec.header, planes, payload))
+        return pack_single(latent.spec.header, payload)
+
+    def smaller(self, header: TrackHeader, planes: NDArray[np.int16], payload: bytes) -> tuple[TrackHeader, bytes]:
+        """What the encoder is free to choose: factorized tables, where contexts do not pay, as in flat images."""
+        factorized = self.weights.entropy
+        if header.codec_id != CONTEXT or len(payload) <= factorized.least_bytes(planes) + WORTH:
+            return header, payload
+        other = factorized.encode(planes, self.plan(header).quality)
+        if len(payload) <= len(other) + WORTH:
+            return header, payload
+        return replace(header, codec_id=FACTORIZED, tables_hash=factorized.hash), other
 
     def unpack(self, data: bytes) -> Latent:
         """Bytes to a `Latent`; reads and runs no network. Raises children of IsthmusError only."""
@@ -130,7 +144,7 @@ class WallocImageCodec(Codec):
 
     def pack_batch(self, latents: Sequence[Latent]) -> list[bytes]:
         """Several latents to one stream each, those of one shape in one call of the engine."""
-        return batch.pack_batch(self.plan, latents)
+        return batch.pack_batch(self.plan, self.smaller, latents)
 
     def unpack_batch(
         self, data: Sequence[bytes], *, errors: Literal["raise", "return"] = "raise", device: str = "cpu"

@@ -14,8 +14,8 @@ class ImageOptions(Options):
     quality: int = option(50, "1 to 100, larger is better.", low=1, high=100, short="q", stored=True)
     background: str | None = option(None, "Colour to lay transparent images on, such as white; else they are refused.")
     entropy: Literal["context", "factorized"] | None = option(
-        None, "context makes the smallest streams (the default where the weights hold one); factorized packs and "
-        "unpacks several times faster.",
+        None, "context makes the smallest streams, with factorized tables where these are smaller; the default where "
+        "the weights hold contexts. factorized packs and unpacks several times faster.",
     )  # fmt: skip
 
 

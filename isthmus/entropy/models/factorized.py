@@ -16,7 +16,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.arrays.types import Int16
+from isthmus.arrays.types import Int16, Int32
 from isthmus.entropy.coders import batch
 from isthmus.entropy.coders.rans import encode_segments
 from isthmus.entropy.coders.rans_decoder import LANES
@@ -67,29 +67,30 @@ class FactorizedModel:
         return int(max(-low.min(), (low + size).max(), 1))
 
     @cached_property
-    def _costs(self) -> NDArray[np.float64]:
-        """Cost of each value under each table [2 reach + 1, K] in 1/65536 bits: integers, exact in float64."""
+    def _costs(self) -> NDArray[np.int64]:
+        """Cost of each value under each table [2 reach + 1, K] in 1/65536 bits."""
         t, reach = self.family, self._reach
         value = np.arange(-reach, reach + 1)
         entry = value[:, None] - t.low[: self.scales]
         size = t.size[: self.scales].astype(np.int64)
         escaped = (entry < 0) | (entry >= size)
         costs = t.costs[t.starts[: self.scales] + np.where(escaped, size, entry)]
-        return (costs + escaped * (8 * COST_ONE)).astype(np.float64)
+        return np.ascontiguousarray(costs + escaped * (8 * COST_ONE), np.int64)
 
     def choose(self, planes: Int16) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The cheapest table and the offset (nearest integer to the mean) of each plane of [c, h, w]."""
-        flat = planes.reshape(len(planes), -1)
-        count = flat.shape[1]
-        offsets = (2 * flat.sum(axis=1, dtype=np.int64) + count) // (2 * count)
-        reach = self._reach
-        histograms = np.zeros((len(flat), 2 * reach + 1))
-        for row, plane, offset in zip(histograms, flat, offsets, strict=True):
-            shifted = plane + np.int32(reach - offset)
-            row[:] = np.bincount(np.clip(shifted, 0, 2 * reach, out=shifted), minlength=2 * reach + 1)
-        # Sums of integers below 2**53: exact in any order. Not `@`: BLAS would start threads, for 0.3 ms of work.
-        tables = np.argmin(np.einsum("ij,jk->ik", histograms, self._costs), axis=1)
+        tables, offsets, _ = self._choose(planes)
         return tuple(tables.tolist()), tuple(offsets.tolist())
+
+    def least_bytes(self, planes: Int16) -> int:
+        """What the integers of planes [c, h, w] take at least, with the tables that `encode` chooses."""
+        return int(self._choose(planes)[2]) // (8 * COST_ONE)
+
+    def _choose(self, planes: Int16) -> tuple[Int32, Int32, int]:
+        """Tables [c], offsets [c] and the cost of the integers with them, in 1/65536 bits."""
+        tables, offsets = np.empty((2, len(planes)), np.int32)
+        flat = np.ascontiguousarray(planes).reshape(len(planes), -1)
+        return tables, offsets, kernels.choose(flat, self._costs, tables, offsets)
 
     def encode(self, planes: Int16, row: int, choices: Choices | None = None) -> bytes:
         """int16 planes [c, h, w] to a payload; the choices are made here unless given."""
@@ -140,7 +141,7 @@ class FactorizedModel:
             if items and not 0 <= tables.min() <= tables.max() < self.scales:
                 raise ValueError(f"encode_batch: tables {tables.min()}..{tables.max()}, expected 0..{self.scales - 1}")
             lanes[:] = [c.lanes for c in choices]
-        t, costs = self.family, self._costs.astype(np.int64)
+        t, costs = self.family, self._costs
         family = (t.low, t.size, t.starts)
 
         def work(group: range, room: NDArray[np.uint8], bounds: NDArray[np.int64]) -> None:

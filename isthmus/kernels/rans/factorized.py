@@ -116,7 +116,7 @@ def decode_heads(data, bounds, usual, scales, tables, chosen, offsets, lanes, st
 
 @njit(cache=True, nogil=True)
 def choose(planes, costs, tables, offsets):  # type: ignore[no-untyped-def]
-    """The offset (nearest integer to the mean) and the cheapest table of each of the planes [c, area].
+    """The offset (nearest integer to the mean) and the cheapest table of each of the planes [c, area]; what they cost.
 
     costs: int64 [2 reach + 1, K] of the values -reach .. reach under each table; values beyond count at the ends.
     """
@@ -124,6 +124,7 @@ def choose(planes, costs, tables, offsets):  # type: ignore[no-untyped-def]
     reach = bins >> 1
     area = planes.shape[1]
     histogram, sums = np.zeros(bins, np.int64), np.empty(scales, np.int64)
+    cost = np.int64(0)
     for c in range(len(planes)):
         total = np.int64(0)
         for value in planes[c]:
@@ -140,6 +141,8 @@ def choose(planes, costs, tables, offsets):  # type: ignore[no-untyped-def]
                 histogram[b] = 0
         offsets[c] = offset
         tables[c] = np.argmin(sums)
+        cost += sums[tables[c]]
+    return cost
 
 
 @njit(cache=True, nogil=True)
