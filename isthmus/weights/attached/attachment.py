@@ -14,7 +14,7 @@ from torch import nn
 from isthmus.weights.attached.decoding.buffers import BufferPool
 from isthmus.weights.attached.decoding.group import Group, Settings
 from isthmus.weights.attached.grouping import Groups, compressed_parameters, group_parameters
-from isthmus.weights.attached.hooks import After, Before
+from isthmus.weights.attached.hooks import After, Before, hook_loading
 from isthmus.weights.attached.tensors import special  # noqa: F401  # what operations need not decode all of
 
 
@@ -83,6 +83,7 @@ class Attachment:
             self._pool_of(group)
         for block in dict.fromkeys([model, *groups.before, *groups.later]):
             self._hook(block, groups)
+        self.hooks += hook_loading(model)
         _ATTACHMENTS[model] = self
 
     @property
@@ -177,9 +178,12 @@ class Attachment:
         )
 
     def detach(self) -> None:
-        """Makes the model an ordinary one again: its weights decoded to stay, no hooks."""
+        """Makes the model an ordinary one again: its weights decoded to stay, no hooks of ours.
+
+        Gradients, hooks and attributes of parameters stay; gradients of a forward pass before go to the old ones.
+        """
         for param, names in compressed_parameters(self.model).items():
-            plain = nn.Parameter(param.decode(), requires_grad=param.requires_grad)
+            plain = param.ordinary()
             for name in names:
                 owner, _, last = name.rpartition(".")
                 setattr(self.model.get_submodule(owner), last, plain)

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from isthmus.weights.attached.decoding.group import Group
+from isthmus.weights.attached.tensors.tensor import CompressedTensor
 from isthmus.weights.attached.tensors.untraced import untraced
+from isthmus.weights.attached.tensors.writes import refuse_write
 
 
 class Runs(Protocol):
@@ -69,6 +71,26 @@ class After(_Hook):
     @untraced
     def _leave(self) -> None:
         self._runs.leave(self._block)
+
+
+class BeforeLoading(_Hook):
+    """Refuses a state dict for compressed weights before a part of it is copied."""
+
+    def __call__(self, module: nn.Module, state: Any, prefix: str, metadata: Any, *_: Any) -> None:
+        if metadata.get("assign_to_params_buffers"):
+            return
+        for name, param in module.named_parameters():
+            if prefix + name in state and isinstance(param, CompressedTensor):
+                refuse_write(param)
+
+
+def hook_loading(model: nn.Module) -> list[Any]:
+    """`BeforeLoading` on all modules of which a part is compressed; what removes them."""
+    hook, parts = BeforeLoading(), []
+    for module in model.modules():
+        if any(isinstance(param, CompressedTensor) for param in module.parameters()):
+            parts.append(module._register_load_state_dict_pre_hook(hook, with_module=True))  # type: ignore[no-untyped-call]
+    return parts
 
 
 _REFUSED = "attached weights cannot be part of an exported graph; detach() the model first"

@@ -107,7 +107,11 @@ def test_shards_and_what_lies_beside_them(tmp_path: Path) -> None:
         (tmp_path / "sharded" / stray).write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
     weights.compress(tmp_path / "sharded", tmp_path / "made")
     assert len(weights.weight_files(tmp_path / "made")) == len(weights.weight_files(tmp_path / "sharded")) > 1
-    assert same_bits(answer(AUTO.from_pretrained(tmp_path / "made", dtype="auto")), answer(model))
+    loaded = AUTO.from_pretrained(tmp_path / "made", dtype="auto")
+    assert same_bits(answer(loaded), answer(model))
+    loaded.save_pretrained(tmp_path / "again", max_shard_size="1MB")
+    for shard in (tmp_path / "again").glob("*.safetensors*"):
+        assert shard.read_bytes() == (tmp_path / "sharded" / shard.name).read_bytes()
     fresh = make(llama())
     assert weights.attach(fresh, tmp_path / "made").unused == ()
     assert same_bits(answer(fresh), answer(model))

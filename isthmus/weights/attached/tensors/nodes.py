@@ -107,6 +107,8 @@ class Deferred(Node):
     def of(self, values: Callable[[Node], Tensor], device: torch.device) -> Tensor:
         """The operation done on `values` of its nodes."""
         args, kwargs = tree_map(lambda v: values(v) if isinstance(v, Node) else v, (self.args, self.kwargs))
+        if self.func is aten.as_strided.default:  # places count from the beginning of a memory of its own
+            args = (args[0].clone(), *args[1:])
         if "device" in kwargs:
             kwargs["device"] = device
         found = self.func(*args, **kwargs)
@@ -155,11 +157,13 @@ def is_view(func: Any) -> bool:
     found = _VIEWS.get(func)
     if found is None:
         returns = func._schema.returns
-        found = _VIEWS[func] = bool(returns) and all(r.alias_info and not r.alias_info.is_write for r in returns)
+        found = bool(returns) and all(r.alias_info and not r.alias_info.is_write for r in returns)
+        found = _VIEWS[func] = found or func in UNSAFE
     return found
 
 
 _VIEWS: dict[Any, bool] = {}
+UNSAFE = (aten.unsafe_split.Tensor, aten.unsafe_split_with_sizes.default)  # views all the same, but for autograd
 
 
 def settled(node: Node) -> Node:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What operations of aten do with compressed tensors: views are put off, writing is refused, the rest reads them."""
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,16 +24,15 @@ from isthmus.weights.attached.tensors.nodes import (
 )
 from isthmus.weights.attached.tensors.reading import Reading, decoded
 from isthmus.weights.attached.tensors.untraced import untraced
+from isthmus.weights.attached.tensors.writes import is_foreign, refuse_write, written
 
-ABSOLUTE = (
-    aten.as_strided.default, aten.as_strided_copy.default, aten.as_strided_scatter.default,
-)  # fmt: skip
+ABSOLUTE = (aten.as_strided_copy.default, aten.as_strided_scatter.default)
 SAME = (aten.detach.default, aten.alias.default, aten.lift_fresh.default)
 MADE_LIKE = ("empty", "zeros", "ones", "full", "rand", "new_")  # names of what takes no more than a shape
 
 # Operations that linear layers, convolutions and embeddings are made of, each with the place of its weight.
 USUAL = {
-    aten.t.default: 0, aten.linear.default: 1, aten.mm.default: 1, aten.addmm.default: 2, aten.convolution.default: 1,
+    aten.t.default: 0, aten.mm.default: 1, aten.addmm.default: 2, aten.convolution.default: 1,
     aten.embedding.default: 0,
 }  # fmt: skip
 
@@ -53,9 +53,9 @@ def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
     first = found[0]
     if func._schema.name == "aten::set_":
         refuse_write(first)  # others would share its memory, of which it has none
-    written = [tensor for tensor in _written(func, args, kwargs) if isinstance(tensor, cls)]
-    if written:
-        return _write(cls, written, func, args, kwargs)
+    to_write = [tensor for tensor in written(func, args, kwargs) if isinstance(tensor, cls)]
+    if to_write:
+        return _write(cls, to_write, func, args, kwargs)
     if func in SAME:
         return first.like(first.node)
     if any(tensor.is_traced for tensor in found):
@@ -63,8 +63,8 @@ def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
     pending = all(tensor.pending for tensor in found)
     if func is aten._to_copy.default and (moved := _moved(first, kwargs, pending)) is not None:
         return moved
-    if is_view(func) and _is_composite(func):  # seen in inference mode alone: `to` and `reshape`, which may be no views
-        return func.decompose(*args, **kwargs)
+    if _is_composite(func):
+        return _take_apart(func, args, kwargs)
     if func not in ABSOLUTE and (is_view(func) or (pending and _gives_tensors(func) and not _is_made_like(func))):
         return _put_off(cls, first, func, args, kwargs)
     with Reading() as reading:
@@ -73,7 +73,8 @@ def operate(cls: type[Tensor], func: Any, args: Any, kwargs: Any) -> Any:
             return done
 
         def value(tensor: Any) -> Tensor:
-            if func in ABSOLUTE:  # places in memory count, and the tensor's is said to begin at 0
+            # Places in memory count, and the tensor's is said to begin at 0; or it is read for longer than this call.
+            if func in ABSOLUTE or is_foreign(func):
                 return tensor.decode()  # type: ignore[no-any-return]
             return reading.value(tensor.node, tensor.device)
 
@@ -87,7 +88,7 @@ def _usual(cls: Any, func: Any, args: Any, place: int) -> Any:
         return None
     node = weight.node
     if func is aten.t.default:
-        return weight.like(node.transposed) if type(node) is Held else None
+        return _view(weight, node.transposed) if type(node) is Held else None
     is_transposed = type(node) is Deferred and node.func is aten.t.default
     held = node.args[0] if is_transposed else node
     if type(held) is not Held:
@@ -104,7 +105,7 @@ def _compressed(cls: type[Tensor], args: Any, kwargs: Any) -> Iterator[Any]:
         if isinstance(value, cls):
             yield value
         elif isinstance(value, list | tuple):
-            yield from (one for one in value if isinstance(one, cls))
+            yield from _compressed(cls, value, {})
 
 
 def _swap(cls: type[Tensor], values: Any, by: Callable[[Any], Any]) -> Any:
@@ -116,21 +117,6 @@ def _swap(cls: type[Tensor], values: Any, by: Callable[[Any], Any]) -> Any:
     if isinstance(values, list | tuple):
         return type(values)(_swap(cls, value, by) for value in values)
     return values
-
-
-_WRITTEN: dict[Any, list[tuple[int, str]]] = {}
-
-
-def _written(func: Any, args: Any, kwargs: Any) -> Iterator[Any]:
-    """The arguments that an operation writes to."""
-    places = _WRITTEN.get(func)
-    if places is None:
-        listed = enumerate(func._schema.arguments)
-        places = [(number, a.name) for number, a in listed if a.alias_info is not None and a.alias_info.is_write]
-        _WRITTEN[func] = places
-    for number, name in places:
-        value = args[number] if number < len(args) else kwargs.get(name)
-        yield from value if isinstance(value, list | tuple) else [value]
 
 
 def _write(cls: type[Tensor], written: list[Any], func: Any, args: Any, kwargs: Any) -> Any:
@@ -150,14 +136,6 @@ def _write(cls: type[Tensor], written: list[Any], func: Any, args: Any, kwargs: 
 
         func(*_swap(cls, args, value), **_swap(cls, kwargs, value))
     return written[0] if len(written) == 1 else None
-
-
-def refuse_write(tensor: Any) -> NoReturn:
-    """RuntimeError for whatever would change weights that are compressed."""
-    raise RuntimeError(
-        f"isthmus.weights: {tensor.label or 'a weight'} is compressed and cannot be written to (no adapter can be "
-        "merged into it, no dtype changed); assign a new nn.Parameter to its module, or detach() the model first"
-    )
 
 
 def _moved(tensor: Any, kwargs: Any, pending: bool) -> Any:
@@ -190,7 +168,33 @@ def _put_off(cls: type[Tensor], first: Any, func: Any, args: Any, kwargs: Any) -
     made = defer(func, args, kwargs)
     if not is_view(func):
         made = [Slot(one) for one in made] if isinstance(made, list) else Slot(made)
+    if is_view(func):
+        return [_view(first, one) for one in made] if isinstance(made, list) else _view(first, made)
     return [first.like(one) for one in made] if isinstance(made, list) else first.like(made)
+
+
+def _view(tensor: Any, node: Node) -> Any:
+    """A tensor for a view of another one: in what is taken apart it takes gradients itself, as autograd sees to else.
+
+    Torch multiplies in another order where a matrix does.
+    """
+    made = tensor.like(node)
+    if getattr(_apart, "whole", False) and tensor.requires_grad and not made.is_inference():
+        made.requires_grad_()
+    return made
+
+
+def _take_apart(func: Any, args: Any, kwargs: Any) -> Any:
+    """An operation as the ones that it is made of; inference mode alone shows it whole."""
+    before = getattr(_apart, "whole", False)
+    _apart.whole = not is_view(func)  # torch sees to the views that it returns
+    try:
+        return func.decompose(*args, **kwargs)
+    finally:
+        _apart.whole = before
+
+
+_apart = threading.local()
 
 
 @cache

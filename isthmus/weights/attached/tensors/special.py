@@ -51,12 +51,6 @@ def _addmm(reading: Reading, args: Any, kwargs: Any) -> Tensor | None:
     return _product(args[1], args[2], args[0]) if not kwargs else None
 
 
-def _linear(reading: Reading, args: Any, kwargs: Any) -> Tensor | None:
-    """As inference mode sees it, where it is not made of the others."""
-    weight = args[1]
-    return _product(args[0], weight.t(), *args[2:3]) if isinstance(weight, CompressedTensor) else None
-
-
 def _product(x: Any, weight: Any, bias: Any = None) -> Tensor | None:
     """x times the transpose of a weight that stays compressed."""
     held = held_matrix(weight.node) if isinstance(weight, CompressedTensor) else None
@@ -103,5 +97,4 @@ SPECIAL |= {
     aten.embedding.default: _embedding,
     aten.mm.default: _mm,
     aten.addmm.default: _addmm,
-    aten.linear.default: _linear,
 }

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
+from isthmus.weights.attached.tensors.footprint import Footprint
 from isthmus.weights.attached.tensors.nodes import (
     NODES,
     Node,
@@ -20,10 +21,12 @@ from isthmus.weights.attached.tensors.nodes import (
     leaves,
     node_of,
 )
-from isthmus.weights.attached.tensors.operations import operate, refuse_write, traced
+from isthmus.weights.attached.tensors.operations import operate, traced
 from isthmus.weights.attached.tensors.reading import decoded
+from isthmus.weights.attached.tensors.writes import refuse_write
 
 _DECODED: "weakref.WeakValueDictionary[int, Tensor]" = weakref.WeakValueDictionary()
+OWN = ("node", "loading", "label", "_handle", "_decoded", "_is_param")  # attributes that only such tensors have
 _THIS_RUN = secrets.token_hex(16)
 
 
@@ -122,6 +125,8 @@ class CompressedTensor(Tensor):
         return found
 
     def __tensor_flatten__(self) -> tuple[list[str], Any]:
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("huggingface_hub"):
+            return ["footprint"], None  # who asks how much goes into a file
         return ["handle"], (self.node, self.device, self.loading, self.label, self.requires_grad)
 
     @staticmethod
@@ -130,6 +135,11 @@ class CompressedTensor(Tensor):
         made = CompressedTensor(node, device, loading=loading, label=label, requires_grad=requires_grad)
         made._handle = inner["handle"]
         return made
+
+    @property
+    def footprint(self) -> Footprint:
+        """What stands for memory of its own where files are planned."""
+        return Footprint(self.node, self.device)
 
     def _stable_hash_for_caching(self) -> str:
         """By which compiled graphs are kept from run to run; those with such tensors are of use in this one alone."""
@@ -154,10 +164,15 @@ class CompressedTensor(Tensor):
         return found
 
     def __dlpack__(self, **options: Any) -> Any:
+        if not options.pop("copy", None):  # others may write to what they get
+            raise RuntimeError(f"isthmus.weights: {self.label or 'a weight'} is compressed; give others its .clone()")
         return self.decode().__dlpack__(**options)
 
     def share_memory_(self) -> NoReturn:
         refuse_write(self)
+
+    def is_shared(self) -> bool:
+        return False
 
     def tolist(self) -> Any:
         return self.decode().tolist()
@@ -165,6 +180,9 @@ class CompressedTensor(Tensor):
     def data_ptr(self) -> int:
         if sys._getframe(1).f_globals.get("__name__", "").partition(".")[0] == "accelerate":
             return id(self.node)  # it only compares them, to see which parameters are one
+        return self._memory().data_ptr()
+
+    def const_data_ptr(self) -> int:
         return self._memory().data_ptr()
 
     def untyped_storage(self) -> Any:
@@ -187,6 +205,17 @@ class CompressedTensor(Tensor):
                 base = _DECODED[id(below)] = decoded(below, self.device)
             self._decoded = base if below is self.node else evaluate(self.node, lambda _: base, self.device)
         return self._decoded
+
+    def ordinary(self) -> nn.Parameter:
+        """An ordinary parameter in the place of this one, with its gradient, hooks and attributes."""
+        plain: nn.Parameter = self._ordinary()  # type: ignore[assignment]
+        plain.__dict__.update({key: value for key, value in self.__dict__.items() if key not in OWN})
+        plain.grad = self.grad
+        for hook in (self._backward_hooks or {}).values():
+            plain.register_hook(hook)  # type: ignore[no-untyped-call]
+        for hook in (self._post_accumulate_grad_hooks or {}).values():
+            plain.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+        return plain
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         found: Tensor = self._ordinary()
