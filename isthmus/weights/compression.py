@@ -4,7 +4,7 @@
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,9 +20,11 @@ from isthmus.files import atomic_file
 from isthmus.kernels import threads as pool
 from isthmus.weights.base_checkpoint import PIECE
 from isthmus.weights.compression_options import Options
-from isthmus.weights.dfloat_file import FORMAT, HEADER, SUFFIX, refuse_upstream
+from isthmus.weights.dfloat_file import SUFFIX, refuse_upstream
 from isthmus.weights.folders.names import MARK
 from isthmus.weights.inserted_mark import insert_mark
+from isthmus.weights.mark import FORMAT, HEADER
+from isthmus.weights.raw_checks import DIGITS, checks_of, most_runs
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor
 from isthmus.weights.safetensors_writer import SafetensorsWriter
 
@@ -78,6 +80,7 @@ class _Compression:
         base = self._options.base
         holders = {t.name: base.holder(t) or "" for t in self._source.header.tensors} if base else {}
         mark = self._mark(holders, dict.fromkeys(holders.values(), "0" * 64), "0" * 64)
+        mark["checks"] = "0" * DIGITS * (1 + most_runs(self._source.header.tensors))
         return SafetensorsWriter.room_for(longest, {**self._source.header.metadata, MARK: _json(mark)})
 
     def _mark(self, delta: dict[str, str], base: dict[str, str], sha256: str) -> dict[str, Any]:
@@ -102,10 +105,14 @@ class _Compression:
         base = self._options.base
         delta = {t.name: self._delta[t.name] for t in self._source.header.tensors if t.name in self._delta}
         hashes = {name: base.sha256(name) for name in sorted(set(delta.values()))} if base else {}
-        mark = self._mark(delta, hashes, self._digest.hexdigest())
+        mark = self._mark(delta, hashes, self._digest.hexdigest()) | self._checks(self._raw)
         size = self._writer.finish({**self._source.header.metadata, MARK: _json(mark)})
         if size > LARGEST * len(self._source.bytes):
-            self._write_as_it_was(self._mark({}, {}, self._digest.hexdigest()))
+            mark = self._mark({}, {}, self._digest.hexdigest())
+            self._write_as_it_was(mark | self._checks(self._source.header.tensors))
+
+    def _checks(self, raw: Iterable[StoredTensor]) -> dict[str, str]:
+        return {"checks": checks_of(self._source.header_bytes, raw, self._source.data)}
 
     def _write_as_it_was(self, mark: dict[str, Any]) -> None:
         """Replaces all that was written by the source, marked; unless that is impossible."""

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compressed safetensors files as users of single tensors see them (docs/format-dfloat.md, "In a safetensors file")."""
 
-import json
-import re
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.arrays.types import Bytes
-from isthmus.codecs.dfloat.coding import MODES
 from isthmus.codecs.dfloat.decoder import NEIGHBOURS, RUN, Decoder
 from isthmus.codecs.dfloat.dtypes import CODED, UINT
 from isthmus.codecs.dfloat.payload import Payload, read_payload
@@ -19,14 +16,14 @@ from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.kernels import threads as pool
 from isthmus.weights.base_checkpoint import BaseCheckpoint
 from isthmus.weights.folders.names import MARK
-from isthmus.weights.inserted_mark import remove_mark
-from isthmus.weights.safetensors_file import HEADER_LIMIT, SafetensorsFile, StoredTensor, parse_header, torch_tensor
+from isthmus.weights.mark import HEADER, original_header, parse_mark
+from isthmus.weights.raw_checks import DIGITS, check_of, runs_of
+from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor, parse_header, torch_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT, HEADER, SUFFIX = "dfloat.1", "dfloat.header", ".dfloat"
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SUFFIX = ".dfloat"
 
 
 class WeightFile:
@@ -42,8 +39,8 @@ class WeightFile:
     def __init__(self, path: str | Path, *, base: str | Path | None = None) -> None:
         self.path = Path(path)
         self.file = SafetensorsFile(path)
-        self.source = _parse_mark(self.file)
-        self.header_bytes = _original_header(self.file, self.source)
+        self.source = parse_mark(self.file)
+        self.header_bytes = original_header(self.file, self.source)
         header = parse_header(self.header_bytes, f"{path} (original header)")
         if 8 + len(self.header_bytes) + header.data_bytes != self.source["bytes"]:
             raise CorruptStreamError(f"{path}: the original header does not fit the original length; fetch it again")
@@ -55,6 +52,29 @@ class WeightFile:
             if name not in self.original or not self.is_coded(name):
                 raise CorruptStreamError(f"{path}: tensor {name!r} is called a delta, but is not coded")
         self._base, self._base_files = self._open_base(base)
+        self._runs = self._raw_runs()
+        self._checked: set[str] = set()
+
+    def _raw_runs(self) -> dict[str, tuple[list[StoredTensor], str]]:
+        """The run of each raw tensor and its check; none in files of an earlier version."""
+        checks = self.source["checks"]
+        if checks is None:
+            return {}
+        found = [checks[at : at + DIGITS] for at in range(0, len(checks), DIGITS)]
+        runs = runs_of(tensor for tensor in self.original.values() if not self.is_coded(tensor.name))
+        if found[0] != f"{zlib.crc32(self.header_bytes):08x}" or len(found) != 1 + len(runs):
+            raise CorruptStreamError(f"{self.path}: its header is damaged; fetch the file again")
+        return {tensor.name: (run, check) for run, check in zip(runs, found[1:], strict=True) for tensor in run}
+
+    def check_raw(self, name: str) -> None:
+        """Raises CorruptStreamError where a raw tensor is damaged, or one that is checked together with it."""
+        run, check = self._runs.get(name, ([], ""))
+        if not run or name in self._checked:
+            return
+        if check_of(run, self.stored) != check:
+            names = repr(run[0].name) if len(run) == 1 else f"{run[0].name!r} to {run[-1].name!r}"
+            raise CorruptStreamError(f"{self.path}: tensor {names}: its bytes are damaged; fetch the file again")
+        self._checked.update(tensor.name for tensor in run)
 
     def _check(self, tensor: StoredTensor) -> None:
         """A tensor's place in the file, and, if it is raw, that it is the same."""
@@ -122,6 +142,7 @@ class WeightFile:
         """A tensor, decoded. Raises CorruptStreamError naming it; KeyError for a name that is not there."""
         entry = self.original[name]
         if not self.is_coded(name):
+            self.check_raw(name)
             return torch_tensor(self.stored(name).copy(), entry, self.path)
         runs = self.runs(name)
         bits = np.empty(runs.count, runs.dtype)
@@ -152,6 +173,21 @@ class TensorRuns:
             out ^= self._base[run * RUN : (run + 1) * RUN]
 
 
+def open_weights(path: str | Path, *, base: str | Path | None = None) -> WeightFile | SafetensorsFile:
+    """A file that `compress` made, or any other safetensors file.
+
+    Raises as these do, and CorruptStreamError for a compressed file whose metadata no longer say so.
+    """
+    file = SafetensorsFile(path)
+    if MARK in file.header.metadata:
+        return WeightFile(path, base=base)
+    if file.path.suffix == SUFFIX or HEADER in file.tensors:
+        raise CorruptStreamError(
+            f"{path}: is a compressed file without the entry {MARK!r} in its metadata: it is damaged, fetch it again"
+        )
+    return file
+
+
 def refuse_upstream(file: SafetensorsFile) -> None:
     """Raises CorruptStreamError, which says what to do, for a file in the published DFloat11 layout."""
     codes = ".encoded_exponent"
@@ -160,57 +196,3 @@ def refuse_upstream(file: SafetensorsFile) -> None:
             f"{file.path}: its weights are compressed in the layout of the DFloat11 package: read them with "
             "isthmus.weights.UpstreamCheckpoint, or run a model from them with isthmus.weights.attach"
         )
-
-
-def _parse_mark(file: SafetensorsFile) -> dict[str, Any]:
-    """The entry `dfloat` of the metadata, with every key that may be left out."""
-    text = file.header.metadata.get(MARK)
-    if text is None:
-        raise CorruptStreamError(f"{file.path}: no compressed weights; make them with `isthmus weights compress`")
-    try:
-        mark = json.loads(text)
-        mark = {"base": {}, "delta": {}, "index": False, "inserted": None, "include": [], "exclude": [], **mark}
-        known = mark["format"] == FORMAT
-        whole = (
-            mark["mode"] in MODES
-            and isinstance(mark["index"], bool)
-            and all(type(mark[key]) is int and mark[key] >= 0 for key in ("header_bytes", "bytes"))
-            and all(_SHA256.fullmatch(s) for s in (mark["sha256"], *mark["base"].values()))
-            and all(mark["delta"][name] in mark["base"] for name in mark["delta"])
-            and mark["header_bytes"] <= HEADER_LIMIT
-            and all(isinstance(pattern, str) for key in ("include", "exclude") for pattern in mark[key])
-            and _is_place(mark["inserted"])
-            and (mark["inserted"] is not None or HEADER in file.tensors)
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        known = whole = False
-    if not (known and whole):
-        what = "is damaged" if known else f"is not of format {FORMAT}; a newer isthmus may read it"
-        raise CorruptStreamError(f"{file.path}: the metadata entry {MARK!r} {what}")
-    return mark
-
-
-def _is_place(inserted: Any) -> bool:
-    """Whether this is what the mark may say about where it was put into the original header."""
-    return inserted is None or (len(inserted) == 2 and all(type(n) is int and 0 <= n <= HEADER_LIMIT for n in inserted))
-
-
-def _original_header(file: SafetensorsFile, mark: dict[str, Any]) -> bytes:
-    if mark["inserted"] is None:
-        return _inflate(file, mark["header_bytes"])
-    header = remove_mark(file.header_bytes, mark["inserted"])
-    if len(header) != mark["header_bytes"]:
-        raise CorruptStreamError(f"{file.path}: the header without its entry {MARK!r} is not the original's")
-    return header
-
-
-def _inflate(file: SafetensorsFile, length: int) -> bytes:
-    """The original header."""
-    inflater = zlib.decompressobj()
-    try:
-        header = inflater.decompress(file.data(HEADER).tobytes(), length + 1)
-    except zlib.error:
-        header = b""
-    if len(header) != length or not inflater.eof:
-        raise CorruptStreamError(f"{file.path}: tensor {HEADER!r} does not hold {length} bytes; fetch the file again")
-    return header

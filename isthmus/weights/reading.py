@@ -12,9 +12,8 @@ from torch import Tensor
 from isthmus.codecs.dfloat.decoder import RUN
 from isthmus.errors import CorruptStreamError
 from isthmus.weights.checkpoints import PathLike, thread_count
-from isthmus.weights.dfloat_file import WeightFile, refuse_upstream
+from isthmus.weights.dfloat_file import WeightFile, open_weights, refuse_upstream
 from isthmus.weights.folders.config import CONFIG
-from isthmus.weights.folders.names import MARK
 from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor, torch_tensor
 
@@ -38,10 +37,9 @@ class OpenWeights(Mapping[str, Tensor]):
             for part in sorted(root.glob("*.safetensors")):  # of which only some may be of that layout
                 refuse_upstream(SafetensorsFile(part))
         for part in weight_files(root) if root.is_dir() else [root]:
-            plain = SafetensorsFile(part)
-            refuse_upstream(plain)
-            compressed = MARK in plain.header.metadata
-            file = WeightFile(part, base=None if base is None else Path(base)) if compressed else plain
+            file = open_weights(part, base=None if base is None else Path(base))
+            if isinstance(file, SafetensorsFile):
+                refuse_upstream(file)
             for name in _entries(file):
                 if name in self._files:
                     raise CorruptStreamError(f"{part}: tensor {name!r} is in {self._files[name].path.name} too")
@@ -119,6 +117,8 @@ class TensorSlice:
         rows = max(1, entry.shape[0]) if entry.shape else 1
         part = StoredTensor(entry.name, entry.dtype, (end - begin, *entry.shape[1:]) if entry.shape else (), 0, 0)
         if not isinstance(file, WeightFile) or not file.is_coded(entry.name):
+            if isinstance(file, WeightFile):
+                file.check_raw(entry.name)
             data = file.stored(entry.name) if isinstance(file, WeightFile) else file.data(entry.name)
             return torch_tensor(data[begin * size // rows : end * size // rows].copy(), part, file.path)
         runs = file.runs(entry.name)

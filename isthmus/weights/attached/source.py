@@ -12,8 +12,7 @@ from isthmus.codecs.dfloat.tensors import TORCH
 from isthmus.errors import CorruptStreamError
 from isthmus.weights.attached.decoding.items import Item, PayloadItem, UpstreamItem
 from isthmus.weights.attached.tensors.nodes import Node, Plain, Stored
-from isthmus.weights.dfloat_file import WeightFile
-from isthmus.weights.folders.names import MARK
+from isthmus.weights.dfloat_file import WeightFile, open_weights
 from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.safetensors_file import SafetensorsFile
 from isthmus.weights.upstream.checkpoint import CONFIG_LIMIT, UpstreamCheckpoint
@@ -53,9 +52,7 @@ class FileSource(Source):
         self._files: dict[str, WeightFile | SafetensorsFile] = {}
         self.compressed, self.plain = {}, []
         for path in paths:
-            file: WeightFile | SafetensorsFile = SafetensorsFile(path)
-            if isinstance(file, SafetensorsFile) and MARK in file.header.metadata:
-                file = WeightFile(path, base=base)
+            file = open_weights(path, base=base)
             for name in file.original if isinstance(file, WeightFile) else file.tensors:
                 if name in self._files:
                     raise CorruptStreamError(f"{path}: tensor {name!r} is in {self._files[name].path.name} too")
