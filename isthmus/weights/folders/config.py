@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 CONFIG, INDEX = "config.json", "model.dfloat.safetensors.index.json"
-QUANTIZED = b'\n  "quantization_config": {"quant_method": "dfloat", "format": "dfloat.1"},'
+METHOD = "isthmus-dfloat"  # quant_method: transformers prints it where nobody has imported us
+QUANTIZED = f'\n  "quantization_config": {{"quant_method": "{METHOD}", "format": "dfloat.1"}},'.encode()
 NAMED = f'\n  "transformers_weights": "{INDEX}",'.encode()
 RENAMED = "dfloat_"  # before a key of the original that stands in the way
 
@@ -66,7 +67,7 @@ def restore_config(raw: bytes) -> bytes:
         return plain
     config = read_config(raw) or {}
     quantized = config.get("quantization_config")
-    ours = [isinstance(quantized, dict) and quantized.get("quant_method") == "dfloat", _names_ours(config)]
+    ours = [isinstance(quantized, dict) and quantized.get("quant_method") == METHOD, _names_ours(config)]
     if not any(ours):
         return raw
     for key, mine in zip(("quantization_config", "transformers_weights"), ours, strict=True):

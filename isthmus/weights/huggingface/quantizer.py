@@ -20,11 +20,14 @@ from transformers.quantizers.auto import (
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from isthmus.errors import CorruptStreamError
 from isthmus.weights.attached.attachment import Attachment
 from isthmus.weights.attached.devices import Devices
 from isthmus.weights.attached.load import settle_pending
-from isthmus.weights.folders.config import INDEX
-from isthmus.weights.huggingface.tensors import METHOD, SUFFIX, end_loading, state_dict_of
+from isthmus.weights.folders.config import INDEX, METHOD
+from isthmus.weights.folders.index import read_index
+from isthmus.weights.huggingface.tensors import SUFFIX, end_loading, state_dict_of
+from isthmus.weights.mark import FORMAT
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ OPTIONS: ContextVar[LoadOptions] = ContextVar("isthmus_load_options", default=Lo
 class DFloatConfig(QuantizationConfigMixin):  # type: ignore[misc]
     """`quantization_config` of a compressed folder."""
 
-    def __init__(self, format: str = "dfloat.1", **_: Any) -> None:
+    def __init__(self, format: str = FORMAT, **_: Any) -> None:
+        if format != FORMAT:
+            raise ValueError(f"config.json: weights of format {format!r}, expected {FORMAT!r}; update isthmus")
         self.quant_method: Any = METHOD
         self.format = format
 
@@ -114,9 +119,20 @@ def _refuse_others(resolve: Callable[..., Any]) -> Callable[..., Any]:
                     f"from_pretrained: {name}={wrong!r} of a compressed folder, which has its standard weights alone; "
                     "compress a folder with those weights under the standard name"
                 )
+        if ours:
+            _check_folder(Path(str(kwargs.get("pretrained_model_name_or_path"))))
         return resolve(*args, **kwargs)
 
     return resolved
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises CorruptStreamError for an index that names files elsewhere, or plain weights beside compressed ones."""
+    for index in folder.glob(f"**/{INDEX}"):  # by transformers' argument `subfolder` it may lie further down
+        for name in sorted(set(read_index(index).values())):
+            plain = (index.parent / name).with_suffix(".safetensors")
+            if name.endswith(SUFFIX) and plain.is_file():
+                raise CorruptStreamError(f"{plain}: lies beside {name}: which of both is meant? Remove the other one")
 
 
 def _connect() -> None:

@@ -12,8 +12,8 @@ from isthmus.weights.attached.source import FileSource
 from isthmus.weights.attached.tensors.nodes import Slot
 from isthmus.weights.attached.tensors.reading import decoded
 from isthmus.weights.attached.tensors.tensor import CompressedTensor, Loading
+from isthmus.weights.folders.config import METHOD
 
-METHOD = "dfloat"  # quant_method in config.json
 SUFFIX = ".dfloat"
 CPU = torch.device("cpu")
 _LOCAL = threading.local()  # what each thread has begun to load

@@ -12,7 +12,7 @@ from isthmus.weights.folders.config import INDEX, mark_config, restore_config
 from tests.weights.folders.conftest import content_of
 from tests.weights.sample_files import normal
 
-QUANTIZATION = {"quant_method": "dfloat", "format": "dfloat.1"}
+QUANTIZATION = {"quant_method": "isthmus-dfloat", "format": "dfloat.1"}
 CONFIGS = [
     b'{\n  "architectures": ["X"],\n  "model_type": "x"\n}\n',
     b'{"model_type":"x"}',

@@ -51,7 +51,7 @@ def test_our_call_returns_the_model_with_options(tmp_path: Path) -> None:
 def test_without_isthmus_nothing_is_loaded(tmp_path: Path) -> None:
     _, df = save(llama(), tmp_path)
     done = run(f"import transformers as T; T.AutoModelForCausalLM.from_pretrained({str(df)!r}); print('loaded')")
-    assert done.returncode != 0 and "loaded" not in done.stdout and "dfloat" in done.stderr
+    assert done.returncode != 0 and "loaded" not in done.stdout and "isthmus-dfloat" in done.stderr
     load = f"m = T.AutoModelForCausalLM.from_pretrained({str(df)!r}); print(type(m.lm_head.weight).__name__)"
     for imports in ("import isthmus.weights, transformers as T", "import transformers as T, isthmus.weights",
                     "import transformers as T; T.PreTrainedModel; import isthmus.weights"):  # fmt: skip
