@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import MissingExtraError
+from isthmus.weights.huggingface.diffusion import is_diffusion, load_diffusion
 
 
 def from_pretrained(
@@ -24,6 +25,8 @@ def from_pretrained(
 
         model = weights.from_pretrained("model-df/", AutoModelForCausalLM, dtype="auto")
 
+    A model or pipeline of diffusers (UNet2DConditionModel, DiffusionPipeline) is loaded in the dtype of its weights.
+
     The model is the same as that of the plain folder, bit for bit, names, tied weights, buffers and generation config
     included, and runs as `attach` says; `attachment_of(model)` reports on it. `save_pretrained` writes plain weights.
 
@@ -31,9 +34,16 @@ def from_pretrained(
     class of a model. offload, fused, blocks, threads, base: as in `attach`. options: those of transformers, among them
     `device_map` and `dtype`.
 
-    Raises MissingExtraError without transformers, ValueError for a folder that is not compressed, and what
-    `auto_class.from_pretrained` raises.
+    Raises MissingExtraError without transformers, TypeError for what is no class of a model, ValueError for a folder
+    that is not compressed, and what `auto_class.from_pretrained` raises.
     """
+    if not hasattr(auto_class, "from_pretrained"):
+        raise TypeError(
+            f"weights.from_pretrained: {auto_class!r} is no class of models; give AutoModelForCausalLM, say"
+        )
+    if is_diffusion(auto_class):
+        chosen = {"offload": offload, "fused": fused, "blocks": blocks, "threads": threads, "base": base}
+        return load_diffusion(Path(path), auto_class, chosen, options)
     try:
         import transformers  # noqa: F401
     except ImportError:
