@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices by name."""
+"""Devices by name, and torch as it is where nobody has changed its settings."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 
 def check_device(device: str) -> str:
@@ -15,3 +18,20 @@ def check_device(device: str) -> str:
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {device!r}: torch finds {torch.cuda.device_count()} CUDA devices; use cpu")
     return "cpu" if found.type == "cpu" else str(found)
+
+
+@contextmanager
+def usual_settings() -> Iterator[None]:
+    """Within it torch makes ordinary tensors on the CPU and multiplies in their own dtype, whatever callers have set.
+
+    The default dtype is that of the whole process and stays: code within names its dtypes.
+    """
+    import torch
+
+    with ExitStack() as stack:
+        stack.enter_context(torch.device("cpu"))
+        stack.enter_context(torch.inference_mode(False))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield

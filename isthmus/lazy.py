@@ -1,13 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is made when it is asked for: items of sequences, names of packages."""
+"""What is made when it is asked for: items of sequences, properties, names of packages."""
 
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 Item = TypeVar("Item")
+
+if TYPE_CHECKING:
+    from functools import cached_property as cached_property
+else:
+
+    class cached_property:  # noqa: N801  # as functools spells it
+        """That of functools as of Python 3.12, without the lock that a forked child would wait for.
+
+        Threads that ask at the same time may each make the value; the last one stays.
+        """
+
+        def __init__(self, make: Callable[[Any], Any]) -> None:
+            self._make, self.__doc__ = make, make.__doc__
+
+        def __set_name__(self, owner: type, name: str) -> None:
+            self._name = name
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            if instance is None:
+                return self
+            return instance.__dict__.setdefault(self._name, self._make(instance))
 
 
 class LazySequence(Sequence[Item]):

@@ -12,7 +12,6 @@ The package of a family, `isthmus.codecs.<family>`, gives
 
 import json
 import re
-import threading
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -23,6 +22,7 @@ from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.base import Codec
 from isthmus.devices import check_device
 from isthmus.errors import CorruptStreamError, UnknownCodecError, WeightsMismatchError
+from isthmus.forks import ForkLock
 
 if TYPE_CHECKING:
     from isthmus.codecs.trained_file import TrainedFile
@@ -35,7 +35,7 @@ DEFAULTS = {"image": "walloc-image-f8c48", "tensors": "dfloat"}  # kind -> codec
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 _loaded: dict[tuple[str, str], Codec] = {}
-_lock = threading.Lock()
+_lock = ForkLock()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from isthmus.devices import usual_settings
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 from isthmus.files import atomic_write
 
@@ -81,7 +82,7 @@ class TrainedFile:
         try:
             if path.stat().st_size > MAX_FILE:
                 raise CorruptStreamError(f"{path}: {path.stat().st_size} bytes, a codec has at most {MAX_FILE}")
-            with safe_open(path, "pt") as file:
+            with usual_settings(), safe_open(path, "pt") as file:
                 found = {}
                 for key in file.keys():  # noqa: SIM118 (not a dict)
                     prefix = next((p for p in prefixes if key.startswith(p)), None)

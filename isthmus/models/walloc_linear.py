@@ -54,7 +54,7 @@ class WallocLinear:
 
     def level(self, quality: int) -> Tensor:
         """The place of a quality of 1 to 100 among the gain levels: float32 [1]."""
-        return torch.tensor([quality_to_level(quality, self.config.gain_levels)])
+        return torch.tensor([quality_to_level(quality, self.config.gain_levels)], dtype=torch.float32, device="cpu")
 
     def _scale(self, table: Tensor, quality: int) -> Float32:
         return lerp_levels(table, self.level(quality)).exp()[0].numpy()

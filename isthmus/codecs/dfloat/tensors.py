@@ -47,4 +47,4 @@ def tensor_of(bits: NDArray[Any], dtype: str, shape: tuple[int, ...]) -> Tensor:
         if not shape or shape[-1] % 2:
             raise ValueError(f"{dtype} {list(shape)} has rows that end within a byte, which torch has no tensor for")
         shape = (*shape[:-1], shape[-1] // 2)
-    return raw.view(found).reshape(shape) if len(raw) else torch.empty(shape, dtype=found)
+    return raw.view(found).reshape(shape) if len(raw) else torch.empty(shape, dtype=found, device="cpu")

@@ -4,7 +4,6 @@
 Byte format: docs/format-walloc.md.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
@@ -23,9 +22,11 @@ from isthmus.codecs.walloc import batch
 from isthmus.codecs.walloc.options import ImageDecodeOptions, ImageOptions
 from isthmus.codecs.walloc.tiles import synthesize_in_tiles
 from isthmus.codecs.walloc.weights import WallocWeights
+from isthmus.devices import usual_settings
 from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.factorized import FactorizedModel
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
+from isthmus.forks import ForkLock, torch_computes
 from isthmus.kernels.wavelet.image import latent_size
 from isthmus.models.walloc import ResidualNetwork, Walloc
 from isthmus.signals import ImageSignal
@@ -64,7 +65,7 @@ class WallocImageCodec(Codec):
         self.codec_id = CONTEXT if weights.context else FACTORIZED
         self.device = torch.device(device)
         self.plan = lru_cache(maxsize=256)(self._plan)  # the streams of a data set have few headers
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._model: Walloc | None = None
 
     def __repr__(self) -> str:
@@ -77,7 +78,7 @@ class WallocImageCodec(Codec):
     @property
     def model(self) -> Walloc:
         """The whole autoencoder on the codec's device. Raises CorruptStreamError where its file is damaged."""
-        with self._lock:
+        with self._lock, usual_settings():
             if self._model is None:
                 model = self.weights.model().to(self.device)
                 self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -207,7 +208,8 @@ class WallocImageCodec(Codec):
 
     def _bands(self, model: Walloc, y: Tensor, step: Tensor, quality: int) -> NDArray[np.float32]:
         """Network synthesis of latents [c, h, w], integers, to bands [n, h, w]; floats live for a tile only."""
+        torch_computes()
         step, level = step[:, None, None].to(self.device), self.weights.linear.level(quality).to(self.device)
-        with torch.inference_mode(), self._lock:
+        with usual_settings(), torch.inference_mode(), self._lock:
             x = (y.to(self.device).float() * step)[None].contiguous(memory_format=torch.channels_last)
             return model.synthesize(x, level)[0].cpu().contiguous().numpy()

@@ -7,7 +7,6 @@ decoded at once. Byte format: docs/format-context.md.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -24,6 +23,7 @@ from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.kernels.context import choice
 from isthmus.kernels.context import passes as kernels
+from isthmus.lazy import cached_property
 
 TABLES = kernels.SCALES * kernels.PHASES
 ESCAPE_COST = 8 * COST_ONE

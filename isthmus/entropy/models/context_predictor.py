@@ -8,7 +8,7 @@ the coder's table (Wu and Memon, "Context-based, adaptive, lossless image coding
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -20,6 +20,7 @@ from isthmus.errors import CorruptStreamError
 from isthmus.kernels.context import passes as kernels
 from isthmus.kernels.context.rows import MEAN_LIMIT, SCALE_LIMIT
 from isthmus.kernels.context.sums import EARLIER, LEVELS, OWN, OWN_MOST, available, neighbours, plane_size
+from isthmus.lazy import cached_property
 
 ROWS = 100
 TILE = 128  # latent positions a side; no context crosses a tile

@@ -60,7 +60,7 @@ def decode_batch(
     own = torch.empty(items, size, dtype=torch.int16, device=device)
     own[:, :channels], own[:, channels : 2 * channels] = model.scales, model.scales + 1
     own[:, 2 * channels :] = chosen[:, :, None].expand(-1, -1, height * width).reshape(items, -1)
-    ends = torch.arange(items + 1, dtype=torch.int64) * size
+    ends = torch.arange(items + 1, dtype=torch.int64, device="cpu") * size
     symbols = cuda_rans.decode(data_there, torch.from_numpy(bounds), ends, own.reshape(-1), family)
     planes = symbols.view(items, size)[:, 2 * channels :].reshape(items, channels, -1)
     planes = planes + torch.from_numpy(offsets).to(device)[:, :, None]

@@ -9,7 +9,6 @@ what training saw: a row of the model for each quality, or for whatever else a c
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from hashlib import sha256
 from math import prod
 
@@ -26,6 +25,7 @@ from isthmus.entropy.tables.fixed_log2 import COST_ONE
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.kernels.rans import factorized as kernels
+from isthmus.lazy import cached_property
 
 ROWS = 100
 SMALL_PLANE = 1 << 14  # positions, up to which a call for each plane would take most of the time

@@ -7,7 +7,6 @@ The arithmetic is that of docs/format-network.md. Trained by `isthmus.models.int
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from isthmus.entropy.coders.arguments import as_integers
 from isthmus.entropy.models.integer_layer import LIMIT, IntegerLayer
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.errors import CorruptStreamError
+from isthmus.lazy import cached_property
 
 MAX_LAYERS = 64
 

@@ -4,7 +4,6 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from operator import index
 from typing import Any, TypeAlias
 
@@ -17,6 +16,7 @@ from isthmus.entropy.tables.fixed_log2 import COST_ONE, fixed_log2
 from isthmus.entropy.tables.quantize_pmf import quantize_pmf, quantize_rows, with_escape
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.rans import lanes as rans_lanes
+from isthmus.lazy import cached_property
 
 MIN_PRECISION, MAX_PRECISION = 12, 15
 MAX_TABLES = 1024

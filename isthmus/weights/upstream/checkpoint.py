@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.errors import CorruptStreamError, UnreadableFileError
+from isthmus.lazy import cached_property
 from isthmus.weights.safetensors_file import SafetensorsFile
 from isthmus.weights.upstream.block import BYTES_PER_THREAD, FIELDS, UpstreamBlock
 

@@ -8,13 +8,13 @@ repeat what stands before them.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.weights import dfloat11
+from isthmus.lazy import cached_property
 
 FIRST_POINTER = 240
 MOST_ROWS = 17  # of 8-bit lookups: row 0 and one for each pointer

@@ -25,7 +25,7 @@ def on_device(tensor: torch.Tensor, tables: DeviceTables, dtypes: Sequence[torch
 
 def as_bounds(bounds: torch.Tensor | Sequence[int], tables: DeviceTables, what: str) -> torch.Tensor:
     """Bounds as int64 [chunks + 1] on the tables' device; TypeError or ValueError for anything else."""
-    tensor = torch.as_tensor(bounds)
+    tensor = bounds if isinstance(bounds, torch.Tensor) else torch.tensor(bounds, device="cpu")
     if tensor.dtype not in (torch.int32, torch.int64):
         raise TypeError(f"{what}: got {tensor.dtype}, expected int64")
     if tensor.ndim != 1 or len(tensor) == 0:

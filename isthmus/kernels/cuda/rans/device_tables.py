@@ -63,7 +63,7 @@ class DeviceTables:
         device = torch.device(device)
 
         def put(array: NDArray[Any]) -> torch.Tensor:
-            return torch.tensor(array).to(device)
+            return torch.tensor(array, device=device)
 
         image = make_image(tables, (most_shared(device) if device.type == "cuda" else OTHER_SHARED) - RINGS)
         return cls(

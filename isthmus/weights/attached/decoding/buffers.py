@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory that weights are decoded into, used again and again; never by two groups of weights at once."""
 
-import threading
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from isthmus.forks import ForkLock
 from isthmus.weights.attached.decoding.marks import Marks
 
 
@@ -28,7 +28,7 @@ class BufferPool:
         self._free: list[Buffer] = []
         self._empty: dict[torch.dtype, Tensor] = {}
         self._taken = 0
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     @property
     def nbytes(self) -> int:

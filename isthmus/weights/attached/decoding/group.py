@@ -9,6 +9,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from isthmus.forks import ForkLock
 from isthmus.weights.attached.decoding.buffers import Buffer, BufferPool
 from isthmus.weights.attached.decoding.items import Item, Pieces, do_jobs
 from isthmus.weights.attached.decoding.layout import Layout, Views
@@ -54,7 +55,7 @@ class Group:
         self._home: torch.device | None = None
         self._layout = Layout(self.wanted, self.names, self.items)
         self._views: Views | None = None  # of the buffer that was used last
-        self._lock, self._moving = threading.Lock(), threading.Lock()
+        self._lock, self._moving = ForkLock(), ForkLock()
 
     @property
     def nbytes(self) -> int:

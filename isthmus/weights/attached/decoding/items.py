@@ -90,7 +90,7 @@ class Item(ABC):
 
     def apart(self, number: int) -> Tensor:
         """One of the tensors, on the CPU, in memory of its own."""
-        flat = torch.empty(self.size, dtype=self.dtype)
+        flat = torch.empty(self.size, dtype=self.dtype, device="cpu")
         self.decode(flat, torch.get_num_threads())
         return self.parts(flat)[number]
 

@@ -24,7 +24,7 @@ def for_device(item: Item, threads: int) -> Item:
     if isinstance(item, PayloadItem) and item.base is None and item.payload.planes[0].coding == HUFFMAN:
         payload = item.payload
     else:
-        weights = torch.empty(item.size, dtype=item.dtype)
+        weights = torch.empty(item.size, dtype=item.dtype, device="cpu")
         item.decode(weights, threads)
         bits = weights.view(torch.uint8).numpy().view(UINT[item.dtype.itemsize])
         payload = read_payload(coding.encode(bits, threads=threads))

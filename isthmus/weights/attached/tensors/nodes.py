@@ -4,13 +4,13 @@
 import weakref
 from abc import ABC
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
+from isthmus.lazy import cached_property
 from isthmus.weights.attached.decoding.items import Item
 
 aten = torch.ops.aten

@@ -121,7 +121,7 @@ class CompressedTensor(Tensor):
         if found is None:
             NODES[id(self.node)] = self.node
             with _disable_current_modes():  # a graph that is being compiled would make it one of its own
-                found = self._handle = torch.tensor([id(self.node)])
+                found = self._handle = torch.tensor([id(self.node)], device="cpu")
         return found
 
     def __tensor_flatten__(self) -> tuple[list[str], Any]:

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Workers that are forked or spawned, also while other threads of the parent decode and load: none waits for ever.
+
+ISTHMUS_ROUNDS: how often the workers are started; 50 times takes ten minutes, so the suite does so less often.
+"""
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+
+import numpy as np
+import pytest
+import torch
+
+import isthmus
+from isthmus.codecs import registry
+from isthmus.forks import ForkLock
+
+WORKERS, PATIENCE = 8, 120.0
+ROUNDS = {"fork": 10, "spawn": 1}
+NAME = "walloc-image-f8c12"
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
+]
+
+
+def work(data: bytes, expected: bytes) -> None:
+    """What a worker does; its exit status is 0 if that is right."""
+    decoded = isthmus.decode(data)
+    right = isthmus.encode(decoded, codec=NAME) and decoded.numpy().tobytes() == expected
+    os._exit(0 if right else 1)
+
+
+def ended(workers: list[BaseProcess]) -> list[int | None]:
+    for worker in workers:
+        worker.join(PATIENCE)
+        if worker.is_alive():
+            worker.kill()
+    return [worker.exitcode for worker in workers]
+
+
+@pytest.fixture(scope="module")
+def stream() -> tuple[bytes, bytes]:
+    data = isthmus.encode(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8), codec=NAME)
+    return data, isthmus.decode(data).numpy().tobytes()
+
+
+@pytest.fixture
+def busy(stream: tuple[bytes, bytes]) -> Iterator[Callable[[], None]]:
+    """A thread that decodes all the time, and loads codecs anew now and then."""
+    stop = threading.Event()
+
+    def run() -> None:
+        count = 0
+        while not stop.is_set():
+            isthmus.decode(stream[0])
+            count += 1
+            if count % 10 == 0:
+                registry._loaded.pop((NAME, "cpu"), None)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield run
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.parametrize(("method", "threads"), [("fork", 1), ("fork", 2), ("spawn", 2)])
+def test_workers(method: str, threads: int, stream: tuple[bytes, bytes], busy: object) -> None:
+    """torch's own threads are started in the parent, too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    context = multiprocessing.get_context(method)
+    try:
+        for _ in range(int(os.environ.get("ISTHMUS_ROUNDS", ROUNDS[method]))):
+            workers: list[BaseProcess] = [context.Process(target=work, args=stream) for _ in range(WORKERS)]
+            for worker in workers:
+                worker.start()
+            assert ended(workers) == [0] * WORKERS
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+def test_a_lock_is_free_in_a_child() -> None:
+    lock = ForkLock()
+    with lock:
+        child = os.fork()
+        if child == 0:
+            lock._lock.acquire(timeout=10)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert not lock._lock.acquire(blocking=False)
+
+
+def test_batches_of_workers_of_torch(stream: tuple[bytes, bytes]) -> None:
+    """As most who train start them."""
+
+    class Streams(torch.utils.data.Dataset[torch.Tensor]):
+        def __len__(self) -> int:
+            return 12
+
+        def __getitem__(self, place: int) -> torch.Tensor:
+            return isthmus.load(NAME).unpack(stream[0]).dequantize()["y"]  # type: ignore[no-any-return]
+
+    wanted = isthmus.load(NAME).unpack(stream[0]).dequantize()["y"]
+    for batch in torch.utils.data.DataLoader(Streams(), batch_size=4, num_workers=2):
+        assert batch.shape[0] == 4 and (batch == wanted).all()
