@@ -68,7 +68,7 @@ def _open_part(target: Path) -> tuple[Path, BinaryIO]:
     while True:
         temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.part")
         # Mode "x" refuses to share a name, and gives the file the permissions of the user's umask.
-        file = cast(BinaryIO, open(temporary, "x+b"))
+        file = cast(BinaryIO, open(temporary, "x+b"))  # noqa: SIM115, the caller closes it
         if _lock(file) is not False and temporary.exists():
             return temporary, file
         file.close()  # another process took it for a leftover before it was locked: begin again with another name

@@ -16,7 +16,7 @@ Format: docs/format-dfloat.md.
 from typing import TYPE_CHECKING
 
 from isthmus.lazy import names_on_demand
-from isthmus.weights.checkpoints import compress, decompress, plain_shards, total_bytes, verify
+from isthmus.weights.checkpoints import compress, decompress, left_out, plain_shards, total_bytes, verify
 from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.estimate import Estimate, estimate
 from isthmus.weights.folders.done import Done
@@ -61,6 +61,7 @@ __all__ = [
     "estimate",
     "from_pretrained",
     "inspect",
+    "left_out",
     "load_file",
     "open",
     "plain_shards",

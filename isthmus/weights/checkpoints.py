@@ -48,9 +48,9 @@ def compress(
 ) -> list[Done]:
     """Compresses a safetensors file, or every one in a folder (`X.safetensors` to `X.dfloat`), without loss.
 
-    Other files of a folder are copied, shards that are compressed already too; hidden folders are left out. A file goes
-    to the name `dst`, or into the folder `dst`, if that is one or ends in "/". A folder of the Hugging Face cache means
-    its snapshot of `main`. Folders of transformers get an index and a config that name the compressed weights.
+    Other files of a folder are copied, shards that are compressed already too, but not what `left_out` names. A file
+    goes to the name `dst`, or into the folder `dst`, if that is one or ends in "/". A folder of the Hugging Face cache
+    means its snapshot of `main`. Folders of transformers get an index and a config that name the compressed weights.
 
     mode: "huffman" decodes fastest, "rans" is about 0.3 % smaller. threads: all cores when None. base: a checkpoint
     (file or folder) that tensors of the same name, dtype and shape are stored relative to, where that is smaller; it is
@@ -168,6 +168,11 @@ def verify(
 def plain_shards(src: PathLike) -> list[Path]:
     """The files of weights in a folder that are not compressed, such as an adapter added later. Raises as `verify`."""
     return list(open_packed(Path(src)).plain)
+
+
+def left_out(src: PathLike) -> tuple[Path, ...]:
+    """Hidden files and folders of a folder, and pipes and devices, which all commands pass over. Raises as `verify`."""
+    return read_tree(Path(src)).left_out
 
 
 def total_bytes(src: PathLike) -> int:

@@ -14,7 +14,7 @@ from isthmus.errors import CorruptStreamError
 from isthmus.weights.checkpoints import PathLike, thread_count
 from isthmus.weights.dfloat_file import WeightFile, refuse_upstream
 from isthmus.weights.folders.config import CONFIG
-from isthmus.weights.folders.names import MARK
+from isthmus.weights.folders.names import MARK, PLAIN, files_in
 from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor, torch_tensor
 
@@ -35,7 +35,7 @@ class OpenWeights(Mapping[str, Tensor]):
         self._metadata: dict[str, str] = {}
         root = Path(path)
         if (root / CONFIG).is_file() and b'"dfloat11_config"' in (root / CONFIG).read_bytes():
-            for part in sorted(root.glob("*.safetensors")):  # of which only some may be of that layout
+            for part in files_in(root, PLAIN):  # of which only some may be of that layout
                 refuse_upstream(SafetensorsFile(part))
         for part in weight_files(root) if root.is_dir() else [root]:
             plain = SafetensorsFile(part)
