@@ -9,7 +9,9 @@ from isthmus.weights.compression_options import Options
 from isthmus.weights.decompression import restore
 from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.folders.config import CONFIG
+from isthmus.weights.folders.names import MARK
 from isthmus.weights.folders.tree import Tree
+from isthmus.weights.safetensors_file import SafetensorsFile
 
 
 def check_removable(src: Path, tree: Tree, options: Options) -> None:
@@ -27,28 +29,45 @@ def check_removable(src: Path, tree: Tree, options: Options) -> None:
         raise UnwritableFileError(f"{options.base and options.base.path}: is the base, which decompressing will need")
 
 
-def replace_source(source: Path, target: Path, options: Options) -> None:
-    """Removes a source after its compressed form, which is on the disk, was decoded and found whole.
+def replace_source(source: Path, target: Path, options: Options, *, is_verified: bool = False) -> None:
+    """Removes a source after its compressed form was decoded from the disk and found whole, now or (`is_verified`) by
+    the caller just now.
 
     Raises CorruptStreamError where it was not: then the source stays and the target goes.
     """
+    if is_verified:
+        _sync(target)  # an earlier run may have left it in the system's memory
+    else:
+        _verify(source, target, options)
+    _sync(target.parent)
     try:
-        base = options.base.path if options.base else None
-        restore(WeightFile(target, base=base), lambda data: None, threads=options.threads, progress=lambda count: None)
-    except CorruptStreamError:
-        target.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-    try:
-        source.unlink()
+        source.unlink(missing_ok=True)  # another run of the same command may have been quicker
     except OSError as error:
         raise UnwritableFileError(f"{source}: cannot be removed: {error.strerror or error}") from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """Has the names in a folder on the disk, where the system knows how."""
+def _verify(source: Path, target: Path, options: Options) -> None:
+    try:
+        _decode(target, options)
+    except CorruptStreamError as error:
+        target.unlink(missing_ok=True)
+        if MARK in SafetensorsFile(source).header.metadata:
+            _decode(source, options)  # raises where the damage was there before
+        raise CorruptStreamError(
+            f"{target}: was not written as it should have been and is removed again, {source} stays; run the same "
+            f"command again, and check the disk if that does not help ({error})"
+        ) from None
+
+
+def _decode(path: Path, options: Options) -> None:
+    base = options.base.path if options.base else None
+    restore(WeightFile(path, base=base), lambda data: None, threads=options.threads, progress=lambda count: None)
+
+
+def _sync(path: Path) -> None:
+    """Has a file, or the names in a folder, on the disk, where the system knows how."""
     if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
