@@ -57,6 +57,15 @@ def folder(source: Path, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+def damage(path: Path, tensor: str) -> None:
+    """Flips a bit of the codes of a tensor."""
+    file = weights.WeightFile(path).file
+    place = len(file.bytes) - file.header.data_bytes + file.tensors[f"{tensor}.dfloat"].end - 40
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
 def test_folders(weights_run: Run, folder: Path, tmp_path: Path) -> None:
     packed = tmp_path / "packed"
     status, out, err = weights_run("compress", folder, f"{packed}/")
@@ -107,9 +116,12 @@ def test_dry_run(weights_run: Run, folder: Path, tmp_path: Path) -> None:
 
 
 def test_compiling_is_said_once(source: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "isthmus", "weights", "compress", source, tmp_path / "x"]
+    command = [sys.executable, "-m", "isthmus", "weights", "compress", source]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    told = [subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr for _ in "ab"]
+    told = [
+        subprocess.run([*command, tmp_path / name], env=environment, capture_output=True, text=True, check=True).stderr
+        for name in "xy"
+    ]
     assert told == ["isthmus: compiling kernels for this machine, once: some seconds\n", ""]
 
 
@@ -142,6 +154,13 @@ def test_inspect(weights_run: Run, source: Path, tmp_path: Path) -> None:
     assert status == 2 and ".png" in err
     status, out, err = weights_run("inspect", source, "--plot", tmp_path / "absent" / "bits.png")
     assert (status, out) == (2, "") and "absent does not exist" in err
+
+
+def test_inspect_names_the_damaged_file(weights_run: Run, folder: Path) -> None:
+    weights.compress(folder, folder.with_name("packed"))
+    damage(folder.with_name("packed") / "b.dfloat", "large")
+    status, out, err = weights_run("inspect", folder.with_name("packed"))
+    assert (status, out) == (2, "") and "packed/b.dfloat: tensor 'large': " in err and err.count("\n") == 1
 
 
 def test_bad_input(weights_run: Run, source: Path, tmp_path: Path) -> None:
