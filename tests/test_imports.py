@@ -122,7 +122,7 @@ def test_the_rule_sees_what_it_should() -> None:
         ("codecs.walloc.image", "isthmus.training.walloc.klt"),
         ("codecs.walloc.image", "isthmus.codecs.dfloat"),
         ("codecs.registry", "isthmus.codecs.walloc.image"),
-        ("weights.report", "isthmus.training.walloc.klt"),
+        ("weights.reports.report", "isthmus.training.walloc.klt"),
         ("training.walloc.trainer", "isthmus.bench.report"),
         ("training.walloc.trainer", "isthmus.samples"),
         ("bench.report", "isthmus.cli.main"),

@@ -172,8 +172,8 @@ def inspect(
     Example: isthmus weights inspect model.safetensors --plot bits.png
     """
     from isthmus import weights
-    from isthmus.weights import plot as picture
-    from isthmus.weights.report import total
+    from isthmus.weights.reports import plot as picture
+    from isthmus.weights.reports.report import total
 
     if plot:
         if plot.suffix.lower() != ".png":

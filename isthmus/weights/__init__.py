@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from isthmus.lazy import names_on_demand
 from isthmus.weights.checkpoints import compress, decompress, left_out, plain_shards, total_bytes, verify
 from isthmus.weights.dfloat_file import WeightFile
-from isthmus.weights.estimate import Estimate, estimate
 from isthmus.weights.folders.done import Done
 from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.huggingface.registration import register
-from isthmus.weights.report import TensorReport, inspect
+from isthmus.weights.reports.estimate import Estimate, estimate
+from isthmus.weights.reports.report import TensorReport, inspect
 
 if TYPE_CHECKING:
     from isthmus.weights.attached.attach import attach

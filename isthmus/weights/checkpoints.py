@@ -20,8 +20,7 @@ from isthmus.weights.folders.existing import Originals, check_existing, check_ex
 from isthmus.weights.folders.index import check_all_packed, check_indexes
 from isthmus.weights.folders.names import packed_name, plain_name
 from isthmus.weights.folders.placement import Placement, place, place_within, without_twins
-from isthmus.weights.folders.removal import check_removable
-from isthmus.weights.folders.resuming import check_pairs, earlier_shards, twin_folders
+from isthmus.weights.folders.removal import check_pairs, check_removable, earlier_shards, twin_folders
 from isthmus.weights.folders.shards import open_packed, open_shards, plain_bytes
 from isthmus.weights.folders.transformers_folder import mark_folders
 from isthmus.weights.folders.tree import read_tree, require_shards

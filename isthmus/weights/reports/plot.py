@@ -5,7 +5,7 @@ from pathlib import Path
 
 from isthmus.errors import MissingExtraError
 from isthmus.files import atomic_file
-from isthmus.weights.report import TensorReport
+from isthmus.weights.reports.report import TensorReport
 
 
 def require_matplotlib() -> None:
