@@ -32,3 +32,10 @@ class UnreadableFileError(IsthmusError):
 
 class UnwritableFileError(IsthmusError):
     """A file that cannot be made: missing folder, no permission, no space left. Nothing is left behind."""
+
+
+class UnknownTensorError(IsthmusError, KeyError):
+    """A name of a tensor that a file of weights does not have."""
+
+    def __str__(self) -> str:  # KeyError would show the message in quotes
+        return Exception.__str__(self)

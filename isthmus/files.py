@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from isthmus.errors import UnwritableFileError
 
@@ -46,12 +46,10 @@ def atomic_file(
         with _system_errors(target), open(target, "wb") as device:
             yield device
         return
-    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.part")
     with _system_errors(target):
+        temporary, opened = _open_part(target)
         try:
-            # Mode "x" refuses to share a name, and gives the file the permissions of the user's umask.
-            with open(temporary, "x+b") as file:
-                _lock(file)
+            with opened as file:
                 if like is not None:
                     os.chmod(temporary, like.stat().st_mode & 0o777)
                 yield file
@@ -63,6 +61,17 @@ def atomic_file(
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+def _open_part(target: Path) -> tuple[Path, BinaryIO]:
+    """A new file beside `target`, locked: from then on `remove_leftovers` of another process leaves it alone."""
+    while True:
+        temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.part")
+        # Mode "x" refuses to share a name, and gives the file the permissions of the user's umask.
+        file = cast(BinaryIO, open(temporary, "x+b"))  # noqa: SIM115, the caller closes it
+        if _lock(file) is not False and temporary.exists():
+            return temporary, file
+        file.close()  # another process took it for a leftover before it was locked: begin again with another name
 
 
 def _place(path: str | os.PathLike[str], follow: bool) -> Path:
@@ -81,16 +90,18 @@ def _system_errors(path: Path) -> Iterator[None]:
         raise _explain(path, error) from error
 
 
-def _lock(file: BinaryIO) -> bool:
-    """Whether this process alone has an open file now; True too where the system has no such locks."""
+def _lock(file: BinaryIO) -> bool | None:
+    """Whether this process alone has an open file now; None where the system cannot tell."""
     try:
         import fcntl
     except ImportError:  # Windows, which refuses to remove an open file
         return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:  # a file system without locks
+        return None
     return True
 
 
@@ -98,6 +109,8 @@ def remove_leftovers(path: str | os.PathLike[str], *, follow: bool = True) -> No
     """Removes what `atomic_file` left beside `path` where its process was killed; what others still write stays."""
     target = _place(path, follow)
     for temporary in target.parent.glob(f".{escape(target.name[:40])}.{12 * '[0-9a-f]'}.part"):
+        if not temporary.is_file():  # a pipe would be waited for
+            continue
         with suppress(OSError), open(temporary, "rb") as file:
             if _lock(file):
                 temporary.unlink()

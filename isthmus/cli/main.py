@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli import bench, codec, compare, train, weights
+from isthmus.cli.stopping import StoppedError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,6 +49,8 @@ def main() -> None:
         status = app(standalone_mode=False)
     except KeyboardInterrupt:
         raise SystemExit(_complain("stopped", 130)) from None
+    except StoppedError as stopped:
+        raise SystemExit(_complain(f"stopped; {stopped}", 130)) from None
     except Exception as error:
         usage = isinstance(error, typer.BadParameter.__bases__)  # UsageError, wherever this typer keeps it
         if usage and type(error).__name__ == "NoArgsIsHelpError":

@@ -2,7 +2,6 @@
 """`isthmus weights ...`: model weights without loss, from the command line."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,13 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from isthmus.cli.progress import progress
+from isthmus.cli.weights_lines import Told, going_on, tell_estimate, tell_left_out
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Make safetensors files a third smaller without changing a bit of any weight.\n\n"
     "bfloat16 weights carry about 2.6 bits of information in the 8 bits of their exponent: `compress` stores these "
     "as Huffman or rANS codes and leaves signs and mantissas as they are. `decompress` gives the same file back, "
-    "byte for byte.",
+    "byte for byte.\n\n"
+    "A folder that is a target may have other files, which stay. A file there is replaced only if it holds the same "
+    "original; anything else of a name that is needed is refused before a byte is written. Hidden files and folders, "
+    "pipes and devices of a source are left out.",
 )
 
 Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, help="Default: as many as cores.")]
@@ -34,12 +37,19 @@ def compress(
     target: Annotated[
         str | None,
         typer.Argument(
-            help="File to write, or to replace (model.dfloat by custom), or folder; a new one with a / behind."
+            help="File to write, called model.dfloat by convention, or folder; a new one with a / behind. Of what is "
+            "there only a compressed file that is named here is replaced, or what holds the same weights."
         ),
     ] = None,
     mode: Annotated[
-        str, typer.Option("--mode", "-m", help="huffman decodes fastest; rans is about 0.3 % smaller.")
-    ] = "huffman",
+        str | None,
+        typer.Option(
+            "--mode",
+            "-m",
+            help="huffman decodes fastest; rans is about 0.3 % smaller, and far smaller for deltas.  "
+            r"\[default: huffman; rans with --base]",
+        ),
+    ] = None,
     base: Base = None,
     index: Annotated[
         bool, typer.Option("--index", help="Store the index for GPUs (0.8 %), else made when a file is loaded.")
@@ -57,7 +67,10 @@ def compress(
     ] = False,
     threads: Threads = None,
 ) -> None:
-    """Compress a safetensors file, or every shard of a folder. Stopped, the same command goes on at the next shard.
+    """Compress a safetensors file, or every shard of a folder.
+
+    Stopped, the same command goes on: shards that are there already are decoded and compared with their originals, and
+    one that is damaged is made again.
 
     Example: isthmus weights compress model.safetensors model.dfloat
 
@@ -73,15 +86,19 @@ def compress(
         "mode": mode, "threads": threads, "base": base, "index": index,
         "include": include or (), "exclude": exclude or (),
     }  # fmt: skip
-    if dry_run:
-        _tell_estimate(weights.estimate(source, **options))
-        return
+    if in_place and delete_source:
+        raise ValueError("weights compress: --in-place removes the source by itself; --delete-source is for a target")
     if in_place and target is not None:
         raise ValueError(f"weights compress: --in-place takes no target, but {target} is given")
-    if target is None and not in_place:
+    if target is None and not in_place and not dry_run:
         raise ValueError("weights compress: give a target, or --in-place to replace the source")
-    with progress(weights.total_bytes(source)) as shown:
-        told = _Told(shown.echo, "compressed already, as it was")
+    tell_left_out(source)
+    if dry_run:
+        tell_estimate(weights.estimate(source, **options))
+        return
+    note = "compressed already, verified" if in_place or delete_source else "compressed already, as it was"
+    with going_on(source), progress(weights.total_bytes(source)) as shown:
+        told = Told(shown.echo, note, "names the compressed weights")
         weights.compress(
             source, target, in_place=in_place, delete_source=delete_source, progress=shown.update, told=told.file,
             **options,
@@ -92,18 +109,27 @@ def compress(
 @app.command()
 def decompress(
     source: Annotated[Path, typer.Argument(help="File or folder made by `isthmus weights compress`.")],
-    target: Annotated[str, typer.Argument(help="File to write, or to replace, or folder; a new one with a / behind.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="File to write, or folder; a new one with a / behind. What is there is kept where it is the original, "
+            "and else refused."
+        ),
+    ],
     base: Base = None,
     threads: Threads = None,
 ) -> None:
     """Restore the original files, byte for byte; their SHA-256 is checked before they appear.
 
+    Stopped, the same command goes on at the next shard.
+
     Example: isthmus weights decompress model.dfloat model.safetensors
     """
     from isthmus import weights
 
-    with progress(weights.total_bytes(source)) as shown:
-        told = _Told(shown.echo, "not compressed, as it was")
+    tell_left_out(source)
+    with going_on(source), progress(weights.total_bytes(source)) as shown:
+        told = Told(shown.echo, "not compressed, as it was", "the original again")
         weights.decompress(source, target, threads=threads, base=base, progress=shown.update, told=told.file)
         told.sums()
 
@@ -116,10 +142,14 @@ def verify(
 ) -> None:
     """Decode everything and compare with the SHA-256 of the original; writes nothing.
 
+    Covers every compressed shard of a folder, and that all shards which an index names are there and compressed. Not
+    covered: plain shards that no such index names, of which nothing tells whether they are whole, and other files.
+
     Example: isthmus weights verify model.dfloat
     """
     from isthmus import weights
 
+    tell_left_out(source)
     with progress(weights.total_bytes(source)) as shown:
         files = weights.verify(source, threads=threads, base=base, progress=shown.update)
     for file in files:
@@ -134,13 +164,16 @@ def inspect(
     plot: Annotated[Path | None, typer.Option(help="PNG to draw the tensors into.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show bits a weight of every tensor, as stored and as the entropy of its exponents would allow.
+    """Show bits a weight of every tensor, as stored and as the order-0 entropy of its bytes.
+
+    The entropy is that of first bytes, second bytes and so on with one table for the whole tensor, mantissas that are
+    nearly uniform counted as they are. It is no bound: rans, with a table for each 2**18 weights, may take less.
 
     Example: isthmus weights inspect model.safetensors --plot bits.png
     """
     from isthmus import weights
-    from isthmus.weights import plot as picture
-    from isthmus.weights.report import total
+    from isthmus.weights.reports import plot as picture
+    from isthmus.weights.reports.report import total
 
     if plot:
         if plot.suffix.lower() != ".png":
@@ -150,71 +183,24 @@ def inspect(
                 f"weights inspect: --plot {plot}: the folder {plot.parent} does not exist: create it first"
             )
         picture.require_matplotlib()
+    tell_left_out(source)
     rows = weights.inspect(source)
     sums = total(rows)
     if as_json:
         typer.echo(json.dumps({"total": sums, "tensors": [asdict(row) for row in rows]}, indent=1))
     else:
-        typer.echo(f"{'stored':>8} {'bound':>8} {'bytes':>12}  dtype    tensor")
+        typer.echo(f"{'stored':>8} {'entropy':>8} {'bytes':>12}  dtype    tensor")
         for row in rows:
-            bound = "" if row.entropy_bits is None else f"{row.entropy_bits:8.3f}"
+            entropy = "" if row.entropy_bits is None else f"{row.entropy_bits:8.3f}"
             kind = f"{row.dtype:8}"
-            typer.echo(f"{row.stored_bits:8.3f} {bound:>8} {row.stored_bytes:12d}  {kind} {row.name} {list(row.shape)}")
+            typer.echo(
+                f"{row.stored_bits:8.3f} {entropy:>8} {row.stored_bytes:12d}  {kind} {row.name} {list(row.shape)}"
+            )
         typer.echo(
             f"{len(rows)} tensors, {sums['bytes']:.0f} bytes stored in {sums['stored_bytes']:.0f} "
-            f"({100 * sums['share']:.2f} %); floats {sums['stored_bits']:.3f} bits a weight, bound "
-            f"{sums['entropy_bits']:.3f}"
+            f"({100 * sums['share']:.2f} %); floats {sums['stored_bits']:.3f} bits a weight, order-0 "
+            f"entropy {sums['entropy_bits']:.3f}"
         )
     if plot:
         picture.plot(rows, plot)
         typer.echo(f"written: {plot}")
-
-
-class _Told:
-    """Prints what is done as it is done. as_it_was: said of shards that are copied."""
-
-    def __init__(self, echo: Callable[[str], None], as_it_was: str) -> None:
-        self._echo, self._as_it_was = echo, as_it_was
-        self._shards: list[Any] = []
-        self._others: list[Any] = []
-
-    def file(self, one: Any) -> None:
-        """A `weights.Done`."""
-        if one.copied and one.source.suffix not in (".safetensors", ".dfloat"):
-            self._others.append(one)
-            return
-        self._shards.append(one)
-        note = f", {self._as_it_was}" if one.copied else ", was there already" if one.skipped else ""
-        self._echo(f"{one.target}: {_sizes([one])}{note}")
-        if one.kept:
-            dtypes = ", ".join(f"{dtype} ({count})" for dtype, count in sorted(one.kept.items()))
-            self._echo(f"  tensors of these dtypes are kept as they are: {dtypes}")
-
-    def sums(self) -> None:
-        """The lines at the end, for a folder."""
-        if self._others:
-            size = sum(one.source_bytes for one in self._others)
-            self._echo(f"other files copied as they are: {len(self._others)}, {size} bytes")
-        if len(self._shards) > 1:
-            self._echo(f"total of {len(self._shards)} files of weights: {_sizes(self._shards)}")
-
-
-def _sizes(done: list[Any]) -> str:
-    before, after = sum(one.source_bytes for one in done), sum(one.target_bytes for one in done)
-    return f"{before} to {after} bytes, {100 * after / before:.2f} %"
-
-
-def _tell_estimate(found: Any) -> None:
-    share = 100 * found.target_bytes / found.source_bytes
-    typer.echo(
-        f"about {found.source_bytes} to {found.target_bytes} bytes, {share:.1f} %, judging by a sample of "
-        f"{found.sampled_bytes} bytes; nothing was written"
-    )
-    reasons = {
-        "asked": "left out by --include and --exclude",
-        "no gain": "would not get smaller, judging by the sample",
-        "compressed already": "in files that are compressed already",
-    }
-    for reason, (tensors, size) in sorted(found.raw.items()):
-        why = reasons.get(reason, f"{reason} is never coded")
-        typer.echo(f"  kept as they are, {why}: {size} bytes in {tensors} tensor{'s' if tensors > 1 else ''}")

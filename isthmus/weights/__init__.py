@@ -16,13 +16,13 @@ Format: docs/format-dfloat.md.
 from typing import TYPE_CHECKING
 
 from isthmus.lazy import names_on_demand
-from isthmus.weights.checkpoints import compress, decompress, plain_shards, total_bytes, verify
+from isthmus.weights.checkpoints import compress, decompress, left_out, plain_shards, total_bytes, verify
 from isthmus.weights.dfloat_file import WeightFile
-from isthmus.weights.estimate import Estimate, estimate
 from isthmus.weights.folders.done import Done
 from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.huggingface.registration import register
-from isthmus.weights.report import TensorReport, inspect
+from isthmus.weights.reports.estimate import Estimate, estimate
+from isthmus.weights.reports.report import TensorReport, inspect
 
 if TYPE_CHECKING:
     from isthmus.weights.attached.attach import attach
@@ -61,6 +61,7 @@ __all__ = [
     "estimate",
     "from_pretrained",
     "inspect",
+    "left_out",
     "load_file",
     "open",
     "plain_shards",

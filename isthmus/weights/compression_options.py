@@ -8,8 +8,7 @@ from pathlib import Path
 
 from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.dtypes import CODED
-from isthmus.errors import IsthmusError
-from isthmus.weights.base_checkpoint import BaseCheckpoint, sha256_of
+from isthmus.weights.base_checkpoint import BaseCheckpoint
 from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor
 
@@ -38,20 +37,11 @@ class Options:
         """`include` and `exclude`, as the mark says them."""
         return {"include": self.include, "exclude": self.exclude}
 
-
-def is_made(target: Path, source: SafetensorsFile, options: Options) -> bool:
-    """Whether `target` is what would be made: of the same bytes and with the same options."""
-    if not target.is_file() or target.stat().st_size == 0:
-        return False
-    try:
-        made = WeightFile(target, base=options.base.path if options.base else None)
-    except IsthmusError:
-        return False
-    told = made.source
-    same = (told["mode"], told["index"], told["bytes"]) == (options.mode, options.index, len(source.bytes))
-    same = same and all(told[key] == list(found) for key, found in options.patterns.items())
-    same = same and bool(told["base"]) == bool(options.base)
-    return same and told["sha256"] == sha256_of(source.bytes)
+    def made(self, file: WeightFile) -> bool:
+        """Whether a compressed file was made with these, of whatever weights."""
+        told = file.source
+        same = (told["mode"], told["index"], bool(told["base"])) == (self.mode, self.index, bool(self.base))
+        return same and all(told[key] == list(found) for key, found in self.patterns.items())
 
 
 def check_patterns(shards: Sequence[Path], options: Options) -> None:

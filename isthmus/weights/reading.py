@@ -2,6 +2,7 @@
 """Tensors of files and folders, compressed, plain or both, as `safetensors` hands them out."""
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from types import EllipsisType, TracebackType
 
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor
 
 from isthmus.codecs.dfloat.decoder import RUN
-from isthmus.errors import CorruptStreamError
+from isthmus.errors import CorruptStreamError, UnknownTensorError
 from isthmus.weights.checkpoints import PathLike, thread_count
 from isthmus.weights.dfloat_file import WeightFile, open_weights, refuse_upstream
 from isthmus.weights.folders.config import CONFIG
+from isthmus.weights.folders.names import PLAIN, files_in
 from isthmus.weights.folders.weight_files import weight_files
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor, torch_tensor
 
@@ -24,26 +26,27 @@ Indices = Index | tuple[Index, ...] | list[int]
 class OpenWeights(Mapping[str, Tensor]):
     """What `open` gives: names and tensors, each decoded when it is asked for, none kept.
 
-    Raises UnreadableFileError and CorruptStreamError, here and where a tensor is read, then naming it; KeyError for a
-    name that is not there.
+    Raises UnreadableFileError and CorruptStreamError, here and where a tensor is read, then naming it;
+    UnknownTensorError, a KeyError, for a name that is not there; ValueError when it is closed.
     """
 
     def __init__(self, path: PathLike, base: PathLike | None = None, device: str = "cpu", threads: int | None = None):
+        self._path, self._is_open = path, True
         self._device, self._threads = device, thread_count(threads)
-        self._files: dict[str, WeightFile | SafetensorsFile] = {}
+        self._opened: dict[str, WeightFile | SafetensorsFile] = {}
         self._metadata: dict[str, str] = {}
         root = Path(path)
         if (root / CONFIG).is_file() and b'"dfloat11_config"' in (root / CONFIG).read_bytes():
-            for part in sorted(root.glob("*.safetensors")):  # of which only some may be of that layout
+            for part in files_in(root, PLAIN):  # of which only some may be of that layout
                 refuse_upstream(SafetensorsFile(part))
         for part in weight_files(root) if root.is_dir() else [root]:
             file = open_weights(part, base=None if base is None else Path(base))
             if isinstance(file, SafetensorsFile):
                 refuse_upstream(file)
             for name in _entries(file):
-                if name in self._files:
-                    raise CorruptStreamError(f"{part}: tensor {name!r} is in {self._files[name].path.name} too")
-                self._files[name] = file
+                if name in self._opened:
+                    raise CorruptStreamError(f"{part}: tensor {name!r} is in {self._opened[name].path.name} too")
+                self._opened[name] = file
             self._metadata |= file.metadata if isinstance(file, WeightFile) else file.header.metadata
 
     def __enter__(self) -> "OpenWeights":
@@ -52,7 +55,21 @@ class OpenWeights(Mapping[str, Tensor]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._files = {}
+        self._opened, self._is_open = {}, False
+
+    @property
+    def _files(self) -> dict[str, WeightFile | SafetensorsFile]:
+        if not self._is_open:
+            raise ValueError(f"{self._path}: is closed; read its tensors within the `with` block")
+        return self._opened
+
+    def _file(self, name: str) -> WeightFile | SafetensorsFile:
+        try:
+            return self._files[name]
+        except KeyError:
+            near = get_close_matches(str(name), self._files, 3)
+            hint = f"near it: {', '.join(near)}" if near else f"it has {len(self._files)}, which keys() lists"
+            raise UnknownTensorError(f"{self._path}: has no tensor {name!r}; {hint}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
@@ -64,7 +81,7 @@ class OpenWeights(Mapping[str, Tensor]):
         return name in self._files
 
     def __getitem__(self, name: str) -> Tensor:
-        file = self._files[name]
+        file = self._file(name)
         found = file.tensor(name, threads=self._threads) if isinstance(file, WeightFile) else file.tensor(name)
         return found.to(self._device)
 
@@ -74,7 +91,7 @@ class OpenWeights(Mapping[str, Tensor]):
 
     def get_slice(self, name: str) -> "TensorSlice":
         """A tensor of which only what is asked for will be decoded: `get_slice(name)[100:200]`."""
-        return TensorSlice(self._files[name], name, self._device)
+        return TensorSlice(self._file(name), name, self._device)
 
     def metadata(self) -> dict[str, str] | None:
         """`__metadata__` of the original files; None if there is none."""
@@ -132,16 +149,21 @@ class TensorSlice:
         return torch_tensor(bits, part, file.path)
 
 
-def open(path: PathLike, base: PathLike | None = None, *, device: str = "cpu") -> OpenWeights:
+def open(
+    path: PathLike, base: PathLike | None = None, *, framework: str = "pt", device: str | torch.device = "cpu"
+) -> OpenWeights:
     """Opens a file or folder, compressed or not, as `safetensors.safe_open` does: a context, one tensor at a time.
 
-    base: what deltas are relative to. Raises UnreadableFileError, CorruptStreamError and WeightsMismatchError.
+    base: what deltas are relative to. framework: "pt", as the tensors are torch's. Raises ValueError for another,
+    UnreadableFileError, CorruptStreamError and WeightsMismatchError.
 
         with weights.open("model-dfloat/") as file:
             for name in file.keys():
                 tensor = file.get_tensor(name)
     """
-    return OpenWeights(path, base, device)
+    if framework != "pt":
+        raise ValueError(f"open: framework {framework!r}, expected 'pt'; call .numpy() of the tensors for another")
+    return OpenWeights(path, base, str(device))
 
 
 def state_dict(path: PathLike, base: PathLike | None = None, *, device: str = "cpu") -> Mapping[str, Tensor]:

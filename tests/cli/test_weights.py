@@ -57,6 +57,15 @@ def folder(source: Path, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+def damage(path: Path, tensor: str) -> None:
+    """Flips a bit of the codes of a tensor."""
+    file = weights.WeightFile(path).file
+    place = len(file.bytes) - file.header.data_bytes + file.tensors[f"{tensor}.dfloat"].end - 40
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
 def test_folders(weights_run: Run, folder: Path, tmp_path: Path) -> None:
     packed = tmp_path / "packed"
     status, out, err = weights_run("compress", folder, f"{packed}/")
@@ -80,6 +89,80 @@ def test_sources_that_go(weights_run: Run, folder: Path, tmp_path: Path) -> None
     assert not (folder / "a.safetensors").exists()
     assert weights_run("compress", folder, "--in-place")[0] == 0
     assert sorted(p.name for p in folder.iterdir()) == ["b.dfloat", "vocab.txt"]
+
+
+def test_the_lines_of_a_folder(weights_run: Run, folder: Path, tmp_path: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "x"}')
+    (folder / "pytorch_model.bin").write_bytes(b"P" * 5000)
+    (folder / "a.safetensors").rename(folder / "model.safetensors")
+    for name in ("._a.safetensors", ".git", ".x", ".y"):
+        (folder / name).write_text("litter")
+    os.mkfifo(folder / "queue")
+    packed = tmp_path / "packed"
+    status, out, err = weights_run("compress", folder, packed)
+    pickle = "of these pickles, perhaps of the same weights: pytorch_model.bin, 5000 bytes"
+    assert status == 0 and f"other files copied as they are: 2, 5003 bytes; {pickle}" in out
+    size = (packed / "config.json").stat().st_size
+    assert f"{packed / 'config.json'}: 19 to {size} bytes, names the compressed weights" in out
+    assert err.splitlines() == [
+        "isthmus: left out, as they are hidden: 4 (._a.safetensors, .git, .x, ...)",
+        "isthmus: left out, as they are no files: 1 (queue)",
+    ]
+    out = weights_run("decompress", packed, tmp_path / "back")[1]
+    assert f"{tmp_path / 'back' / 'config.json'}: {size} to 19 bytes, the original again" in out
+    assert weights_run("decompress", packed, tmp_path / "back")[1].count("was there already, verified") == 2
+    for command in (("verify", folder), ("inspect", folder)):
+        assert "left out, as they are hidden: 4" in weights_run(*command)[2]
+    total = weights_run("compress", folder, "--in-place")[1].splitlines()[-1]
+    again = weights_run("compress", folder, "--in-place")[1]
+    assert again.splitlines()[-1] == total and again.count("compressed already, verified") == 2
+    damage(folder / "b.dfloat", "large")
+    status, _, err = weights_run("compress", folder, "--in-place")
+    assert status == 2 and "b.dfloat: tensor 'large'" in err
+
+
+def test_verify_refuses_what_it_cannot_vouch_for(weights_run: Run, folder: Path, tmp_path: Path) -> None:
+    names = {"x": "a.safetensors", "y": "b.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    weights.compress(folder, tmp_path / "packed")
+    assert weights_run("verify", tmp_path / "packed")[0] == 0
+    (tmp_path / "packed" / "b.dfloat").unlink()
+    for words in ("shard b.safetensors is not there", "b.safetensors is plain"):
+        status, out, err = weights_run("verify", tmp_path / "packed")
+        assert (status, out) == (2, "") and words in err and err.count("\n") == 1
+        shutil.copy(folder / "b.safetensors", tmp_path / "packed")
+
+
+def test_targets_that_are_taken(weights_run: Run, source: Path, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("notes")
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "vocab.txt").write_text("other")
+    for arguments in ((source, tmp_path / "notes.txt"), (folder, tmp_path / "o")):
+        status, out, err = weights_run("compress", *arguments)
+        assert (status, out) == (2, "") and "exists already" in err and "delete it or choose another" in err
+    assert (tmp_path / "notes.txt").read_text() == "notes" and os.listdir(tmp_path / "o") == ["vocab.txt"]
+    status, _, err = weights_run("compress", folder, "--in-place", "--delete-source")
+    assert status == 2 and "--delete-source is for a target" in err
+    with pytest.raises(ValueError, match="in_place replaces the source"):
+        weights.compress(folder, in_place=True, delete_source=True)
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress", "verify"])
+def test_what_is_said_when_it_is_stopped(
+    weights_run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    weights.compress(folder, tmp_path / "packed")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(weights, command, stop)
+    goes_on = command != "verify"
+    target = (tmp_path / "x",) if goes_on else ()
+    words = "isthmus: stopped; run the same command again to go on\n" if goes_on else "isthmus: stopped\n"
+    status, _, err = weights_run(command, tmp_path / "packed", *target)
+    assert status == 130 and err.endswith(words)
+    assert weights_run(command, tmp_path / "packed" / "a.dfloat", *target)[2].endswith("isthmus: stopped\n")
 
 
 def test_patterns(weights_run: Run, source: Path, tmp_path: Path) -> None:
@@ -107,9 +190,12 @@ def test_dry_run(weights_run: Run, folder: Path, tmp_path: Path) -> None:
 
 
 def test_compiling_is_said_once(source: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "isthmus", "weights", "compress", source, tmp_path / "x"]
+    command = [sys.executable, "-m", "isthmus", "weights", "compress", source]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    told = [subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr for _ in "ab"]
+    told = [
+        subprocess.run([*command, tmp_path / name], env=environment, capture_output=True, text=True, check=True).stderr
+        for name in "xy"
+    ]
     assert told == ["isthmus: compiling kernels for this machine, once: some seconds\n", ""]
 
 
@@ -124,6 +210,7 @@ def test_progress_without_a_terminal(
 def test_deltas(weights_run: Run, source: Path, tmp_path: Path) -> None:
     delta = tmp_path / "delta.safetensors"
     assert weights_run("compress", source, delta, "--base", source)[0] == 0
+    assert weights.WeightFile(delta).source["mode"] == "rans"
     status, _, err = weights_run("verify", delta)
     assert status == 2 and "--base" in err and err.count("\n") == 1
     assert weights_run("verify", delta, "--base", source)[0] == 0
@@ -142,6 +229,13 @@ def test_inspect(weights_run: Run, source: Path, tmp_path: Path) -> None:
     assert status == 2 and ".png" in err
     status, out, err = weights_run("inspect", source, "--plot", tmp_path / "absent" / "bits.png")
     assert (status, out) == (2, "") and "absent does not exist" in err
+
+
+def test_inspect_names_the_damaged_file(weights_run: Run, folder: Path) -> None:
+    weights.compress(folder, folder.with_name("packed"))
+    damage(folder.with_name("packed") / "b.dfloat", "large")
+    status, out, err = weights_run("inspect", folder.with_name("packed"))
+    assert (status, out) == (2, "") and "packed/b.dfloat: tensor 'large': " in err and err.count("\n") == 1
 
 
 def test_bad_input(weights_run: Run, source: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import stat
 import numpy as np
 import pytest
 
+from isthmus import files
 from isthmus.errors import UnwritableFileError
 from isthmus.files import atomic_file, atomic_write, make_folder, remove_leftovers
 from isthmus.media.image import WRITABLE, read_image, write_image
@@ -68,6 +69,32 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
         remove_leftovers(target)
         assert not left.exists() and all(path.exists() for path in others)
     assert target.read_bytes() == b"whole"  # what is still written was not taken away
+
+
+def test_a_file_that_is_taken_for_a_leftover_before_it_is_locked(tmp_path, monkeypatch):
+    """Another process may find it between the moment it is made and the moment it is locked."""
+    real, calls = files._lock, 0
+
+    def late(file):
+        nonlocal calls
+        calls += 1
+        if calls == 1:  # the other has removed it
+            remove_leftovers(tmp_path / "x")
+        if calls == 3:  # the other is about to remove it
+            return False
+        return real(file)
+
+    monkeypatch.setattr(files, "_lock", late)
+    atomic_write(tmp_path / "x", b"whole")
+    assert (tmp_path / "x").read_bytes() == b"whole" and calls == 4
+    monkeypatch.setattr(files, "_lock", lambda file: None)  # a file system without locks
+    atomic_write(tmp_path / "x", b"again")
+    assert (tmp_path / "x").read_bytes() == b"again"
+
+
+def test_a_pipe_of_such_a_name_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / ".x.0123456789ab.part")
+    remove_leftovers(tmp_path / "x")
 
 
 REAL_OPEN = open

@@ -300,6 +300,7 @@ def test_stopped_and_taken_up_again(folder: Path) -> None:
     assert [d.skipped for d in weights.compress(folder, packed, mode="rans")] == [False] * 3
     assert [d.skipped for d in weights.compress(folder, packed, mode="rans", index=True)] == [False] * 3
     save_file({"w0": normal(200, 100, seed=9), "b0": normal(8)}, folder / "model-00001-of-00003.safetensors")
+    first.unlink()
     assert [d.skipped for d in weights.compress(folder, packed, mode="rans", index=True)] == [False, True, True]
     weights.verify(packed)
 

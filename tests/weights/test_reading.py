@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from isthmus import weights
-from isthmus.errors import CorruptStreamError, UnreadableFileError, WeightsMismatchError
+from isthmus.errors import CorruptStreamError, UnknownTensorError, UnreadableFileError, WeightsMismatchError
 from tests.weights.sample_files import mixed, normal, same, write
 
 
@@ -40,9 +40,26 @@ def test_one_tensor_at_a_time(model: Path) -> None:
         assert file.metadata() == {"format": "pt", "note": "é"} and "large" in file and "absent" not in file
         for name in plain.keys():  # noqa: SIM118
             assert same(file.get_tensor(name), plain.get_tensor(name))
-        with pytest.raises(KeyError):
-            file.get_tensor("absent")
+        for read in (file.get_tensor, file.get_slice, file.__getitem__):
+            with pytest.raises(KeyError) as caught:
+                read("layer.weigth")
+            assert isinstance(caught.value, UnknownTensorError)
+            words = f"{model}: has no tensor 'layer.weigth'; near it: layer.weight"
+            assert str(caught.value).startswith(words)
+        with pytest.raises(UnknownTensorError, match="no tensor 'qqq'; it has 12, which"):
+            file.get_tensor("qqq")
+        assert file.get("qqq") is None
+    for use in (lambda: file.get_tensor("large"), lambda: list(file), lambda: len(file), lambda: "large" in file):
+        with pytest.raises(ValueError, match="model: is closed"):
+            use()
     assert weights.open(model / "b.safetensors").metadata() is None
+
+
+def test_frameworks(model: Path) -> None:
+    with weights.open(model, framework="pt", device=torch.device("cpu")) as file:
+        assert same(file.get_tensor("lora"), normal(30, 20))
+    with pytest.raises(ValueError, match="framework 'np', expected 'pt'"):
+        weights.open(model, framework="np")
 
 
 def test_state_dicts(model: Path) -> None:

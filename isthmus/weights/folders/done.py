@@ -8,7 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Done:
-    """A file that was made, or (`skipped`) was there already; source_bytes and target_bytes are its sizes.
+    """A file that was made, or (`skipped`) was there already and is whole.
+
+    source_bytes, target_bytes: sizes before and after; when compressing, source_bytes of what was compressed already is
+    the size of its original.
 
     copied: it was copied as it is: compressed already when compressing, plain when decompressing, or no shard. kept:
     dtypes that are never coded, such as those of integers or one that this version does not know, and how many tensors

@@ -3,7 +3,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -50,13 +50,30 @@ def check_indexes(files: Iterable[Path], also: dict[Path, Path]) -> None:
 
     Indexes of pickles are no concern. also: by folder, another that may have its shards.
     """
-    for index in files:
-        if not _ANY.fullmatch(index.name) or (not _OURS.fullmatch(index.name) and not _has_shards(index)):
-            continue
+    for index, names in _shards_named(files):
         folders = [index.parent, also.get(index.parent, index.parent)]
-        for name in sorted(set(read_index(index).values())):
-            if name.endswith((PLAIN, PACKED)) and not any(shard_of(folder, name) for folder in folders):
+        for name in names:
+            if not any(shard_of(folder, name) for folder in folders):
                 raise CorruptStreamError(f"{index}: shard {name} is not there; fetch it first")
+
+
+def check_all_packed(files: Iterable[Path], packed: Container[Path]) -> None:
+    """Raises CorruptStreamError for an index of which some shards are compressed and others not."""
+    for index, names in _shards_named(files):
+        shards = {shard_of(index.parent, name) for name in names}
+        plain = sorted(path for path in shards if path and path not in packed)
+        if plain and len(plain) < len(shards):
+            raise CorruptStreamError(
+                f"{index}: half of it is compressed: {plain[0].name} is plain, so that nothing tells whether it is "
+                f"whole; `isthmus weights compress {index.parent} --in-place` goes on, or compress it to another folder"
+            )
+
+
+def _shards_named(files: Iterable[Path]) -> Iterator[tuple[Path, list[str]]]:
+    """Indexes among the files, and what they name in order. Raises as `read_index`."""
+    for index in files:
+        if _ANY.fullmatch(index.name) and (_OURS.fullmatch(index.name) or _has_shards(index)):
+            yield index, [name for name in sorted(set(read_index(index).values())) if name.endswith((PLAIN, PACKED))]
 
 
 def _has_shards(index: Path) -> bool:

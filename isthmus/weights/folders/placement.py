@@ -2,7 +2,7 @@
 """Where the files of a source are written: never onto a source, whatever links lead there."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +64,15 @@ def place(tree: Tree, dst: str | os.PathLike[str], rename: Rename) -> Placement:
 
 
 def place_within(tree: Tree, rename: Rename) -> Placement:
-    """Targets beside the sources, which they are to replace."""
+    """Targets beside the sources, which they are to replace; what one of them has become already is no other source."""
     root = tree.root if tree.is_folder else tree.root.parent
-    return Placement(root, {path: rename(path) for path in tree.shards}, {})
+    return Placement(root, {path: rename(path) for path in without_twins(tree.shards)}, {})
+
+
+def without_twins(shards: Sequence[Path]) -> list[Path]:
+    """Shards without the compressed ones whose plain form is there too, as where a run was stopped in between."""
+    made = {packed_name(path) for path in shards if packed_name(path) != path}
+    return [path for path in shards if path not in made]
 
 
 def _check_sources(placed: Placement) -> None:

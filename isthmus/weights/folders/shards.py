@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.errors import CorruptStreamError
-from isthmus.weights.base_checkpoint import sha256_of
 from isthmus.weights.dfloat_file import WeightFile, refuse_upstream
 from isthmus.weights.folders.names import MARK, PACKED
 from isthmus.weights.folders.tree import Tree, read_tree, require_shards
@@ -43,12 +42,6 @@ def open_packed(src: Path) -> Shards:
     if not found.packed:
         raise CorruptStreamError(f"{src}: no compressed weights; make them with `isthmus weights compress`")
     return found
-
-
-def original_sha256(path: Path) -> str:
-    """SHA-256 of a plain file, or of the one that a compressed file was made from."""
-    file = SafetensorsFile(path)
-    return WeightFile(path).source["sha256"] if MARK in file.header.metadata else sha256_of(file.bytes)
 
 
 def plain_bytes(path: Path) -> int:

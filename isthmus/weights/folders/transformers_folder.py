@@ -14,23 +14,23 @@ from isthmus.weights.folders.names import PLAIN, packed_name
 from isthmus.weights.safetensors_file import StoredTensor
 
 
-def mark_folders(shards: Iterable[Path]) -> None:
+def mark_folders(shards: Iterable[Path]) -> list[Path]:
     """Writes index and config of each folder with compressed shards that transformers loads, the config last.
 
-    Done again, it writes the same. Raises CorruptStreamError, UnwritableFileError.
+    Returns these configs. Done again, it writes the same. Raises CorruptStreamError, UnwritableFileError.
     """
     found = set(shards)
-    for folder in sorted({path.parent for path in found}):
-        _mark_folder(folder, found)
+    folders = sorted({path.parent for path in found})
+    return [folder / CONFIG for folder in folders if _mark_folder(folder, found)]
 
 
-def _mark_folder(folder: Path, shards: set[Path]) -> None:
+def _mark_folder(folder: Path, shards: set[Path]) -> bool:
     path = folder / CONFIG
     raw = restore_config(path.read_bytes()) if path.is_file() else b""
     config = read_config(raw)
     names = None if config is None else _standard(folder, config, shards)
     if names is None:
-        return
+        return False
     files = {path: WeightFile(path) for path in {folder / name for name in names.values()}}
     tensors = {tensor: files[folder / name].original.get(tensor) for tensor, name in names.items()}
     size = sum(_bytes(tensor) for tensor in tensors.values())
@@ -43,6 +43,7 @@ def _mark_folder(folder: Path, shards: set[Path]) -> None:
         if not target.is_file() or target.read_bytes() != data:
             with atomic_file(target, follow=False, durable=True) as file:
                 file.write(data)
+    return True
 
 
 def _bytes(tensor: StoredTensor | None) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a source: one file, or those of a folder without hidden folders, links followed."""
+"""The files of a source: one file, or those of a folder without hidden files and folders, links followed."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isthmus.errors import UnreadableFileError
 from isthmus.weights.folders.hub_cache import is_cache, snapshot_of
-from isthmus.weights.folders.names import PACKED, PLAIN
+from isthmus.weights.folders.names import PACKED, PLAIN, is_visible
 from isthmus.weights.folders.pickles import PICKLES, conversion
 
 LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # of `atomic_file`, where its process was killed
@@ -18,13 +18,15 @@ LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # of `atomic_file`, where it
 class Tree:
     """root: the folder, or the file itself. shards: plain or compressed files of weights. others: all other files.
 
-    folders: real paths of all folders that were gone through.
+    folders: real paths of all folders that were gone through. left_out: hidden files and folders, and what is no file,
+    such as pipes, which would be waited for.
     """
 
     root: Path
     shards: tuple[Path, ...]
     others: tuple[Path, ...] = ()
     folders: tuple[Path, ...] = ()
+    left_out: tuple[Path, ...] = ()
 
     @property
     def is_folder(self) -> bool:
@@ -41,9 +43,11 @@ def read_tree(src: Path) -> Tree:
         return Tree(src, (src,))
     root = snapshot_of(src)
     folders: list[Path] = []
-    files = sorted(_walk(root, (), folders))
+    left_out: list[Path] = []
+    files = sorted(_walk(root, (), folders, left_out))
     shards = tuple(path for path in files if path.suffix in (PLAIN, PACKED))
-    return Tree(root, shards, tuple(path for path in files if path.suffix not in (PLAIN, PACKED)), tuple(folders))
+    others = tuple(path for path in files if path.suffix not in (PLAIN, PACKED))
+    return Tree(root, shards, others, tuple(folders), tuple(left_out))
 
 
 def require_shards(tree: Tree) -> Tree:
@@ -58,7 +62,7 @@ def require_shards(tree: Tree) -> Tree:
     )
 
 
-def _walk(folder: Path, above: tuple[Path, ...], folders: list[Path]) -> list[Path]:
+def _walk(folder: Path, above: tuple[Path, ...], folders: list[Path], left_out: list[Path]) -> list[Path]:
     """Files in a folder and below; `above`: real paths of the folders that it lies in."""
     real = Path(os.path.realpath(folder))
     if real in above:
@@ -72,11 +76,15 @@ def _walk(folder: Path, above: tuple[Path, ...], folders: list[Path]) -> list[Pa
     except OSError as error:
         raise UnreadableFileError(f"{folder}: cannot be read: {error.strerror or error}") from error
     for path in entries:
-        if path.is_dir():
-            if not path.name.startswith("."):
-                found += _walk(path, (*above, real), folders)
+        if not is_visible(path):
+            if not LEFTOVER.fullmatch(path.name):
+                left_out.append(path)
+        elif path.is_dir():
+            found += _walk(path, (*above, real), folders, left_out)
+        elif path.is_file():
+            found.append(path)
         elif path.is_symlink() and not path.exists():
             raise UnreadableFileError(f"{path}: a link to {os.readlink(path)}, which is not there; fetch or remove it")
-        elif path.is_file() and not LEFTOVER.fullmatch(path.name):
-            found.append(path)
+        else:
+            left_out.append(path)
     return found

@@ -7,7 +7,7 @@ from isthmus.errors import CorruptStreamError, UnreadableFileError
 from isthmus.weights.folders.config import INDEX
 from isthmus.weights.folders.hub_cache import snapshot_of
 from isthmus.weights.folders.index import read_index, shard_of
-from isthmus.weights.folders.names import MARK, PACKED, PLAIN
+from isthmus.weights.folders.names import MARK, PACKED, PLAIN, files_in
 from isthmus.weights.safetensors_file import SafetensorsFile
 
 STANDARD = ("model", "diffusion_pytorch_model")  # what transformers and diffusers look for
@@ -34,7 +34,7 @@ def weight_files(folder: Path) -> list[Path]:
         if index.is_file():
             return _named_by(index)
     try:
-        found = sorted(path for path in folder.iterdir() if path.suffix in (PLAIN, PACKED) and path.is_file())
+        found = files_in(folder, PLAIN, PACKED)
     except OSError as error:
         raise UnreadableFileError(f"{folder}: cannot be read: {error.strerror or error}") from error
     if not found:

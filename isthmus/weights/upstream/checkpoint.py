@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 from isthmus.lazy import cached_property
+from isthmus.weights.folders.names import PLAIN, files_in
 from isthmus.weights.safetensors_file import SafetensorsFile
 from isthmus.weights.upstream.block import BYTES_PER_THREAD, FIELDS, UpstreamBlock
 
@@ -108,7 +109,7 @@ class UpstreamCheckpoint:
             self.config = UpstreamConfig(tuple((p, tuple(names)) for p, names in patterns.items()))
         else:
             self.config = UpstreamConfig.from_json(_read_config(self.path), str(self.path / "config.json"))
-        paths = [self.path] if self.path.is_file() else sorted(self.path.glob("*.safetensors"))
+        paths = files_in(self.path, PLAIN) if self.path.is_dir() else [self.path]
         if not paths:
             raise UnreadableFileError(f"{self.path}: no .safetensors file, expected a DFloat11 checkpoint")
         self._files: dict[str, SafetensorsFile] = {}

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from isthmus.errors import UnreadableFileError, UnwritableFileError
+from isthmus.weights.folders.names import PLAIN, files_in, is_visible
 from isthmus.weights.safetensors_file import SafetensorsFile
 from isthmus.weights.upstream.block import FIELDS, UpstreamBlock
 from isthmus.weights.upstream.checkpoint import UpstreamConfig
@@ -47,7 +48,7 @@ def to_upstream(
     source, destination = Path(source), Path(destination)
     if destination.exists():
         raise UnwritableFileError(f"{destination}: is there already; choose a new folder")
-    files = [SafetensorsFile(path) for path in ([source] if source.is_file() else sorted(source.glob("*.safetensors")))]
+    files = [SafetensorsFile(path) for path in (files_in(source, PLAIN) if source.is_dir() else [source])]
     if not files:
         raise UnreadableFileError(f"{source}: no .safetensors file")
     holders = {name: file for file in files for name in file.tensors}
@@ -109,7 +110,7 @@ def _copy_the_rest(source: Path, config: UpstreamConfig, folder: Path) -> None:
     """The source's other files, except those that tell where its tensors were."""
     original: dict[str, Any] = {}
     if source.is_dir():
-        for path in source.iterdir():
+        for path in filter(is_visible, source.iterdir()):
             if path.is_file() and not path.name.endswith((".safetensors", ".safetensors.index.json")):
                 shutil.copyfile(path, folder / path.name)
         if (source / "config.json").is_file():

@@ -41,7 +41,7 @@ def cache(one: Path, tmp_path: Path) -> Path:
 def test_links_in_the_target_are_replaced(one: Path, tmp_path: Path, link: Callable[[Path, Path], None]) -> None:
     before = content_of(one)
     other = tmp_path / "other"
-    other.write_bytes(b"of another snapshot")
+    other.write_bytes(b"a b")
     packed, back = tmp_path / "packed", tmp_path / "back"
     for folder in (packed, back):
         folder.mkdir()
@@ -52,7 +52,7 @@ def test_links_in_the_target_are_replaced(one: Path, tmp_path: Path, link: Calla
     compressed = content_of(packed)
     weights.decompress(packed, back)
     assert content_of(one) == before == content_of(back) and content_of(packed) == compressed
-    assert other.read_bytes() == b"of another snapshot" and not any(p.is_symlink() for p in packed.iterdir())
+    assert not any(p.is_symlink() or p.samefile(other) for p in packed.iterdir())
     link(one / "model.safetensors", tmp_path / "file")
     weights.compress(one / "model.safetensors", tmp_path / "file")
     assert content_of(one) == before and (tmp_path / "file").stat().st_size < len(before["model.safetensors"])
@@ -93,16 +93,16 @@ def test_the_cache_means_its_snapshot(cache: Path, one: Path, tmp_path: Path) ->
     (cache / "refs").mkdir()
     (cache / "refs" / "main").write_text("abc")
     weights.compress(cache.rename(tmp_path / "moved"), packed)
-    (tmp_path / "moved" / "refs" / "main").write_text("../..")
-    with pytest.raises(UnreadableFileError, match="refs/main: names revision"):
-        weights.compress(tmp_path / "moved", tmp_path / "x")
+    for name in ("../..", "..", ".", "", "abc/../abc", "ghi"):
+        (tmp_path / "moved" / "refs" / "main").write_text(name)
+        with pytest.raises(UnreadableFileError, match="refs/main: names revision"):
+            weights.compress(tmp_path / "moved", tmp_path / "x")
     with pytest.raises(UnreadableFileError, match="moved: the Hugging Face cache of a model"):
         weights.compress(tmp_path, tmp_path.with_name("x"))
 
 
 def test_a_snapshot_in_the_target_keeps_its_blobs(cache: Path, one: Path, tmp_path: Path) -> None:
     blobs = content_of(cache / "blobs")
-    save_file({"w": normal(64, 64, seed=9)}, one / "model.safetensors")
     weights.compress(one / "model.safetensors", cache / "snapshots" / "abc" / "model.safetensors")
     assert content_of(cache / "blobs") == blobs
 
@@ -128,13 +128,41 @@ def test_links_that_lead_nowhere(one: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_hidden_folders_are_left_out(one: Path, tmp_path: Path) -> None:
-    (one / ".ipynb_checkpoints").mkdir()
-    (one / ".ipynb_checkpoints" / "model.safetensors").write_bytes(b"damaged")
-    (one / ".gitattributes").write_text("*")
+def test_hidden_files_and_folders_are_left_out(one: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+
+    def litter(folder: Path, shard: str) -> list[Path]:
+        (folder / ".ipynb_checkpoints").mkdir()
+        (folder / ".ipynb_checkpoints" / shard).write_bytes(b"damaged")
+        (folder / ".gitattributes").write_text("*")
+        (folder / f"._{shard}").write_bytes(b"\0\5\x16\7" + bytes(4000))  # as macOS writes it on foreign disks
+        (folder / ".#vocab.txt").symlink_to("someone@host.1234")  # a lock of emacs
+        return sorted(path for path in folder.iterdir() if path.name.startswith("."))
+
+    hidden = litter(one, "model.safetensors")
+    assert list(weights.left_out(one)) == hidden
+    weights.compress(one, packed)
+    assert sorted(content_of(packed)) == ["model.dfloat", "vocab.txt"]
+    assert weights.total_bytes(one) == 8192 and len(weights.inspect(one)) == 1
+    hidden = litter(packed, "model.dfloat")
+    assert list(weights.left_out(packed)) == hidden
+    assert weights.verify(packed) == [packed / "model.dfloat"]
+    weights.decompress(packed, tmp_path / "back")
+    assert sorted(content_of(tmp_path / "back")) == ["model.safetensors", "vocab.txt"]
+    for folder in (one, packed):
+        (folder / f"model{'.dfloat' if folder is packed else '.safetensors'}").rename(
+            folder / f"w{'.dfloat' if folder is packed else '.safetensors'}"
+        )
+        assert list(weights.load_file(folder)) == ["w"] and len(weights.inspect(folder)) == 1
+
+
+def test_pipes_are_left_out(one: Path, tmp_path: Path) -> None:
+    for name in ("queue", "a.safetensors", "model.safetensors.index.json"):
+        os.mkfifo(one / name)
     weights.compress(one, tmp_path / "packed")
-    assert sorted(content_of(tmp_path / "packed")) == [".gitattributes", "model.dfloat", "vocab.txt"]
-    assert weights.total_bytes(one) == 8192
+    assert sorted(content_of(tmp_path / "packed")) == ["model.dfloat", "vocab.txt"]
+    assert [path.name for path in weights.left_out(one)] == ["a.safetensors", "model.safetensors.index.json", "queue"]
+    assert list(weights.load_file(one)) == ["w"]
 
 
 def test_a_plain_file_beside_compressed_ones(one: Path, tmp_path: Path) -> None:

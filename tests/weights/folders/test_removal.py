@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from isthmus import weights
 from isthmus.errors import CorruptStreamError, UnwritableFileError
-from isthmus.weights import checkpoints
+from isthmus.weights import checkpoints, shard_compression
 from isthmus.weights.folders import removal
 from isthmus.weights.safetensors_writer import SafetensorsWriter
 from tests.weights.folders.conftest import SHARDS, content_of
@@ -57,7 +57,8 @@ def test_killed_at_any_point(
     packed = folder if in_place else tmp_path / "packed"
     options: dict[str, Any] = {"in_place": True} if in_place else {"dst": packed, "delete_source": True}
     name = "replace_source" if where == "after" else where
-    real: Callable[..., object] = getattr(checkpoints, name)
+    module = checkpoints if name == "mark_folders" else shard_compression
+    real: Callable[..., object] = getattr(module, name)
 
     def stopped(*args: Any, **kwargs: Any) -> object:
         nonlocal calls
@@ -69,7 +70,7 @@ def test_killed_at_any_point(
             raise Stop
         return None if where == "after" else real(*args, **kwargs)
 
-    monkeypatch.setattr(checkpoints, name, stopped)
+    monkeypatch.setattr(module, name, stopped)
     with pytest.raises(Stop):
         weights.compress(folder, **options)
     for shard, data in source.items():
@@ -126,11 +127,11 @@ def test_an_interrupted_folder_can_be_read(folder: Path, tmp_path: Path, monkeyp
     real = removal.replace_source
     (folder / "consolidated.safetensors").unlink()
 
-    def stopped(path: Path, *args: Any) -> None:
-        real(path, *args)
+    def stopped(path: Path, *args: Any, **options: Any) -> None:
+        real(path, *args, **options)
         raise Stop
 
-    monkeypatch.setattr(checkpoints, "replace_source", stopped)
+    monkeypatch.setattr(shard_compression, "replace_source", stopped)
     with pytest.raises(Stop):
         weights.compress(folder, in_place=True)
     assert forms(folder) == [PACKED[0], SHARDS[1]]

@@ -233,7 +233,7 @@ def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
     plain_folder(tmp_path / "plain")
     with pytest.raises(UnwritableFileError, match="is there already"):
         to_upstream(tmp_path / "plain", tmp_path, PATTERNS)
-    with pytest.raises(UnreadableFileError, match="no .safetensors file"):
+    with pytest.raises(UnreadableFileError, match="empty: cannot be read: No such file"):
         to_upstream(tmp_path / "empty", tmp_path / "made", PATTERNS)
     with pytest.raises(ValueError, match=r"head: its pattern names head\.up\.weight"):
         to_upstream(tmp_path / "plain", tmp_path / "made", {"head": ["up"]})

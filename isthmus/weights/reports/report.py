@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a file of weights holds, tensor by tensor: bits a weight as stored, and what order-0 coding could reach."""
+"""What a file of weights holds, tensor by tensor: bits a weight as stored, and the order-0 entropy of its bytes."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,6 +14,7 @@ from isthmus.arrays.types import Bytes
 from isthmus.codecs.dfloat.decoder import RUN, Decoder
 from isthmus.codecs.dfloat.dtypes import CODED, UINT
 from isthmus.codecs.dfloat.payload import CODINGS
+from isthmus.errors import CorruptStreamError
 from isthmus.kernels.weights import planes as weight_planes
 from isthmus.weights.dfloat_file import WeightFile
 from isthmus.weights.folders.names import MARK
@@ -30,8 +31,9 @@ Planes = Callable[[int], list[Bytes]]  # the planes of a run
 class TensorReport:
     """A tensor. bytes: of the original; stored_bytes: as it lies in the file. codings: of each plane, empty if raw.
 
-    entropy_bits: bits a weight of the order-0 entropy of its planes, one table for the whole tensor, those that are
-    nearly uniform as they are; None for dtypes that are not coded.
+    entropy_bits: bits a weight of the order-0 entropy of its planes (first bytes of all weights, second ones, ...), one
+    table for the whole tensor, those that are nearly uniform as they are; None for dtypes that are not coded. No bound:
+    rans has a table for each 2**18 weights, so it can take less where a tensor changes within.
     """
 
     file: str
@@ -58,7 +60,7 @@ def inspect(src: str | os.PathLike[str]) -> list[TensorReport]:
 
     Of a folder, and of each folder in it, those are the model's: variants beside an index are left out.
 
-    Raises UnreadableFileError and CorruptStreamError.
+    Raises UnreadableFileError, and CorruptStreamError naming the file and the tensor.
     """
     tree = require_shards(read_tree(Path(src)))
     folders = sorted({shard.parent for shard in tree.shards}) if tree.is_folder else []
@@ -79,7 +81,10 @@ def _inspect_file(path: Path) -> Iterator[TensorReport]:
             payload = made.payload(t.name)
             decoder = Decoder(payload)
             codings = tuple(CODINGS[plane.coding] for plane in payload.planes)
-            entropy = _entropy(payload.count, payload.width, _decoded(decoder, payload.count, payload.width))
+            try:
+                entropy = _entropy(payload.count, payload.width, _decoded(decoder, payload.count, payload.width))
+            except CorruptStreamError as error:
+                raise CorruptStreamError(f"{path}: tensor {t.name!r}: {error}") from None
             yield _report(path, t, len(stored), codings, entropy)
         else:
             yield _report(path, t, len(stored), (), _bits(t, stored))

@@ -12,9 +12,10 @@ from isthmus.codecs.dfloat.coding import MODES, Mode
 from isthmus.codecs.dfloat.dtypes import CODED, UINT
 from isthmus.kernels import threads as pool
 from isthmus.weights.base_checkpoint import BaseCheckpoint
-from isthmus.weights.checkpoints import PathLike, thread_count
+from isthmus.weights.checkpoints import PathLike, default_mode, thread_count
 from isthmus.weights.compression_options import Options, check_patterns
 from isthmus.weights.dfloat_file import WeightFile
+from isthmus.weights.folders.index import check_indexes
 from isthmus.weights.folders.shards import open_shards
 from isthmus.weights.folders.tree import read_tree, require_shards
 from isthmus.weights.safetensors_file import SafetensorsFile, StoredTensor
@@ -40,7 +41,7 @@ class Estimate:
 def estimate(
     src: PathLike,
     *,
-    mode: Mode = "huffman",
+    mode: Mode | None = None,
     threads: int | None = None,
     base: PathLike | None = None,
     index: bool = False,
@@ -48,11 +49,13 @@ def estimate(
     exclude: Sequence[str] = (),
 ) -> Estimate:
     """What `compress` with these arguments would give. Reads some 100 MB, evenly spread. Raises as `compress`."""
+    mode = mode or default_mode(base)
     if mode not in MODES:
         raise ValueError(f"estimate: mode {mode!r}, expected 'huffman' or 'rans'")
     checkpoint = None if base is None else BaseCheckpoint(Path(base))
     options = Options(mode, thread_count(threads), index, checkpoint, tuple(include), tuple(exclude))
     found = open_shards(require_shards(read_tree(Path(src))))
+    check_indexes(found.tree.others, {})
     check_patterns(found.tree.shards, options)
     tensors, raw, size = Counter[str](), Counter[str](), 0
     coded: list[tuple[SafetensorsFile, StoredTensor]] = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from isthmus.errors import MissingExtraError
 from isthmus.files import atomic_file
-from isthmus.weights.report import TensorReport
+from isthmus.weights.reports.report import TensorReport
 
 
 def require_matplotlib() -> None:
@@ -17,7 +17,7 @@ def require_matplotlib() -> None:
 
 
 def plot(rows: list[TensorReport], path: Path) -> None:
-    """Writes a PNG: a dot for each tensor of floats, in order, area by its weights, and its entropy bound beside it.
+    """Writes a PNG: a dot for each tensor of floats, in order, area by its weights, and its order-0 entropy beside it.
 
     Raises MissingExtraError without matplotlib, UnwritableFileError.
     """
@@ -31,8 +31,8 @@ def plot(rows: list[TensorReport], path: Path) -> None:
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.scatter(places, [row.stored_bits for row in shown], areas, color="#0072B2", label="stored", alpha=0.7)
-    bounds = [row.entropy_bits or 0.0 for row in shown]
-    axes.scatter(places, bounds, 30, color="#D55E00", marker="_", label="order-0 entropy, one table")
+    entropies = [row.entropy_bits or 0.0 for row in shown]
+    axes.scatter(places, entropies, 30, color="#D55E00", marker="_", label="order-0 entropy, one table a tensor")
     axes.set_xlabel("tensor, in the order of the file; area: its weights")
     axes.set_ylabel("bits a weight")
     axes.set_ylim(bottom=0)
