@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli import bench, codec, compare, train, weights
-from isthmus.cli.stopping import StoppedError
+from isthmus.cli.stopping import StoppedError, stop_as_interrupts_do, stopped_status
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,12 +45,13 @@ def main() -> None:
     if debug:
         sys.argv = [sys.argv[0], *(a for a in sys.argv[1:] if a != "--debug")]
     warnings.formatwarning = _one_line
+    stop_as_interrupts_do()
     try:
         status = app(standalone_mode=False)
     except KeyboardInterrupt:
-        raise SystemExit(_complain("stopped", 130)) from None
+        raise SystemExit(_complain("stopped", stopped_status())) from None
     except StoppedError as stopped:
-        raise SystemExit(_complain(f"stopped; {stopped}", 130)) from None
+        raise SystemExit(_complain(f"stopped; {stopped}", stopped_status())) from None
     except Exception as error:
         usage = isinstance(error, typer.BadParameter.__bases__)  # UsageError, wherever this typer keeps it
         if usage and type(error).__name__ == "NoArgsIsHelpError":
@@ -64,7 +65,7 @@ def main() -> None:
         name = type(error).__name__
         raise SystemExit(_complain(f"unexpected {name}: {text}; run again with --debug and report it", 1)) from None
     if status == 130:
-        raise SystemExit(_complain("stopped", 130))
+        raise SystemExit(_complain("stopped", stopped_status()))
     raise SystemExit(status or 0)
 
 

@@ -14,41 +14,20 @@ from isthmus.codecs import registry
 
 
 @contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
+def changed(change: Callable[[Any], Any], to: Any, before: Any) -> Iterator[None]:
+    change(to)
     try:
         yield
     finally:
-        torch.set_default_dtype(before)
+        change(before)
 
 
-@contextmanager
-def default_device(device: str) -> Iterator[None]:
-    torch.set_default_device(device)
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
+def default_dtype(dtype: torch.dtype) -> Any:
+    return changed(torch.set_default_dtype, dtype, torch.get_default_dtype())
 
 
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(False)
+def threads(number: int) -> Any:
+    return changed(torch.set_num_threads, number, torch.get_num_threads())
 
 
 SETTINGS: dict[str, Callable[[], Any]] = {
@@ -56,11 +35,11 @@ SETTINGS: dict[str, Callable[[], Any]] = {
     "bfloat16": lambda: default_dtype(torch.bfloat16),
     "half": lambda: default_dtype(torch.float16),
     "meta": lambda: torch.device("meta"),
-    "default device": lambda: default_device("meta"),
+    "default device": lambda: changed(torch.set_default_device, "meta", None),
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
     "inference mode": torch.inference_mode,
     "no gradients": torch.no_grad,
-    "deterministic": deterministic,
+    "deterministic": lambda: changed(torch.use_deterministic_algorithms, True, False),
     "one thread": lambda: threads(1),
     "three threads": lambda: threads(3),
 }
