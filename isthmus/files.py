@@ -4,6 +4,9 @@
 import errno
 import os
 import secrets
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -30,22 +33,24 @@ def atomic_file(
 ) -> Iterator[BinaryIO]:
     """A binary file, open for reading, writing and seeking, that becomes `path` when the block ends without an error.
 
-    After any error inside the block nothing new is left in the folder, and an older file at `path` is as it was.
-    A symbolic link is followed, or, without `follow`, replaced; a device or pipe (`/dev/null`) is only written to.
-    durable: the file is on the disk, not in the system's memory alone, before it gets its name. like: a file whose
-    permissions it gets.
+    After any error inside the block nothing new is left in the folder, and an older file at `path` is as it was; else
+    the new one has its permissions. A symbolic link is followed, or, without `follow`, replaced; a device or pipe
+    (`/dev/null`) is only written to, once all is there. durable: the file is on the disk, not in the system's memory
+    alone, before it gets its name. like: a file whose permissions it gets instead.
 
     Raises `UnwritableFileError` where the system refuses: missing folder, folder as target, permissions, full disk.
     """
-    target = _place(path, follow)
-    if target.is_dir():
-        raise UnwritableFileError(f"{path}: is a folder, not a file: give a file name inside it")
-    if not target.parent.is_dir():
-        raise UnwritableFileError(f"{path}: the folder {target.parent} does not exist: create it first")
-    if target.exists() and not target.is_file():  # renaming onto a device would replace the device itself
-        with _system_errors(target), open(target, "wb") as device:
-            yield device
+    if is_special(path):  # renaming onto a device would replace the device itself
+        with tempfile.TemporaryFile() as whole:
+            yield cast(BinaryIO, whole)
+            whole.seek(0)
+            with _system_errors(Path(path)), open(path, "wb") as device:
+                shutil.copyfileobj(whole, device)
         return
+    target = _place(path, follow)
+    _check_place(path, target)
+    if like is None and target.is_file() and not target.is_symlink():
+        like = target
     with _system_errors(target):
         temporary, opened = _open_part(target)
         try:
@@ -63,6 +68,34 @@ def atomic_file(
             raise
 
 
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a pipe, a socket or a device at `path`."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raises what `atomic_file` would, where that is known beforehand: better before long work than after it."""
+    if is_special(path):
+        return
+    target = _place(path, follow=True)
+    _check_place(path, target)
+    with _system_errors(target):
+        temporary, file = _open_part(target)
+        file.close()
+        temporary.unlink()
+
+
+def _check_place(path: str | os.PathLike[str], target: Path) -> None:
+    if target.is_dir():
+        raise UnwritableFileError(f"{path}: is a folder, not a file: give a file name inside it")
+    if not target.parent.is_dir():
+        raise UnwritableFileError(f"{path}: the folder {target.parent} does not exist: create it first")
+
+
 def _open_part(target: Path) -> tuple[Path, BinaryIO]:
     """A new file beside `target`, locked: from then on `remove_leftovers` of another process leaves it alone."""
     while True:
@@ -76,9 +109,8 @@ def _open_part(target: Path) -> tuple[Path, BinaryIO]:
 
 def _place(path: str | os.PathLike[str], follow: bool) -> Path:
     """Where a file of that name is or would be: what a link leads to, or, without `follow`, the link's own place."""
-    real = Path(os.path.realpath(path))
-    if follow or (real.exists() and not real.is_file()):  # links to devices, such as /dev/stdout, are always followed
-        return real
+    if follow:
+        return Path(os.path.realpath(path))
     return Path(os.path.realpath(Path(path).parent)) / Path(path).name
 
 

@@ -2,6 +2,8 @@
 """`isthmus encode`, `decode`, `inspect` and `codecs`: one file at a time, of whatever kind has a codec."""
 
 import json
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,15 +12,18 @@ from typing import Annotated, Any
 import typer
 
 from isthmus.cli.options import CodecName, Device, Sketch, chosen, codec_command
+from isthmus.cli.pipes import NAMES, STANDARD, is_pipe, readable, tell, writable
 from isthmus.options import Options
+
+FOR_PYTHON = re.compile(r" \(read_chunks\([^)]*\) [^)]*\)|use isthmus\.decode\(data\) or ")
 
 
 def encode_options(line: Sketch) -> tuple[list[type[Options]], str]:
     """The options of encoding for a command line, the codec's before those of reading its files; and their heading."""
-    from isthmus.codecs.registry import class_of
+    from isthmus.codecs.registry import class_of, default_codec
     from isthmus.media.kinds import room
 
-    name = line.codec or default_for(line.source)
+    name = line.codec or (default_codec("image") if is_pipe(line.source) else default_for(line.source))
     codec = class_of(name)
     title = f"Options of {name}" + ("" if line.codec else " (another --codec has its own)")
     return [codec.Options, room(codec.kind).ReadOptions], title
@@ -49,8 +54,8 @@ def _decode_options(line: Sketch) -> tuple[list[type[Options]], str]:
 
 def encode(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="File to encode: an image, a safetensors file, ...")],
-    target: Annotated[Path, typer.Argument(help="Stream to write; .ist by custom.")],
+    source: Annotated[Path, typer.Argument(help="File to encode: an image, a safetensors file, ...; - is a pipe.")],
+    target: Annotated[Path, typer.Argument(help="Stream to write; .ist by custom; - is standard output.")],
     codec: CodecName = None,
     device: Device = "cpu",
 ) -> None:
@@ -59,6 +64,8 @@ def encode(
     Example: isthmus encode photo.jpg photo.ist --quality 60
 
     Example: isthmus encode model.safetensors model.ist --mode rans
+
+    Example: cat photo.jpg | isthmus encode - - | isthmus decode - photo.png
     """
     import isthmus
     from isthmus.bitstream import read_header
@@ -66,20 +73,23 @@ def encode(
     from isthmus.media import kinds
 
     options = chosen(context)
-    model: Any = isthmus.load(codec or default_for(source), device)
-    samples, facts = kinds.read(source, model.kind, options)
-    data = model.encode(samples, **facts, **options)
-    atomic_write(target, data)
+    with writable(target, source=source) as place, readable(source) as file:
+        model: Any = isthmus.load(codec or default_for(file), device)
+        samples, facts = kinds.read(file, model.kind, options)
+        data = model.encode(samples, **facts, **options)
+        atomic_write(place, data)
     signal = read_header(data).signal
     rate = signal.rate(len(data), samples)
     told = "" if rate is None else f", {rate:.3f} {signal.unit}"
-    typer.echo(f"{target}: {signal}, {len(data)} bytes{told}")
+    tell(f"{target}: {signal}, {len(data)} bytes{told}", target)
 
 
 def decode(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="Stream made by `isthmus encode`.")],
-    target: Annotated[Path, typer.Argument(help="File to write; the suffix tells the format (.png, .wav, ...).")],
+    source: Annotated[Path, typer.Argument(help="Stream made by `isthmus encode`; - is standard input.")],
+    target: Annotated[
+        Path, typer.Argument(help="File to write; the suffix tells the format (.png, .wav, ...); - is standard output.")
+    ],
     codec: Annotated[
         str | None, typer.Option("--codec", "-c", help="Weights file, for streams of your own codec.")
     ] = None,
@@ -98,17 +108,19 @@ def decode(
     with naming(source):
         header = read_header(data)
         reader = codec_class(header.codec_id)
-    kinds.check_writable(target, reader.kind)
+    suffix = kinds.USUAL_SUFFIX[reader.kind] if is_pipe(target) else ""
+    kinds.check_writable(target.with_suffix(suffix) if suffix else target, reader.kind)
     if reader.DecodeOptions.has("output"):
         options["output"] = "numpy"
-    with naming(source):
-        model = isthmus.load(codec, device) if codec else codec_for(header, device)
-        samples = model.decode(data, **options)
-    kinds.write(target, reader.kind, samples, header.signal)
-    typer.echo(f"{target}: {header.signal}")
+    with writable(target, suffix, source=source) as place:
+        with naming(source):
+            model = isthmus.load(codec, device) if codec else codec_for(header, device)
+            samples = model.decode(data, **options)
+        kinds.write(place, reader.kind, samples, header.signal)
+    tell(f"{target}: {header.signal}", target)
 
 
-def inspect(source: Annotated[Path, typer.Argument(help="Stream to look into.")]) -> None:
+def inspect(source: Annotated[Path, typer.Argument(help="Stream to look into; - is standard input.")]) -> None:
     """Print the header of a stream as JSON, without decoding it."""
     import isthmus
 
@@ -134,14 +146,15 @@ def codecs(
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Errors within begin with the file that they are about."""
+    """Errors within begin with the file that they are about, and give no advice for Python."""
     from isthmus.errors import IsthmusError
 
+    name = NAMES[0] if str(path) == STANDARD else str(path)
     try:
         yield
     except IsthmusError as error:
-        told = str(error)
-        raise error if str(path) in told else type(error)(f"{path}: {told}") from error
+        told = FOR_PYTHON.sub("", str(error))
+        raise type(error)(told if name in told else f"{name}: {told}") from error
 
 
 def read_stream(path: Path) -> bytes:
@@ -149,7 +162,7 @@ def read_stream(path: Path) -> bytes:
     from isthmus.errors import UnreadableFileError
 
     try:
-        return path.read_bytes()
+        return sys.stdin.buffer.read() if str(path) == STANDARD else path.read_bytes()
     except OSError as error:
         raise UnreadableFileError(f"{path}: cannot be read: {error.strerror or error}") from error
 

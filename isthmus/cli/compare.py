@@ -8,6 +8,7 @@ import typer
 
 from isthmus.cli.codec import default_for, encode_options
 from isthmus.cli.options import CodecName, chosen, codec_command
+from isthmus.cli.pipes import is_pipe, readable, tell, writable
 
 
 def compare(
@@ -27,18 +28,19 @@ def compare(
     from isthmus.media import kinds
     from isthmus.samples import ASTRONAUT
 
-    if out.suffix.lower() != ".png":
+    if out.suffix.lower() != ".png" and not is_pipe(out):
         raise ValueError(f"compare: --out {out} must end in .png")
     photo, options = source or ASTRONAUT, chosen(context)
-    model: Any = isthmus.load(codec or default_for(photo))
-    if model.kind != "image":
-        raise ValueError(f"compare: {model.name} encodes {model.kind}; this version draws images only")
-    image, _ = kinds.read(photo, model.kind, options)
-    result = draw(image, model, options, title=photo.name)
-    with atomic_file(out) as file:
-        result.sheet.save(file, "PNG")
-    typer.echo(numbers_table(result.measurements))
-    typer.echo(f"written: {out}")
+    with writable(out, ".png", source=photo) as place, readable(photo) as readable_photo:
+        model: Any = isthmus.load(codec or default_for(readable_photo))
+        if model.kind != "image":
+            raise ValueError(f"compare: {model.name} encodes {model.kind}; this version draws images only")
+        image, _ = kinds.read(readable_photo, model.kind, options)
+        result = draw(image, model, options, title=photo.name)
+        with atomic_file(place) as file:
+            result.sheet.save(file, "PNG")
+    tell(numbers_table(result.measurements), out)
+    tell(f"written: {out}", out)
 
 
 def register(app: typer.Typer) -> None:

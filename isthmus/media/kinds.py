@@ -21,6 +21,7 @@ from isthmus.errors import UnreadableFileError
 from isthmus.signatures import head_of
 
 KINDS = ("image", "audio", "tensors")  # that have a room
+USUAL_SUFFIX = {"image": ".png", "audio": ".wav", "tensors": ".safetensors"}  # where no name tells the format
 _VIDEO = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m")
 _SUFFIXES = {".safetensors": "tensors", **dict.fromkeys(_VIDEO, "video")} | dict.fromkeys(
     (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"), "audio"

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`-` and pipes as sources and targets of commands, whose readers and writers want files that they can go back in."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from isthmus.errors import IsthmusError
+from isthmus.files import check_target, is_special
+
+STANDARD = "-"  # input or output
+NAMES = ("standard input", "standard output")
+
+
+def is_pipe(path: str | Path) -> bool:
+    """Whether a name stands for standard input or output, a pipe or a device."""
+    return str(path) == STANDARD or is_special(path)
+
+
+@contextmanager
+def readable(source: Path) -> Iterator[Path]:
+    """A file with what `source` holds, in whose place errors name what was asked for."""
+    if not is_pipe(source):
+        yield source
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "input"
+        with open(copy, "wb") as file:
+            if str(source) == STANDARD:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+            else:
+                with open(source, "rb") as pipe:
+                    shutil.copyfileobj(pipe, file)
+        with _named(copy, NAMES[0] if str(source) == STANDARD else str(source)):
+            yield copy
+
+
+@contextmanager
+def writable(target: Path, suffix: str = "", *, source: Path | None = None) -> Iterator[Path]:
+    """A file to write, whose bytes go to `target`; what can be known is refused before the work begins.
+
+    suffix: what tells the format where `target` has none. Raises ValueError for the source itself as the target, and
+    for a terminal; UnwritableFileError as `check_target`.
+    """
+    if not is_pipe(target):
+        if source is not None and _same(source, target):
+            raise ValueError(f"{target}: is the input, which would be replaced: choose another name")
+        check_target(target)
+        yield target
+        return
+    if str(target) == STANDARD and sys.stdout.isatty():
+        raise ValueError("-: standard output is a terminal, which shows no such data: give a file, or pipe it on")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / f"output{suffix}"
+        with _named(copy, NAMES[1] if str(target) == STANDARD else str(target)):
+            yield copy
+        with open(copy, "rb") as file:
+            if str(target) == STANDARD:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+                sys.stdout.flush()
+            else:
+                with open(target, "wb") as pipe:
+                    shutil.copyfileobj(file, pipe)
+
+
+def tell(line: str, target: Path) -> None:
+    """Prints a line, to standard error where the data go to standard output."""
+    typer.echo(line, err=_is_standard_output(target))
+
+
+def _is_standard_output(target: Path) -> bool:
+    return str(target) == STANDARD or (is_special(target) and _same_file(target, Path("/dev/stdout")))
+
+
+def _same(source: Path, target: Path) -> bool:
+    return source.exists() and target.exists() and _same_file(source, target)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+@contextmanager
+def _named(copy: Path, name: str) -> Iterator[None]:
+    try:
+        yield
+    except IsthmusError as error:
+        raise type(error)(str(error).replace(str(copy), name)) from error
+    except ValueError as error:
+        if str(copy) not in str(error):
+            raise
+        raise ValueError(str(error).replace(str(copy), name)) from error
