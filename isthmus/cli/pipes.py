@@ -5,9 +5,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -67,6 +68,21 @@ def writable(target: Path, suffix: str = "", *, source: Path | None = None) -> I
             else:
                 with open(target, "wb") as pipe:
                     shutil.copyfileobj(file, pipe)
+
+
+@contextmanager
+def piped(source: Path, target: str | None, suffix: str) -> Iterator[tuple[Path, Any, bool]]:
+    """Both as files where they are pipes, or as they are; and whether lines must go to standard error."""
+    with ExitStack() as stack:
+        place = target
+        if target is not None and is_pipe(target):
+            place = str(stack.enter_context(writable(Path(target), suffix)))
+        yield stack.enter_context(readable(source)), place, target is not None and _is_standard_output(Path(target))
+
+
+def renamed(echo: Callable[[str], None], place: object, target: object) -> Callable[[str], None]:
+    """`echo` of lines in which the target has its own name."""
+    return echo if place == target else lambda line: echo(line.replace(str(place), str(target)))
 
 
 def tell(line: str, target: Path) -> None:

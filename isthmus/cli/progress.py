@@ -12,10 +12,10 @@ EVERY = 30.0  # seconds between lines
 
 
 class Progress:
-    """`update` is told of bytes as they are done; `echo` prints a line on standard output, above the bar."""
+    """`update` is told of bytes as they are done; `echo` prints a line, above the bar."""
 
-    def __init__(self, total: int, bar: "tqdm[object]") -> None:
-        self._total, self._bar = total, bar
+    def __init__(self, total: int, bar: "tqdm[object]", err: bool) -> None:
+        self._total, self._bar, self._out = total, bar, sys.stderr if err else sys.stdout
         self._done, self._told = 0, time.monotonic()
 
     def update(self, count: int) -> None:
@@ -30,17 +30,20 @@ class Progress:
 
     def echo(self, line: str) -> None:
         """Prints a line, at once."""
-        self._bar.write(line, file=sys.stdout)
-        sys.stdout.flush()
+        self._bar.write(line, file=self._out)
+        self._out.flush()
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Progress]:
-    """Shows progress over `total` bytes while the block runs, and says so if kernels must be compiled first."""
+def progress(total: int, *, err: bool = False) -> Iterator[Progress]:
+    """Shows progress over `total` bytes while the block runs, and says so if kernels must be compiled first.
+
+    err: lines go to standard error, as data go to standard output.
+    """
     from isthmus.cli.compiling import said_once  # numba is loaded only where it is needed
 
     with (
         said_once(),
         tqdm(total=total, unit="B", unit_scale=True, disable=None) as bar,
     ):
-        yield Progress(total, bar)
+        yield Progress(total, bar, err)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from isthmus.cli.pipes import is_pipe, piped, readable, renamed
 from isthmus.cli.progress import progress
 from isthmus.cli.weights_lines import Told, going_on, tell_estimate, tell_left_out
 
@@ -33,7 +34,7 @@ Patterns = list[str] | None
 
 @app.command()
 def compress(
-    source: Annotated[Path, typer.Argument(help="model.safetensors, or a Hugging Face folder.")],
+    source: Annotated[Path, typer.Argument(help="model.safetensors, or a Hugging Face folder; - is standard input.")],
     target: Annotated[
         str | None,
         typer.Argument(
@@ -97,10 +98,14 @@ def compress(
         tell_estimate(weights.estimate(source, **options))
         return
     note = "compressed already, verified" if in_place or delete_source else "compressed already, as it was"
-    with going_on(source), progress(weights.total_bytes(source)) as shown:
-        told = Told(shown.echo, note, "names the compressed weights")
+    with (
+        piped(source, target, ".dfloat") as (source, place, err),
+        going_on(source),
+        progress(weights.total_bytes(source), err=err) as shown,
+    ):
+        told = Told(renamed(shown.echo, place, target), note, "names the compressed weights")
         weights.compress(
-            source, target, in_place=in_place, delete_source=delete_source, progress=shown.update, told=told.file,
+            source, place, in_place=in_place, delete_source=delete_source, progress=shown.update, told=told.file,
             **options,
         )  # fmt: skip
         told.sums()
@@ -128,9 +133,13 @@ def decompress(
     from isthmus import weights
 
     tell_left_out(source)
-    with going_on(source), progress(weights.total_bytes(source)) as shown:
-        told = Told(shown.echo, "not compressed, as it was", "the original again")
-        weights.decompress(source, target, threads=threads, base=base, progress=shown.update, told=told.file)
+    with (
+        piped(source, target, ".safetensors") as (source, place, err),
+        going_on(source),
+        progress(weights.total_bytes(source), err=err) as shown,
+    ):
+        told = Told(renamed(shown.echo, place, target), "not compressed, as it was", "the original again")
+        weights.decompress(source, place, threads=threads, base=base, progress=shown.update, told=told.file)
         told.sums()
 
 
@@ -150,11 +159,13 @@ def verify(
     from isthmus import weights
 
     tell_left_out(source)
-    with progress(weights.total_bytes(source)) as shown:
-        files = weights.verify(source, threads=threads, base=base, progress=shown.update)
+    with readable(source) as place:
+        with progress(weights.total_bytes(place)) as shown:
+            files = weights.verify(place, threads=threads, base=base, progress=shown.update)
+        plain = weights.plain_shards(place)
     for file in files:
-        typer.echo(f"{file}: whole, every bit is the original's")
-    for file in weights.plain_shards(source):
+        typer.echo(f"{source if is_pipe(source) else file}: whole, every bit is the original's")
+    for file in plain:
         typer.echo(f"{file}: plain, so there is nothing to verify")
 
 
@@ -184,7 +195,8 @@ def inspect(
             )
         picture.require_matplotlib()
     tell_left_out(source)
-    rows = weights.inspect(source)
+    with readable(source) as place:
+        rows = weights.inspect(place)
     sums = total(rows)
     if as_json:
         typer.echo(json.dumps({"total": sums, "tensors": [asdict(row) for row in rows]}, indent=1))

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from isthmus.cli.pipes import is_pipe
 from isthmus.cli.stopping import StoppedError
 
 
@@ -68,7 +69,7 @@ def tell_left_out(source: Path) -> None:
     """Says on standard error what of a folder is passed over, if anything is."""
     from isthmus import weights
 
-    found = weights.left_out(source)
+    found = [] if is_pipe(source) else weights.left_out(source)
     hidden = [path for path in found if path.name.startswith(".")]
     for what, paths in (("hidden", hidden), ("no files", [path for path in found if path not in hidden])):
         if paths:
