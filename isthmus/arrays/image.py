@@ -8,6 +8,7 @@ import numpy as np
 from isthmus.arrays.pixels import to_pixels
 from isthmus.arrays.sample_depth import bits_per_sample, grey_levels
 
+MAX_PIXELS = 1 << 28  # 16384 squared: more is asked for by name, of files and streams
 GREY_ROWS = 64  # rows of a grey image made at once
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from isthmus.arrays.colour import ColourWarning
-from isthmus.arrays.image import from_numpy
+from isthmus.arrays.image import MAX_PIXELS, from_numpy
 from isthmus.arrays.pixels import PrecisionWarning, no_low_bits, to_pixels
 from isthmus.arrays.sample_depth import HEAD_BYTES, bits_per_sample, grey_levels
 from isthmus.errors import MissingExtraError, UnreadableFileError
@@ -37,7 +37,6 @@ __all__ = [
     "write_image",
 ]
 
-MAX_PIXELS = 1 << 28  # 16384 squared
 _OUTSIDE_PROGRAMS = {"EPS", "WMF"}  # Pillow hands these to Ghostscript or to Windows: never for untrusted files
 _PHONE_EXTRAS = {"MPO"}  # a JPEG whose further frames are previews or gain maps, not an animation
 
