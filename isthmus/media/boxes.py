@@ -55,10 +55,7 @@ def colours_of_primary_item(file: BinaryIO, size: int) -> list[bytes]:
 
     Raises ValueError where the boxes of the item do not fit together.
     """
-    meta = first(file, 0, size, b"meta")
-    if meta is None:
-        return []
-    inside = {box.kind: box for box in boxes(file, meta.begin + 4, meta.end)}  # behind version and flags
+    inside = _of_meta(file, size)
     if not {b"pitm", b"iprp"} <= set(inside):
         return []
     properties = list(boxes(file, *inside[b"iprp"][1:]))
@@ -74,6 +71,32 @@ def colours_of_primary_item(file: BinaryIO, size: int) -> list[bytes]:
     if any(place > len(known) for place in places):
         raise ValueError(f"its primary item has property {max(places)}, there are {len(known)}")
     return [payload(file, known[p - 1], 11) for p in places if p and known[p - 1].kind == b"colr"]
+
+
+def beginning_of_primary_item(file: BinaryIO, size: int, most: int) -> bytes:
+    """The first bytes of what the primary item holds, at most `most`; none where they do not lie in the file itself.
+
+    Raises ValueError where the boxes of the item do not fit together.
+    """
+    inside = _of_meta(file, size)
+    if not {b"pitm", b"iloc"} <= set(inside):
+        return b""
+    try:
+        place = _extent(payload(file, inside[b"iloc"]), _primary(payload(file, inside[b"pitm"], 8)))
+    except (struct.error, IndexError):
+        raise ValueError("the place of its primary item is cut off") from None
+    if place is None or place[0] >= size:
+        return b""
+    file.seek(place[0])
+    return file.read(min(place[1] or most, most))
+
+
+def _of_meta(file: BinaryIO, size: int) -> dict[bytes, Box]:
+    """The boxes of the `meta` box by their kinds."""
+    meta = first(file, 0, size, b"meta")
+    if meta is None:
+        return {}
+    return {box.kind: box for box in boxes(file, meta.begin + 4, meta.end)}  # behind version and flags
 
 
 def _primary(pitm: bytes) -> int:
@@ -94,3 +117,28 @@ def _places(ipma: bytes, item: int) -> list[int]:
         if number == item:
             return [place & (0x7FFF if wide else 0x7F) for place in found]
     return []
+
+
+def _extent(iloc: bytes, item: int) -> tuple[int, int] | None:
+    """Place in the file and length (0: to its end) of the first part of an item; None where it is not in the file."""
+    version, sizes, at = iloc[0], iloc[4] << 8 | iloc[5], 6
+    of_offset, of_length, of_base, of_index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+
+    def number(size: int) -> int:
+        nonlocal at
+        if at + size > len(iloc):
+            raise IndexError
+        at += size
+        return int.from_bytes(iloc[at - size : at], "big")
+
+    for _ in range(number(4 if version == 2 else 2)):
+        found = number(4 if version == 2 else 2)
+        method = number(2) & 15 if version else 0
+        elsewhere, base = number(2), number(of_base)
+        extents = []
+        for _ in range(number(2)):
+            number(of_index if version else 0)
+            extents.append((base + number(of_offset), number(of_length)))
+        if found == item:
+            return extents[0] if extents and not method and not elsewhere else None
+    return None

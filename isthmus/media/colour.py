@@ -6,9 +6,10 @@ import struct
 from typing import BinaryIO
 
 from isthmus.arrays.colour.code_points import CodePoints
-from isthmus.media.boxes import Box, colours_of_primary_item, first, payload
+from isthmus.media.av1 import colour_of
+from isthmus.media.boxes import Box, beginning_of_primary_item, colours_of_primary_item, first, payload
 
-_MAX_PROFILE = 1 << 26
+_MAX_PROFILE, _MOST_AV1 = 1 << 26, 1024
 _JP2_COLOURS = {0: "grey", 12: "CMYK", 15: "grey", 16: "sRGB", 17: "grey", 18: "sYCC"}  # ISO 15444-1 and -2, M.11.7.3
 
 
@@ -20,7 +21,7 @@ def stated_colour(file: BinaryIO, kind: str | None) -> CodePoints | None:
     if kind == "PNG":
         return _cicp(file)
     if kind in ("AVIF", "HEIF"):
-        return _nclx(file)
+        return _nclx(file, kind)
     return None
 
 
@@ -41,7 +42,7 @@ def _cicp(file: BinaryIO) -> CodePoints | None:
     return CodePoints(values[0], values[1], bool(values[3]), "its cICP chunk")
 
 
-def _nclx(file: BinaryIO) -> CodePoints | None:
+def _nclx(file: BinaryIO, kind: str) -> CodePoints | None:
     """None too where there is a profile: that says more of RGB, and nclx how the decoder made RGB of YUV."""
     stated = colours_of_primary_item(file, _size(file))
     if any(one[:4] in (b"prof", b"rICC") for one in stated):
@@ -50,7 +51,10 @@ def _nclx(file: BinaryIO) -> CodePoints | None:
         if one[:4] == b"nclx" and len(one) == 11:
             primaries, transfer = struct.unpack_from(">HH", one, 4)
             return CodePoints(primaries, transfer, True, "its nclx colour box")
-    return None
+    found = (
+        colour_of(beginning_of_primary_item(file, _size(file), _MOST_AV1)) if kind == "AVIF" and not stated else None
+    )
+    return CodePoints(*found, True, "its AV1 sequence header") if found else None
 
 
 def _size(file: BinaryIO) -> int:

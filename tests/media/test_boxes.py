@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from isthmus.errors import UnreadableFileError
+from isthmus.media.av1 import colour_of
 from isthmus.media.boxes import MAX_BOXES, boxes, colours_of_primary_item
 from isthmus.media.colour import stated_colour
 from isthmus.media.image import ColourWarning, read_image
@@ -129,6 +130,48 @@ def test_linear_avif(tmp_path, strict):
 def test_hdr_avif_is_refused(tmp_path, transfer, words):
     with pytest.raises(UnreadableFileError, match=words):
         read_image(avif(tmp_path, 9, transfer))
+
+
+def without_boxes(data, bits):
+    """An AVIF without colr boxes, whose AV1 says `bits` (primaries, transfer) instead of 1 and 13."""
+    end = data.find(b"mdat")
+    header = data.replace(b"colr", b"free")[:end]
+    known = int.from_bytes(bytes([1, 13]), "big")
+    value, size = int.from_bytes(data[end:], "big"), 8 * (len(data) - end)
+    at = next(i for i in range(8 * 8, 8 * 40) if value >> (size - i - 16) & 0xFFFF == known)
+    value ^= (known ^ int.from_bytes(bytes(bits), "big")) << (size - at - 16)
+    return header + value.to_bytes(len(data) - end, "big")
+
+
+@pytest.mark.parametrize("options", [{}, {"save_all": True, "append_images": [Image.new("RGB", (24, 24))]}])
+def test_av1_says_it_where_no_box_does(tmp_path, options):
+    path = avif(tmp_path, 1, 13, **options)
+    whole = path.read_bytes()
+    for points, answer in (((1, 13), None), ((12, 13), None), ((9, 16), "its AV1 sequence header says PQ")):
+        path.write_bytes(without_boxes(whole, points))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*holds several frames")
+            if answer:
+                with pytest.raises(UnreadableFileError, match=answer):
+                    read_image(path)
+            else:
+                assert (read_image(path)[4, 4, 0] < 60) == (points[0] == 12)
+
+
+def test_av1_cut_anywhere_is_an_answer_or_a_value_error():
+    file = io.BytesIO()
+    Image.fromarray(GREEN).save(file, "AVIF")
+    data = file.getvalue()[file.getvalue().find(b"mdat") + 4 :]
+    assert colour_of(data) == (1, 13) and colour_of(b"") is None and colour_of(b"\x00" * 9) is None
+    rng = np.random.default_rng(4)
+    for cut in range(40):
+        for flip in range(8):
+            damaged = bytearray(data[: cut or None])
+            damaged[int(rng.integers(min(len(damaged), 16)))] ^= 1 << flip
+            try:
+                colour_of(bytes(damaged))
+            except ValueError:
+                continue
 
 
 def test_avif_with_a_profile(tmp_path, strict):
