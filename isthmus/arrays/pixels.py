@@ -12,7 +12,6 @@ from isthmus.arrays.colour.code_points import CodePoints
 from isthmus.arrays.colour.convert import STRIP_ROWS, clips, grey_table, rgb_to_srgb
 from isthmus.arrays.colour.declared import declared
 from isthmus.arrays.colour.littlecms import to_srgb
-from isthmus.arrays.colour.profile import space_of_profile
 from isthmus.arrays.colour.space import Space
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def to_pixels(
     """
     if image.width == 0 or image.height == 0:
         raise ValueError(f"image of {image.width}x{image.height}: no pixels; expected at least 1x1")
-    colour_of = declared(image, stated, deep=bits > 8)
+    colour_of = declared(image, stated)
     if image.mode.startswith("I"):
         space = colour_of if isinstance(colour_of, Space) else None
         colour, alpha = _deep_grey(image, bits, levels, space)
@@ -111,15 +110,14 @@ def _to_srgb(image: "Image.Image", colour: Space | bytes | None, low_bits: LowBi
         converted = image.point(grey_table(colour, 255).tolist())
     elif isinstance(colour, Space):
         converted = rgb_to_srgb(image, low_bits(), colour)
+        if clips(image, colour):
+            warnings.warn("colours beyond sRGB were clipped to it", ColourWarning, stacklevel=5)
     elif colour:
         converted = _apply_profile(image, colour)
     if image.mode == "CMYK":
         how = "without a profile: colours are approximate" if converted is image else "by its embedded profile"
         warnings.warn(f"CMYK was converted to RGB {how}", ColourWarning, stacklevel=5)
         return converted.convert("RGB")
-    space = space_of_profile(colour) if isinstance(colour, bytes) and converted is not image else colour
-    if image.mode == "RGB" and isinstance(space, Space) and clips(image, space):
-        warnings.warn("colours beyond sRGB were clipped to it", ColourWarning, stacklevel=5)
     return converted
 
 

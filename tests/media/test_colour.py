@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from isthmus.arrays.colour.convert import grey_table, grid, rgb_converter
+from isthmus.arrays.colour.littlecms import transform
+from isthmus.arrays.colour.profile import space_of_profile
 from isthmus.errors import UnreadableFileError
 from isthmus.media.image import ColourWarning, PrecisionWarning, read_image
 from tests.media import icc_bytes as icc
@@ -312,3 +315,47 @@ def test_adobe_rgb_by_exif(tmp_path):
     Image.new("RGB", (16, 16), (100, 160, 100)).save(path, quality=100, subsampling=0, exif=exif)
     red, green, _ = read_image(path)[8, 8].astype(int)
     assert red < 80 and abs(green - 160) < 5
+
+
+CURVES = {
+    "linear": icc.LINEAR,
+    "power": icc.gamma(2.6),
+    "table": icc.table([0, 0.3, 1]),
+    "parametric 0": icc.parametric(0, 2.2),
+    "parametric 1": icc.parametric(1, 2.2, 0.9, 0.1),
+    "parametric 2": icc.parametric(2, 2.2, 0.98 ** (1 / 2.2) - 0.1, 0.1, 0.02),
+    "parametric 3": icc.parametric(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045),
+    "parametric 4": icc.parametric(4, 2.4, 0.99 ** (1 / 2.4) - 0.05, 0.05, 0.08, 0.04, 0.01, 0.01),
+}
+
+
+@pytest.mark.parametrize("curve", CURVES)
+@pytest.mark.parametrize("primaries", ["srgb", "p3", None])
+def test_what_is_read_of_a_profile_is_what_littlecms_reads(curve, primaries):
+    profile = icc.profile(CURVES[curve], primaries)
+    space = space_of_profile(profile)
+    colours = grid() if primaries else np.arange(256, dtype=np.uint8)
+    own = rgb_converter(space, 255)(colours) if primaries else grey_table(space, 255)
+    theirs = np.asarray(transform(Image.fromarray(colours[None]), profile, exact=True))[0]
+    close(theirs if primaries else theirs[:, 1], own.astype(float))
+
+
+def test_profiles_that_are_not_read_here():
+    whole = icc.profile(icc.LINEAR)
+    assert space_of_profile(whole) is not None
+    for other in (
+        b"",
+        whole[:100],
+        whole[:200],
+        whole[:20] + b"Lab " + whole[24:],
+        whole.replace(b"rTRC", b"sTRC"),
+        whole.replace(b"curv", b"what"),
+        icc.profile(icc.gamma(0)),
+        icc.profile(icc.table([1, 0])),  # a negative
+        whole.replace(b"mntr", b"link"),
+        icc.profile(icc.parametric(5, 1, 1, 1, 1, 1, 1, 1)),
+        icc.profile(icc.parametric(1, 2.2, -1, 0.1)),
+        icc.profile(b"curv\0\0\0\0\xff\xff\xff\xff"),
+        icc.profile(icc.LINEAR, A2B0=b"mft2" + bytes(60)),
+    ):
+        assert space_of_profile(other) is None

@@ -3,7 +3,7 @@
 
 declared     what a Pillow image says: which of several statements counts
 code_points  numbers of ITU-T H.273 (PNG `cICP`, AVIF `nclx`) to a `Space`
-profile      ICC profiles of curves and a matrix to a `Space`, for samples deeper than LittleCMS is given
+profile      ICC profiles of curves and a matrix to a `Space`
 space        curves and primaries; what is sRGB already, by content
 convert      samples of a `Space` to sRGB
 littlecms    samples under any other ICC profile to sRGB

@@ -85,6 +85,12 @@ def is_srgb(space: Space) -> bool:
     return bool(np.abs(rgb_converter(space, 255)(colours).astype(int) - colours).max() <= 1)
 
 
+def is_neutral(space: Space) -> bool:
+    """Whether three equal samples are grey, or nearly."""
+    light = lights(space, 255)
+    return bool(max(np.abs(light[0] - light[1]).max(), np.abs(light[2] - light[1]).max()) < 1e-3)
+
+
 def grid() -> UInt8:
     """Colours that a conversion is tried on: every grey, and 9 levels of each channel: uint8 [n, 3]."""
     levels = np.linspace(0, 255, 9).astype(np.uint8)

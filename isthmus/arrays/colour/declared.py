@@ -14,7 +14,7 @@ import numpy as np
 
 from isthmus.arrays.colour import ColourWarning
 from isthmus.arrays.colour.code_points import CodePoints, space_of
-from isthmus.arrays.colour.convert import is_srgb
+from isthmus.arrays.colour.convert import is_neutral, is_srgb
 from isthmus.arrays.colour.profile import space_of_profile
 from isthmus.arrays.colour.space import D65, Curve, Space, from_xyz, power, srgb_curve, table, xyz_of
 
@@ -24,20 +24,22 @@ if TYPE_CHECKING:
 _INTEROPERABILITY, _INDEX = 0xA005, 1
 _ADOBE = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
 _TRANSFER_FUNCTION, _WHITE_POINT, _PRIMARIES = 301, 318, 319
+_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _NEAR_SRGB = 0.005  # a gamma of 1 / 2.2, however rounded, is how PNG says sRGB (PNG 3, 11.3.2.5)
 
 
-def declared(image: "Image.Image", stated: CodePoints | None, deep: bool) -> Space | bytes | None:
-    """What has to be applied to `image`: a `Space`, an ICC profile as bytes, or None where it is sRGB, or says nothing.
+def declared(image: "Image.Image", stated: CodePoints | None) -> Space | bytes | None:
+    """What has to be applied to `image`: a `Space`, an ICC profile as bytes where it is no `Space` of such an image, or
+    None where it is sRGB, or says nothing.
 
-    stated: what a file says beside what Pillow read, if that counts first. deep: the samples have more than 8 bits, so
-    a `Space` is to be preferred. Raises ValueError for HDR and for code points that are not known.
+    stated: what a file says beside what Pillow read, if that counts first. Raises ValueError for HDR and for code
+    points that are not known.
     """
-    found = space_of(stated) if stated else _of_info(image, deep)
+    found = space_of(stated) if stated else _of_info(image)
     return None if isinstance(found, Space) and is_srgb(found) else found
 
 
-def _of_info(image: "Image.Image", deep: bool) -> Space | bytes | None:
+def _of_info(image: "Image.Image") -> Space | bytes | None:
     info = image.info
     if "icc_profile" in info:
         profile = info["icc_profile"]
@@ -46,9 +48,11 @@ def _of_info(image: "Image.Image", deep: bool) -> Space | bytes | None:
             return None
         if profile:
             space = space_of_profile(profile)  # refuses HDR
-            return space if deep and space and (image.mode[0] == "I" or len(space.curves) == 3) else profile
+            return space if space and _suits(space, image) else profile
+    if "srgb" in info:
+        return None
     if "gamma" in info or "chromaticity" in info:
-        return None if "srgb" in info else _of_gamma(info.get("gamma"), info.get("chromaticity"))
+        return _of_gamma(info.get("gamma"), info.get("chromaticity"))
     if image.mode == "CMYK":
         return None
     tags = getattr(image, "tag_v2", {})
@@ -56,6 +60,13 @@ def _of_info(image: "Image.Image", deep: bool) -> Space | bytes | None:
         points = (*tags.get(_WHITE_POINT, D65), *tags[_PRIMARIES]) if _PRIMARIES in tags else None
         return _of_gamma(None, points, tags.get(_TRANSFER_FUNCTION))
     return _of_exif(image)
+
+
+def _suits(space: Space, image: "Image.Image") -> bool:
+    """Grey may be under a profile of RGB whose channels are alike; CMYK is under neither."""
+    if image.mode in _GREY:
+        return len(space.curves) == 1 or is_neutral(space)
+    return image.mode != "CMYK" and len(space.curves) == 3
 
 
 def _of_gamma(gamma: float | None, points: Sequence[float] | None, light: Sequence[int] | None = None) -> Space | None:

@@ -30,8 +30,8 @@ def to_srgb(image: "Image.Image", profile: bytes) -> "Image.Image":
     if not changes:
         return image
     if image.mode != "L":
-        return _transform(image, profile)
-    return _by_table(image, _transform(_greys(mode), profile, exact=True))
+        return transform(image, profile)
+    return _by_table(image, transform(_greys(mode), profile, exact=True))
 
 
 def _greys(mode: str) -> "Image.Image":
@@ -68,11 +68,11 @@ def _try(profile: bytes) -> tuple[str, bool]:
     if mode == "L":
         colours = colours[:256]
     trial = _greys(mode) if mode == "L" else Image.fromarray(colours[None])
-    moved = np.asarray(_transform(trial, profile, exact=mode == "L"))[0]
+    moved = np.asarray(transform(trial, profile, exact=mode == "L"))[0]
     return mode, bool(np.abs(moved.astype(int) - colours).max() > 1)
 
 
-def _transform(image: "Image.Image", profile: bytes, exact: bool = False) -> "Image.Image":
+def transform(image: "Image.Image", profile: bytes, exact: bool = False) -> "Image.Image":
     """exact: without the tables of few points that LittleCMS makes of a grey curve: 9 levels off in the dark."""
     from PIL import ImageCms
 

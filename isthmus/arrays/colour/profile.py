@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ICC profiles of curves and a matrix, read to a `Space` (ICC.1:2022, 8.3, 8.4, 10.6 and 10.18).
 
-Pillow hands LittleCMS 8-bit samples alone; with these, samples of 16 bits are converted as they are. A profile is
-untrusted: nothing is taken from it but what lies within it.
+Pillow hands LittleCMS 8-bit samples alone, and LittleCMS makes tables of few points of some of these; a `Space` takes
+16 bits and is exact. A profile is untrusted: nothing is taken from it but what lies within it.
 """
 
 import struct
@@ -11,8 +11,11 @@ import numpy as np
 
 from isthmus.arrays.colour.code_points import check_transfer
 from isthmus.arrays.colour.space import Curve, Space, from_xyz, power, table
+from isthmus.arrays.types import Float64
 
 MAX_TAGS = 1024
+DARKEST = 0.1842  # light of L* 50, the most that is taken for black
+_DEVICES = (b"mntr", b"scnr", b"prtr", b"spac")
 _LOOKUP = {b"A2B0", b"A2B1", b"D2B0", b"D2B1"}  # a profile that has them means them, not its matrix
 
 
@@ -23,16 +26,16 @@ def space_of_profile(profile: bytes) -> Space | None:
     """
     tags = _tags(profile)
     _refuse_hdr(tags)
-    if _LOOKUP & set(tags) or profile[20:24] != b"XYZ ":
+    if _LOOKUP & set(tags) or profile[12:16] not in _DEVICES or profile[20:24] != b"XYZ ":
         return None
     kind = profile[16:20]
     names = [b"kTRC"] if kind == b"GRAY" else [b"rTRC", b"gTRC", b"bTRC"] if kind == b"RGB " else []
     try:
         curves = tuple(_curve(tags[name]) for name in names)
         if kind == b"GRAY":
-            return Space(curves)
+            return Space(_from_black(curves, np.ones(1)))
         columns = np.stack([_xyz(tags[name]) for name in (b"rXYZ", b"gXYZ", b"bXYZ")], axis=1)
-        return Space(curves, from_xyz(columns)) if curves else None
+        return Space(_from_black(curves, columns[1]), from_xyz(columns)) if curves else None
     except (KeyError, ValueError, struct.error):
         return None
 
@@ -59,6 +62,19 @@ def _xyz(tag: bytes) -> np.ndarray:
     if tag[:4] != b"XYZ ":
         raise ValueError("no XYZ")
     return np.array(struct.unpack(">3i", tag[8:20])) / 65536
+
+
+def _from_black(curves: tuple[Curve, ...], luminance: Float64) -> tuple[Curve, ...]:
+    """Curves whose black is no light: black point compensation, as LittleCMS does it.
+
+    Raises ValueError where black is light.
+    """
+    black = sum(float(y * c(np.zeros(1))[0]) for y, c in zip(luminance, curves, strict=True))
+    if black <= 0:
+        return curves
+    if black > DARKEST:
+        raise ValueError("black is light")
+    return tuple(lambda x, c=c: (c(x) - black) / (1 - black) for c in curves)  # type: ignore[misc]
 
 
 def _curve(tag: bytes) -> Curve:
