@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+import isthmus
 from isthmus.arrays.sample_depth import bits_per_sample
 from isthmus.errors import UnreadableFileError
 from isthmus.media.image import ColourWarning, PrecisionWarning, read_image
@@ -278,3 +279,12 @@ def test_pillows_own_limit_neither_applies_nor_changes(tmp_path, monkeypatch):
     Image.fromarray(array).save(path)
     assert np.array_equal(read_image(path), array)
     assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_max_pixels_is_an_option_of_encoding_a_path(tmp_path):
+    path = saved(tmp_path / "x.png", Image.new("RGB", (3, 2)))
+    assert isthmus.encode(path, max_pixels=np.int64(6)) == isthmus.encode(path)
+    with pytest.raises(UnreadableFileError, match=r"3x2 = 6 pixels; at most 5 are read.*max_pixels"):
+        isthmus.encode(path, max_pixels=5)
+    with pytest.raises(ValueError, match="max_pixels 5.0, expected an integer of at least 1"):
+        isthmus.encode(path, max_pixels=5.0)
