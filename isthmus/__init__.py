@@ -8,12 +8,13 @@ latent = codec.unpack(data)                 # integers to train on: latent.plane
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isthmus import errors
 from isthmus.bitstream import read_header
 from isthmus.codecs.base import Codec, Latent
+from isthmus.codecs.batching import is_one, named_by_place, stack_samples
 from isthmus.codecs.registry import codec_for, default_codec, describe, list_codecs, load
 
 __version__ = "0.1.0"
@@ -46,15 +47,26 @@ def unpack(data: bytes, *, device: str = "cpu") -> Latent:
     return codec_for(read_header(data), device).unpack(data)
 
 
-def decode(data: bytes, *, device: str = "cpu", **options: Any) -> Any:
+def decode(data: bytes | Sequence[bytes], *, device: str = "cpu", **options: Any) -> Any:
     """Bytes to samples; finds the codec from the header.
 
-    options: fields of the codec's `DecodeOptions`, of images `output` "torch" (default), "numpy" or "pil" and
-    `synthesis` "network" (default) or "linear" (fast preview).
+    A list of streams, as a batch is encoded to, gives a batch [N, ...] where shapes agree, else a list.
+    options: fields of the codec's `DecodeOptions`, of images `output` "torch" (default), "numpy" or "pil", `synthesis`
+    "network" (default) or "linear" (fast preview) and `max_pixels`, beyond which a stream is refused (2**28).
 
     Raises children of `errors.IsthmusError` only, whatever the bytes.
     """
-    return codec_for(read_header(data), device).decode(data, **options)
+    if is_one(data):
+        return codec_for(read_header(data), device).decode(data, **options)
+    codecs = []
+    for place, one in enumerate(data):
+        try:
+            codecs.append(codec_for(read_header(one), device))
+        except errors.IsthmusError as error:
+            raise named_by_place(error, place, len(data)) from error
+    if len({id(codec) for codec in codecs}) == 1:
+        return codecs[0].decode(data, **options)
+    return stack_samples([codec.decode(one, **options) for codec, one in zip(codecs, data, strict=True)])
 
 
 def inspect(data: bytes) -> dict[str, Any]:

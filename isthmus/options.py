@@ -12,6 +12,7 @@ setting "quality=50" of `change`, and the option bytes of a track header, by `pa
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from numbers import Real
 from operator import index
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -102,11 +103,11 @@ class Options:
             return None
         low, high = f.metadata.get("low"), f.metadata.get("high")
         try:
-            if kind.base is int and not kind.choices:
-                value = value if isinstance(value, bool) else index(value)
-            elif kind.base is float and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            right = value in kind.choices if kind.choices else type(value) is kind.base
+            if kind.base is int:
+                value = value if isinstance(value, bool) else index(value)  # numpy's integers too, no floats
+            elif kind.base is float and isinstance(value, Real) and not isinstance(value, bool):
+                value = float(value)  # numpy's floats are Real; its bools are not
+            right = type(value) is kind.base and (not kind.choices or value in kind.choices)
             right = right and (low is None or value >= low) and (high is None or value <= high)
         except (TypeError, ValueError):  # numpy arrays have no truth
             right = False

@@ -27,8 +27,14 @@ _IMAGE, _AUDIO, _VIDEO, _TENSORS = 1, 2, 3, 4
 
 
 def _bound(owner: object, name: str, low: int, high: int) -> None:
-    """Store the field as an int (numpy integers too, no floats), refusing values outside `low` to `high`."""
-    value = index(getattr(owner, name))
+    """Store the field as an int (numpy integers too, no floats or bools), refusing values outside `low` to `high`."""
+    given = getattr(owner, name)
+    try:
+        value = index(given)
+    except TypeError:
+        value = None
+    if value is None or isinstance(given, bool):
+        raise TypeError(f"{name} is {given!r}, must be an integer from {low} to {high}")
     if not low <= value <= high:
         raise ValueError(f"{name} is {value}, must be {low} to {high}")
     object.__setattr__(owner, name, value)

@@ -46,11 +46,19 @@ def test_values_are_checked_and_converted() -> None:
     import numpy as np
 
     assert Several(np.int64(7)).quality == 7 and type(Several(np.int64(7)).quality) is int  # type: ignore[arg-type]
+    assert Several(np.uint8(7), size=np.int16(9)).describe()["size"] == 9  # type: ignore[arg-type]
+    for number in (np.float32(2.5), np.float64(2.5), np.int64(2)):
+        assert type(Several(minutes=number).minutes) is float  # type: ignore[arg-type]
     assert Several(minutes=3).minutes == 3.0 and type(Several(minutes=3).minutes) is float
     for name, value, words in [
         ("quality", 0, "quality 0, expected an integer from 1 to 100"),
         ("quality", True, "quality True"),
         ("quality", 5.0, "quality 5.0"),
+        ("quality", np.float64(5), "quality "),
+        ("quality", np.True_, "quality "),
+        ("size", np.float32(5), "an integer of at least 0"),
+        ("minutes", True, "a number of at least 0"),
+        ("minutes", np.True_, "a number of at least 0"),
         ("size", -1, "an integer of at least 0"),
         ("mode", "slow", "'fast' or 'small'"),
         ("grey", 1, "True or False"),
@@ -60,6 +68,19 @@ def test_values_are_checked_and_converted() -> None:
     ]:
         with pytest.raises(ValueError, match=f"encode: {words}" if words.startswith(name) else words):
             Several(**{name: value})
+
+
+def test_numbers_to_choose_among() -> None:
+    import numpy as np
+
+    @dataclass(frozen=True)
+    class Sizes(Options):
+        side: Literal[1, 2, 4] = option(1, "Of a tile.", stored=True)
+
+    assert type(Sizes(np.int64(4)).side) is int and Sizes.unpack(Sizes(4).pack()).side == 4  # type: ignore[arg-type]
+    for wrong in (True, 1.0, 3, np.float32(2), "1"):
+        with pytest.raises(ValueError, match="side .*, expected 1 or 2 or 4"):
+            Sizes(wrong)  # type: ignore[arg-type]
 
 
 def test_names_are_checked() -> None:

@@ -246,6 +246,13 @@ def test_wrong_types(make):
         make()
 
 
+@pytest.mark.parametrize("wrong", [True, 4.0, np.True_, np.float32(4), None])
+def test_sizes_are_integers_by_name(wrong):
+    assert ImageSignal(np.uint8(4), np.int64(5)) == ImageSignal(4, 5)
+    with pytest.raises(TypeError, match=r"height is .*, must be an integer from 1 to 1048576"):
+        ImageSignal(wrong, 5)
+
+
 def test_limits_are_reachable():
     assert unpack_signal(ImageSignal(SIDE_LIMIT, AREA_LIMIT // SIDE_LIMIT).pack())[0].height == SIDE_LIMIT
     largest = HEADER_LIMIT - len(header().pack())

@@ -8,6 +8,7 @@ import numpy as np
 from isthmus.arrays.pixels import to_pixels
 from isthmus.arrays.sample_depth import bits_per_sample, grey_levels
 
+MAX_PIXELS = 1 << 28  # 16384 squared: more is asked for by name, of files and streams
 GREY_ROWS = 64  # rows of a grey image made at once
 
 
@@ -15,8 +16,11 @@ def to_array(image: Any, *, background: str | None = None) -> np.ndarray:
     """One image as a contiguous uint8 array [H,W,3] (RGB) or [H,W,1] (grey), without a copy where possible.
 
     image: numpy uint8 [H,W,3], [H,W,1] or [H,W]; torch uint8 [3,H,W] or [1,H,W], any device; or a PIL image, under
-    the rules of `read_image`. Raises TypeError for another type or dtype, ValueError for another shape, no pixels,
-    or transparency without `background`.
+    the rules of `read_image`, as far as Pillow hands on what its file says of colour: not PNG cICP nor AVIF nclx.
+    Mode I made in memory is 8-bit grey where no sample is over 255, else 16-bit.
+
+    Raises TypeError for another type or dtype, ValueError for another shape, no pixels, transparency without
+    `background`, or colours that `read_image` refuses.
     """
     if isinstance(image, np.ndarray):
         return from_numpy(image)
@@ -74,7 +78,9 @@ def _from_torch(tensor: Any) -> np.ndarray:
 
 
 def _range_hint(kind: str) -> str:
-    return ": scale to 0..255, round, and convert to uint8" if kind in "fiu" else ""
+    if kind == "f":
+        return ": floats 0..1: multiply by 255 and round to uint8"
+    return ": scale to 0..255, round, and convert to uint8" if kind in "iu" else ""
 
 
 def from_array(samples: np.ndarray, output: str = "torch") -> Any:

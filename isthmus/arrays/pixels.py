@@ -1,48 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pillow images of every mode to 8-bit sRGB or grey arrays, refusing or announcing every loss."""
 
-import io
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from isthmus.arrays.colour import ColourWarning
+from isthmus.arrays.colour.code_points import CodePoints
+from isthmus.arrays.colour.convert import STRIP_ROWS, clips, grey_table, rgb_to_srgb
+from isthmus.arrays.colour.declared import declared
+from isthmus.arrays.colour.littlecms import to_srgb
+from isthmus.arrays.colour.space import Space
+
 if TYPE_CHECKING:
     from PIL import Image
 
-_STRIP_ROWS = 256
+LowBits = Callable[[], "Image.Image | None"]
 
 
 class PrecisionWarning(UserWarning):
     """Samples of more than 8 bits were reduced to 8."""
 
 
-class ColourWarning(UserWarning):
-    """Colours were converted in a way that may not be exact: CMYK, or a profile that could not be applied."""
+def no_low_bits() -> None:
+    """For samples that have no lower halves, or none that can be had."""
 
 
 def to_pixels(
-    image: "Image.Image", bits: int = 8, levels: tuple[int, int] = (0, 65535), background: str | None = None
+    image: "Image.Image",
+    bits: int = 8,
+    levels: tuple[int, int] = (0, 65535),
+    background: str | None = None,
+    stated: CodePoints | None = None,
+    low_bits: LowBits = no_low_bits,
 ) -> np.ndarray:
     """Samples of `image`: uint8 [H,W,3] in sRGB, or [H,W,1] for grey; a new array.
 
     bits, levels: depth of the file it came from, and black and white if deep grey (see `sample_depth`).
-    background: colour name or #rrggbb to lay transparent pixels on. Raises ValueError for transparency without a
-    background, float or 32-bit samples, Lab, HSV, 0 pixels.
+    background: colour name or #rrggbb to lay transparent pixels on. stated: colour that the file states and Pillow does
+    not see. low_bits: gives the lower halves of 16-bit RGB as an image, or None; asked for where colours are converted.
+    Raises ValueError for transparency without a background, HDR or unknown colour, float or 32-bit samples, Lab, HSV,
+    0 pixels.
     """
     if image.width == 0 or image.height == 0:
         raise ValueError(f"image of {image.width}x{image.height}: no pixels; expected at least 1x1")
-    colour, alpha = _deep_grey(image, bits, levels) if image.mode.startswith("I") else _split_alpha(image, bits)
+    colour_of = declared(image, stated)
+    if image.mode.startswith("I"):
+        space = colour_of if isinstance(colour_of, Space) else None
+        colour, alpha = _deep_grey(image, bits, levels, space)
+        colour_of = None if space else colour_of
+    else:
+        colour, alpha = _split_alpha(image, bits)
     if bits > 8:
         warnings.warn(f"{bits}-bit samples were reduced to 8 bits", PrecisionWarning, stacklevel=4)
-    colour = _to_srgb(colour, image.info.get("icc_profile"))
+    colour = _to_srgb(colour, colour_of, low_bits)
     if alpha is not None and alpha.getextrema()[0] != 255:
         colour = _composite(colour, alpha, background)
     return _to_array(colour)
 
 
-def _deep_grey(image: "Image.Image", bits: int, levels: tuple[int, int]) -> "tuple[Image.Image, Image.Image | None]":
-    """Grey of 9 to 16 bits, rounded to 8 (L), and alpha (L, or None)."""
+def _deep_grey(
+    image: "Image.Image", bits: int, levels: tuple[int, int], space: Space | None
+) -> "tuple[Image.Image, Image.Image | None]":
+    """Grey of up to 16 bits in integers of Pillow, rounded to 8 (L) as `space` says, and alpha (L, or None)."""
     from PIL import Image
 
     samples, key = np.asarray(image), image.info.get("transparency")
@@ -54,7 +76,8 @@ def _deep_grey(image: "Image.Image", bits: int, levels: tuple[int, int]) -> "tup
         )
     span = abs(white - black)
     above_black = np.abs(samples.astype(np.int32) - black)
-    grey = Image.fromarray(((above_black * 255 + span // 2) // span).astype(np.uint8))
+    reduced = grey_table(space, span)[above_black] if space else (above_black * 255 + span // 2) // span
+    grey = Image.fromarray(reduced.astype(np.uint8))
     if not isinstance(key, int):
         return grey, None
     return grey, Image.fromarray(np.where(samples == key, 0, 255).astype(np.uint8))
@@ -64,7 +87,7 @@ def _split_alpha(image: "Image.Image", bits: int) -> "tuple[Image.Image, Image.I
     """Colour (L, RGB or CMYK, 8 bits) and alpha (L, or None)."""
     mode = image.mode
     if mode == "F":
-        raise ValueError("float samples have no agreed range: scale them to 0..255 and save 8-bit samples first")
+        raise ValueError("float samples have no agreed range: multiply 0..1 by 255, round to uint8 and save that")
     if mode in ("LAB", "HSV"):
         raise ValueError(f"{mode} colour is not supported: convert it to RGB first")
     if image.has_transparency_data:
@@ -80,38 +103,31 @@ def _split_alpha(image: "Image.Image", bits: int) -> "tuple[Image.Image, Image.I
     return image.convert("L" if mode == "1" else "RGB"), None
 
 
-def _to_srgb(image: "Image.Image", profile: bytes | None) -> "Image.Image":
-    """`image` (L, RGB or CMYK) as L or RGB in sRGB; without a profile L and RGB are taken to be sRGB already."""
-    converted = _apply_profile(image, profile) if profile else None
+def _to_srgb(image: "Image.Image", colour: Space | bytes | None, low_bits: LowBits) -> "Image.Image":
+    """`image` (L, RGB or CMYK) as L or RGB in sRGB; None: L and RGB are sRGB already."""
+    converted = image
+    if isinstance(colour, Space) and image.mode == "L":
+        converted = image.point(grey_table(colour, 255).tolist())
+    elif isinstance(colour, Space):
+        converted = rgb_to_srgb(image, low_bits(), colour)
+        if clips(image, colour):
+            warnings.warn("colours beyond sRGB were clipped to it", ColourWarning, stacklevel=5)
+    elif colour:
+        converted = _apply_profile(image, colour)
     if image.mode == "CMYK":
-        how = "by its embedded profile" if converted else "without a profile: colours are approximate"
+        how = "without a profile: colours are approximate" if converted is image else "by its embedded profile"
         warnings.warn(f"CMYK was converted to RGB {how}", ColourWarning, stacklevel=5)
-        return converted or image.convert("RGB")
-    return converted or image
+        return converted.convert("RGB")
+    return converted
 
 
-def _apply_profile(image: "Image.Image", profile: bytes) -> "Image.Image | None":
-    """`image` moved from the embedded ICC `profile` to sRGB, or None (after a warning) where that is impossible."""
+def _apply_profile(image: "Image.Image", profile: bytes) -> "Image.Image":
+    """`image` moved from an embedded ICC profile to sRGB; itself, after a warning, where that is impossible."""
     try:
-        from PIL import ImageCms
-
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if image.mode == "RGB" and "srgb" in ImageCms.getProfileDescription(source).lower():
-            return image
-        moved = ImageCms.profileToProfile(
-            image,
-            source,
-            ImageCms.createProfile("sRGB"),
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-    except Exception as error:  # a damaged profile raises anything; a build of Pillow without LittleCMS ImportError
+        return to_srgb(image, profile)
+    except (ValueError, ImportError) as error:  # ImportError: a build of Pillow without LittleCMS
         warnings.warn(f"its colour profile was ignored ({error}): colours may be off", ColourWarning, stacklevel=6)
-        return None
-    if moved is None:
-        return None
-    return moved.getchannel("G") if image.mode == "L" else moved  # a grey profile gives three equal channels
+        return image
 
 
 def _composite(colour: "Image.Image", alpha: "Image.Image", background: str | None) -> "Image.Image":
@@ -133,8 +149,8 @@ def _composite(colour: "Image.Image", alpha: "Image.Image", background: str | No
 def _to_array(image: "Image.Image") -> np.ndarray:
     # Strip by strip: np.asarray of a whole image makes two more copies of it on the way, and is read-only.
     array = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
-    for top in range(0, image.height, _STRIP_ROWS):
-        bottom = min(top + _STRIP_ROWS, image.height)
+    for top in range(0, image.height, STRIP_ROWS):
+        bottom = min(top + STRIP_ROWS, image.height)
         strip = np.asarray(image.crop((0, top, image.width, bottom)))
         array[top:bottom] = strip.reshape(array[top:bottom].shape)
     return array

@@ -7,7 +7,7 @@ PNG IHDR (W3C PNG 3, 11.2.1), TIFF BitsPerSample (TIFF 6.0), AVIF `av1C` (AV1-IS
 """
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,9 +34,16 @@ def bits_per_sample(image: "Image.Image", head: bytes) -> int:
             return (head[at + 42] & 0x7F) + 1
     if image.format == "PPM" and (found := _PNM_HEADER.match(head)):
         return int(found.group(1)).bit_length()
+    if image.mode == "I" and image.format is None:  # 32-bit integers made in memory: what they hold decides
+        return next(bits for bits in (8, 16, 32) if max(_extrema(image)) < 1 << bits)
     if image.mode.startswith("I"):
         return 16
     return 16 if any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) else 8
+
+
+def _extrema(image: "Image.Image") -> tuple[int, int]:
+    found: Any = image.getextrema() if image.width and image.height else (0, 0)
+    return int(found[0]), int(found[1])
 
 
 def _tiff_bits(image: "Image.Image") -> int:
@@ -50,6 +57,6 @@ def grey_levels(image: "Image.Image") -> tuple[int, int]:
     TIFF keeps the file's own samples, and WhiteIsZero is not undone above 8 bits; all else is scaled to 16 bits.
     """
     if not hasattr(image, "tag_v2"):
-        return 0, 65535
+        return (0, 255) if image.mode == "I" and bits_per_sample(image, b"") == 8 else (0, 65535)
     full = (1 << _tiff_bits(image)) - 1
     return (full, 0) if image.tag_v2.get(_TIFF_PHOTOMETRIC) == 0 else (0, full)

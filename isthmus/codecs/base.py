@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from isthmus.bitstream.reader import read_header
 from isthmus.bitstream.track import TrackHeader
+from isthmus.codecs.batching import check_errors, is_one, named_by_place, stack_planes, stack_samples
 from isthmus.devices import check_device
 from isthmus.errors import IsthmusError
 from isthmus.options import DecodeOptions as NoDecodeOptions
@@ -28,20 +30,35 @@ class LatentSpec:
     """Everything beside the integers that the bytes hold, so that pack(unpack(data)) == data.
 
     header: codec id, the hashes of entropy tables and synthesis weights, signal, and options such as the quality.
-    choices: what the encoder was free to choose, if the latent was unpacked; None lets `pack` choose.
+    choices: what the encoder was free to choose, if the latent was unpacked; None lets `pack` choose. It takes no part
+    in comparisons. layout: what the integers mean beside that, such as names and dtypes of tensors.
     """
 
     header: TrackHeader
-    choices: Any = None
+    choices: Any = field(default=None, compare=False)
+    layout: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Latent:
-    """Named integer planes and their spec: what a codec stores, and what models train on."""
+    """Named integer planes and their spec: what a codec stores, and what models train on.
+
+    Two are equal if their specs are, and their planes in name, dtype, shape and every value. They have no hash.
+    """
 
     planes: dict[str, Tensor]
     spec: LatentSpec
-    codec: Codec = field(repr=False, compare=False)
+    codec: Codec = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Latent):
+            return NotImplemented
+        if self.spec != other.spec or self.planes.keys() != other.planes.keys():
+            return False
+        pairs = [(plane, other.planes[name]) for name, plane in self.planes.items()]
+        return all(a.dtype == b.dtype and a.shape == b.shape and bool((a == b.to(a.device)).all()) for a, b in pairs)
+
+    __hash__ = None  # type: ignore[assignment]  # planes may be changed in place
 
     def dequantize(self) -> dict[str, Tensor]:
         """Float planes of the same shapes, in the scale of the analysis transform: what to learn from."""
@@ -76,23 +93,11 @@ class LatentBatch:
 
         Raises ValueError when the latents differ in shape.
         """
-        return self._stacked or _stack([latent.planes for latent in self.latents])
+        return self._stacked or stack_planes([latent.planes for latent in self.latents])
 
     def dequantize(self) -> dict[str, Tensor]:
         """Dequantized planes stacked along a new first axis. Raises ValueError when the latents differ in shape."""
-        return _stack([latent.dequantize() for latent in self.latents])
-
-
-def _stack(planes: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    if not planes:
-        raise ValueError("a batch of no latents has no planes")
-    shapes = {name: {tuple(p[name].shape) for p in planes} for name in planes[0]}
-    differing = {name: sorted(found) for name, found in shapes.items() if len(found) > 1}
-    if differing:
-        raise ValueError(f"latents of different shapes cannot be stacked: {differing}; take them one by one")
-    import torch
-
-    return {name: torch.stack([p[name] for p in planes]) for name in planes[0]}
+        return stack_planes([latent.dequantize() for latent in self.latents])
 
 
 class Codec(ABC):
@@ -144,9 +149,30 @@ class Codec(ABC):
         latent = self.analyze(samples, **options)
         return self.pack_batch(latent.latents) if isinstance(latent, LatentBatch) else self.pack(latent)
 
-    def decode(self, data: bytes, **options: Any) -> Any:
-        """Bytes to samples. options: fields of `DecodeOptions`."""
-        return self.synthesize(self.unpack(data), **options)
+    def decode(self, data: bytes | Sequence[bytes], **options: Any) -> Any:
+        """Bytes to samples; a list of streams, as a batch is encoded to, to what `together` makes of them.
+
+        options: fields of `DecodeOptions`. Raises children of IsthmusError for bad streams, and names the place of one
+        in a list; ValueError or TypeError for options that are none.
+        """
+        chosen = self.DecodeOptions.of(options)
+        if is_one(data):
+            self.admit(read_header(data), chosen)
+            return self.synthesize(self.unpack(data), **options)
+        for place, one in enumerate(data):
+            try:
+                self.admit(read_header(one), chosen)
+            except IsthmusError as error:
+                raise named_by_place(error, place, len(data)) from error
+        return self.together([self.synthesize(latent, **options) for latent in self.unpack_batch(data).latents])
+
+    def admit(self, header: TrackHeader, options: Any) -> None:  # noqa: B027 (most have no limit)
+        """Raises CorruptStreamError for a stream that `options` (`DecodeOptions`) forbid, before memory is taken."""
+
+    @staticmethod
+    def together(samples: list[Any]) -> Any:
+        """Samples of several streams: stacked along a new first axis where shapes and dtypes agree, else the list."""
+        return stack_samples(samples)
 
     def pack_batch(self, latents: Sequence[Latent]) -> list[bytes]:
         """Several latents to one stream each."""
@@ -198,14 +224,3 @@ def unpack_each(
             planes = latent.planes if device == "cpu" else {k: v.to(device) for k, v in latent.planes.items()}
             latents.append(Latent(planes, latent.spec, latent.codec))
     return LatentBatch(tuple(latents), broken)
-
-
-def check_errors(errors: str) -> None:
-    """Raises ValueError unless `errors` is what `Codec.unpack_batch` takes."""
-    if errors not in ("raise", "return"):
-        raise ValueError(f"unpack_batch: errors {errors!r}, expected 'raise' or 'return'")
-
-
-def named_by_place(error: IsthmusError, place: int, count: int) -> IsthmusError:
-    """The same error for stream `place` of `count`."""
-    return type(error)(f"stream {place} of {count}: {error}")

@@ -12,6 +12,7 @@ The package of a family, `isthmus.codecs.<family>`, gives
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -34,7 +35,11 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 DEFAULTS = {"image": "walloc-image-f8c48", "tensors": "dfloat"}  # kind -> codec, where nobody names one
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
+MOST_FILES = 8  # codecs of files that are kept
+TICK = 100_000_000  # nanoseconds, longer than a file system's
+
 _loaded: dict[tuple[str, str], Codec] = {}
+_of_files: dict[tuple[Path, str], tuple[Any, Codec]] = {}  # by path and device; what the file was, and its codec
 _lock = ForkLock()
 
 
@@ -154,7 +159,7 @@ def load(name: str, device: str = "cpu") -> Codec:
     name, device = str(name), check_device(device)
     entry = _entry(name)
     if entry is None:
-        return _from_elsewhere(name, device)  # a file may be overwritten by the next training
+        return _from_elsewhere(name, device)
     name = entry.name if newest()[entry.name] == entry else entry.label
     with _lock:
         if (name, device) not in _loaded:
@@ -175,8 +180,7 @@ def _trained(name: str) -> "TrainedFile":
 def _from_elsewhere(name: str, device: str) -> Codec:
     """A codec from a path, or one that a family finds by the name that follows its prefix."""
     if name.endswith(".safetensors"):
-        file = _trained(name)
-        return package_of(file.family).open_codec(file, name, device)
+        return _from_file(Path(name).absolute(), device)
     family, prefixed = family_of(name), ":" in name
     if prefixed and hasattr(package_of(family) if family in FAMILIES else None, "open_named"):
         return package_of(family).open_named(name, device)
@@ -185,6 +189,28 @@ def _from_elsewhere(name: str, device: str) -> Codec:
     raise UnknownCodecError(
         f"load: no codec {name!r}; known: {', '.join(list_codecs())}; or give the path of a .safetensors file"
     )
+
+
+def _from_file(path: Path, device: str) -> Codec:
+    """The codec of a file, by its absolute path wherever the process works: the same object while the file is."""
+    try:
+        found = path.stat()
+    except OSError:
+        _trained(str(path))  # which says what is wrong
+        raise
+    # The next training may replace it; what changed this very moment may change again within a tick of its clock.
+    state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > TICK
+    with _lock:
+        kept = _of_files.pop((path, device), None)
+        if kept is None or kept[0] != state:
+            file = _trained(str(path))
+            kept = state, package_of(file.family).open_codec(file, str(path), device)
+        if settled:
+            _of_files[path, device] = kept
+        while len(_of_files) > MOST_FILES:
+            _of_files.pop(next(iter(_of_files)))
+        return kept[1]
 
 
 def describe(header: TrackHeader) -> dict[str, Any]:

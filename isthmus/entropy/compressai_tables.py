@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus.arrays.numbers import as_array, check_finite, rounded
 from isthmus.arrays.types import Float32
 from isthmus.entropy.tables.family import TableFamily
 
@@ -67,13 +68,17 @@ class CompressaiBottleneck:
         return np.broadcast_to(channels.reshape(-1, *[1] * (len(shape) - 2)), shape)
 
     def symbols(self, z: Any) -> NDArray[np.int32]:
-        """int32 symbols of a latent (N, C, ...), numpy or torch: what lies above the medians, rounded."""
+        """int32 symbols of a latent (N, C, ...), numpy or torch: what lies above the medians, rounded.
+
+        Raises ValueError for NaN, infinities and what 32 bits do not hold.
+        """
         values = _floats(z)
-        return np.rint(values - self._medians(self.indices(values.shape).ndim)).astype(np.int32)
+        above = values - self._medians(self.indices(values.shape).ndim)
+        return rounded(above, "compressai tables: symbols of latents")
 
     def dequantize(self, symbols: ArrayLike) -> Float32:
         """float32 latents of symbols (N, C, ...)."""
-        values = np.asarray(symbols).astype(np.float32)
+        values = _floats(symbols)
         return values + self._medians(values.ndim)
 
     def _medians(self, axes: int) -> Float32:
@@ -106,22 +111,24 @@ class CompressaiGaussian:
     def indices(self, scales: Any) -> NDArray[np.uint16]:
         """The table of each scale, numpy or torch: the first that is at least as wide, else the last (as compressai).
 
-        A scale that is not a number raises ValueError.
+        A scale that is not finite raises ValueError.
         """
         values = _floats(scales)
-        if np.isnan(values).any():
-            raise ValueError("compressai tables: a scale is not a number")
+        check_finite(values, "compressai tables: scales")
         return np.searchsorted(self.scales[:-1], np.maximum(values, np.float32(self.least)), side="left").astype(
             np.uint16
         )
 
     def symbols(self, y: Any, means: Any = 0) -> NDArray[np.int32]:
-        """int32 symbols of latents: what lies above the means, rounded; numpy or torch of shapes that broadcast."""
-        return np.rint(_floats(y) - _floats(means)).astype(np.int32)
+        """int32 symbols of latents: what lies above the means, rounded; numpy or torch of shapes that broadcast.
+
+        Raises ValueError for NaN, infinities and what 32 bits do not hold.
+        """
+        return rounded(_floats(y) - _floats(means), "compressai tables: symbols of latents")
 
     def dequantize(self, symbols: ArrayLike, means: Any = 0) -> Float32:
         """float32 latents of symbols."""
-        return np.asarray(symbols).astype(np.float32) + _floats(means)
+        return _floats(symbols) + _floats(means)
 
 
 def _buffer(model: Buffers, prefix: str, name: str) -> Any:
@@ -131,17 +138,12 @@ def _buffer(model: Buffers, prefix: str, name: str) -> Any:
     return value
 
 
-def _array(values: Any) -> NDArray[Any]:
-    """numpy of numpy or of a torch tensor on any device, with or without a gradient."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-
-
 def _floats(values: Any) -> Float32:
-    return _array(values).astype(np.float32)
+    return as_array(values).astype(np.float32)
 
 
 def _integers(values: Any, axes: int, name: str) -> NDArray[np.int64]:
-    array = _array(values)
+    array = as_array(values)
     if array.size == 0:
         raise ValueError(f"compressai tables: {name} is empty; call update() on the model first")
     if array.ndim != axes or array.dtype.kind not in "iu":

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus.arrays.numbers import as_array, check_finite
 from isthmus.arrays.types import Float64
 from isthmus.entropy.tables.family import MAX_PRECISION, TableFamily
 
@@ -46,17 +47,20 @@ SCALES.setflags(write=False)
 def scale_index(values: Any, scales: ArrayLike = SCALES) -> NDArray[np.uint16]:
     """The table whose scale is nearest in ratio to each value; indices uint16 in the shape of `values`.
 
-    values: finite floats above 0, numpy or torch; scales: rising. Between two scales their geometric mean decides.
-    Where floats differ between two machines, so may an index next to it: a decoder's indices have to come from integers
-    (`IntegerNetwork`) or from the same machine. Raises ValueError for values that are no numbers.
+    values: finite floats of at least 0, numpy or torch of any dtype; scales: rising. Between two scales their geometric
+    mean decides. Where floats differ between two machines, so may an index next to it: a decoder's indices have to come
+    from integers (`IntegerNetwork`) or from the same machine. Raises ValueError for values that are negative or not
+    finite, and for scales that do not rise from above 0.
 
     >>> scale_index([0.01, 0.5, 1.0, 1e9]).tolist()
     [0, 12, 18, 63]
     """
-    x = np.asarray(values, np.float64)
-    if np.isnan(x).any():
-        raise ValueError("scale_index: a scale is not a number")
-    s = np.asarray(scales, np.float64)
+    x, s = as_array(values).astype(np.float64, copy=False), as_array(scales).astype(np.float64, copy=False)
+    check_finite(x, "scale_index: scales")
+    if x.size and x.min() < 0:
+        raise ValueError(f"scale_index: a scale is {x.min()}, expected 0 or more")
+    if s.ndim != 1 or not s.size or not np.isfinite(s).all() or (s <= 0).any() or (np.diff(s) < 0).any():
+        raise ValueError("scale_index: the scales of the tables must be one-dimensional, finite, above 0 and rising")
     return np.searchsorted(np.sqrt(s[:-1] * s[1:]), x, side="right").astype(np.uint16)
 
 
@@ -87,7 +91,7 @@ def logistic(scales: ArrayLike = SCALES, *, precision: int | None = None) -> Tab
 
 
 def _family(survival: Survival, scales: ArrayLike, precision: int | None, name: str) -> TableFamily:
-    s = np.asarray(scales, np.float64)
+    s = as_array(scales).astype(np.float64, copy=False)
     if s.ndim != 1 or not s.size or not np.isfinite(s).all() or not (s > 0).all():
         raise ValueError(f"{name}: scales must be one-dimensional, finite and above 0")
     rows = [_masses(survival, scale, name) for scale in s.tolist()]

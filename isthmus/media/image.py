@@ -3,17 +3,20 @@
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from isthmus.arrays.image import from_numpy
-from isthmus.arrays.pixels import ColourWarning, PrecisionWarning, to_pixels
+from isthmus.arrays.colour import ColourWarning
+from isthmus.arrays.image import MAX_PIXELS, from_numpy
+from isthmus.arrays.pixels import PrecisionWarning, no_low_bits, to_pixels
 from isthmus.arrays.sample_depth import HEAD_BYTES, bits_per_sample, grey_levels
 from isthmus.errors import MissingExtraError, UnreadableFileError
 from isthmus.files import atomic_file
+from isthmus.media.colour import jp2_profile, stated_colour
+from isthmus.media.low_bits import low_bits, swapped_tiles
 from isthmus.options import Options, option
 from isthmus.signatures import resembles
 
@@ -34,7 +37,6 @@ __all__ = [
     "write_image",
 ]
 
-MAX_PIXELS = 1 << 30
 _OUTSIDE_PROGRAMS = {"EPS", "WMF"}  # Pillow hands these to Ghostscript or to Windows: never for untrusted files
 _PHONE_EXTRAS = {"MPO"}  # a JPEG whose further frames are previews or gain maps, not an animation
 
@@ -60,11 +62,14 @@ class ReadOptions(Options):
     """What the command offers for every codec of images."""
 
     background: str | None = option(None, "Colour to lay transparent images on, such as white; else they are refused.")
+    max_pixels: int = option(MAX_PIXELS, "Larger images are refused, before memory is taken for them.", low=1)
 
 
 def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
-    """As `media.kinds.read`: uint8 [H, W, 3] or [H, W, 1]; takes `background` from the options."""
-    return read_image(path, background=options.pop("background", None)), {}
+    """As `media.kinds.read`: uint8 [H, W, 3] or [H, W, 1]; takes those of `ReadOptions` from the options."""
+    names = [f.name for f in fields(ReadOptions) if f.name in options]
+    chosen = ReadOptions(**{name: options.pop(name) for name in names})
+    return read_image(path, background=chosen.background, max_pixels=chosen.max_pixels), {}
 
 
 def write(path: str | os.PathLike[str], samples: np.ndarray, signal: Any) -> None:
@@ -78,13 +83,14 @@ def read_image(
     """Read an image file: uint8 [H,W,3] in sRGB, or [H,W,1] if the file is grey.
 
     PNG, JPEG, WebP, AVIF, TIFF and what else Pillow opens. EXIF orientation is applied. More than 8 bits per sample
-    are reduced with a `PrecisionWarning`, CMYK is converted with a `ColourWarning`, other colour profiles are
-    converted to sRGB, and of several frames the first is read with a warning. Alpha is dropped only where every
-    pixel is opaque; else pixels are laid on `background` (a colour name or #rrggbb) if given.
+    are reduced with a `PrecisionWarning`, CMYK is converted with a `ColourWarning`, and of several frames the first
+    is read with a warning. What the file says of its colour (PNG cICP, gAMA and cHRM, AVIF nclx, ICC profiles) is
+    converted to sRGB, with a `ColourWarning` where colours are clipped to it and that is seen. Alpha is dropped only
+    where every pixel is opaque; else pixels are laid on `background` (a colour name or #rrggbb) if given.
 
     Raises `UnreadableFileError` for whatever is missing, damaged, too large (over `max_pixels`, checked before
-    decoding), transparent without `background`, or in samples that have no 8-bit meaning; ValueError for an
-    unknown `background`.
+    decoding), transparent without `background`, HDR (PQ, HLG), or in samples or colours that have no 8-bit sRGB
+    meaning; ValueError for an unknown `background`.
     """
     if background is not None:
         _check_colour(background)
@@ -118,11 +124,11 @@ def _read(file: BinaryIO, name: str, background: str | None, max_pixels: int) ->
     if image.width * image.height > max_pixels:
         raise UnreadableFileError(
             f"{name}: {image.width}x{image.height} = {image.width * image.height:,} pixels; at most {max_pixels:,} "
-            "are read: scale it down or cut it into parts"
+            "are read: scale it down, cut it into parts, or raise max_pixels (--max-pixels)"
         )
     try:
         several = image.format not in _PHONE_EXTRAS and getattr(image, "is_animated", False)
-        bits, levels = bits_per_sample(image, head), grey_levels(image)
+        bits, levels, tiles = bits_per_sample(image, head), grey_levels(image), swapped_tiles(image)
         image.load()
     except Exception as error:  # Pillow's plugins raise nearly any class on damaged data
         raise UnreadableFileError(
@@ -136,7 +142,11 @@ def _read(file: BinaryIO, name: str, background: str | None, max_pixels: int) ->
     if several:
         warnings.warn(f"{name}: holds several frames or pages; only the first is read", UserWarning, stacklevel=4)
     try:
-        return to_pixels(image, bits, levels, background)
+        stated = stated_colour(file, image.format)
+        if image.format == "JPEG2000" and head[4:8] == b"jP  " and (profile := jp2_profile(file)):
+            image.info["icc_profile"] = profile
+        low = (lambda: low_bits(_open(file, name, head), tiles)) if bits > 8 and tiles else no_low_bits
+        return to_pixels(image, bits, levels, background, stated, low)
     except ValueError as error:
         raise UnreadableFileError(f"{name}: {error}") from error
 

@@ -49,10 +49,10 @@ def test_pil_rules():
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (np.zeros((4, 4, 3), np.float32), "uint8.*got float32: scale to 0..255"),
+        (np.zeros((4, 4, 3), np.float32), "uint8.*got float32: floats 0..1: multiply by 255"),
         (np.zeros((4, 4, 3), np.uint16), "got uint16"),
         (np.zeros((4, 4, 3), bool), "got bool"),
-        (torch.zeros(3, 4, 4), r"got torch\.float32: scale"),
+        (torch.zeros(3, 4, 4), r"got torch\.float32: floats 0..1"),
         ([[1, 2]], "got list"),
         (None, "got NoneType"),
     ],
@@ -78,3 +78,26 @@ def test_wrong_types(image, words):
 def test_wrong_shapes(image, words):
     with pytest.raises(ValueError, match=words):
         to_array(image)
+
+
+def test_integers_of_pillow_are_8_or_16_bits_by_what_they_hold(recwarn):
+    eight = np.array([[0, 200], [255, 7]], np.int32)
+    assert np.array_equal(to_array(Image.fromarray(eight))[..., 0], eight)
+    assert not recwarn
+    with pytest.warns(PrecisionWarning, match="16-bit"):
+        assert to_array(Image.fromarray(eight.astype(np.uint16))).max() == 1  # mode I;16 is 16 bits, however dark
+    with pytest.warns(PrecisionWarning, match="16-bit"):
+        assert to_array(Image.fromarray(eight * 257))[..., 0].tolist() == eight.tolist()
+    for wrong in (-1, 65536, 2**31 - 1):
+        with pytest.raises(ValueError, match="expected unsigned samples of at most 16 bits"):
+            to_array(Image.fromarray(np.full((2, 2), wrong, np.int32)))
+    with pytest.raises(ValueError, match="no pixels"):
+        to_array(Image.new("I", (0, 2)))
+
+
+def test_colour_that_pillow_hands_on_is_converted():
+    linear = Image.new("RGB", (2, 2), (55, 55, 55))
+    linear.info["gamma"] = 1.0
+    assert to_array(linear)[0, 0].tolist() == [128, 128, 128]
+    linear.info["srgb"] = 0
+    assert to_array(linear)[0, 0].tolist() == [55, 55, 55]

@@ -57,6 +57,12 @@ def test_other_codecs(run: Run, photo: Path, tmp_path: Path, tiny_weights: Path)
     assert run("encode", photo, stream, "-c", "walloc-image-f8c12", "-q", 20)[0] == 0
     assert stream.read_bytes() == isthmus.encode(photo, codec="walloc-image-f8c12", quality=20)
     assert run("encode", photo, stream, "--codec", tiny_weights)[0] == 0
+    for command in (
+        ["encode", photo, tmp_path / "small.ist"],
+        ["decode", stream, tmp_path / "x.png", "-c", tiny_weights],
+    ):
+        status, _, err = run(*command, "--max-pixels", 7)
+        assert status == 2 and "at most 7 are" in err and "--max-pixels" in err
     status, out, err = run("decode", stream, tmp_path / "back.png")
     assert status == 2 and "do not ship" in err and not (tmp_path / "back.png").exists()
     assert run("decode", stream, tmp_path / "back.png", "--codec", tiny_weights)[0] == 0

@@ -84,6 +84,40 @@ def test_a_batch_is_its_single_streams(case: Case) -> None:
 
 
 @each_case
+def test_a_list_of_streams_decodes_to_what_one_does(case: Case) -> None:
+    codec, data = isthmus.load(case.codec), case.encode()
+    one = codec.decode(data)
+    for batch in (codec.decode([data, data]), codec.decode((data, data)), isthmus.decode([data, data])):
+        assert len(batch) == 2 and same(batch[0], one) and same(batch[1], one)
+        stacked = isinstance(one, torch.Tensor) and codec.kind != "tensors"
+        assert isinstance(batch, torch.Tensor if stacked else list)
+    assert codec.decode([]) == isthmus.decode([]) == []
+    for call in (codec.decode, isthmus.decode):
+        with pytest.raises(CorruptStreamError, match="stream 1 of 3"):
+            call([data, data[:-1] + bytes([data[-1] ^ 1]), data])
+        with pytest.raises(CorruptStreamError, match="stream 2 of 3"):
+            call([data, data, b""])
+        with pytest.raises(TypeError, match="speling"):
+            call([data], speling=3)
+
+
+@each_case
+def test_latents_are_equal_by_what_they_hold(case: Case) -> None:
+    codec, data = isthmus.load(case.codec), case.encode()
+    latent, again = codec.analyze(case.samples(), **case.options), codec.unpack(data)
+    assert latent == again == pickle.loads(pickle.dumps(again)) and latent != data
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(latent)
+    for name, plane in latent.planes.items():
+        for other in (plane.to(torch.float64), plane[None], plane + 1):
+            changed = isthmus.Latent(latent.planes | {name: other}, latent.spec, codec)
+            assert (changed == latent) == (
+                plane.numel() == 0 and other.shape == plane.shape and plane.dtype == other.dtype
+            )
+    assert not latent.planes or isthmus.Latent({}, latent.spec, codec) != latent
+
+
+@each_case
 def test_one_broken_stream_is_named_and_no_other_is_lost(case: Case) -> None:
     codec, data = isthmus.load(case.codec), case.encode()
     damaged = data[:-1] + bytes([data[-1] ^ 1])

@@ -2,6 +2,7 @@
 """Names, revisions and hashes: which codec a name or a stream means."""
 
 import json
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,3 +136,47 @@ def test_old_streams_still_decode_when_a_name_moves_on(astronaut: np.ndarray, re
     assert torch.equal(isthmus.decode(data), before)
     assert isthmus.unpack(data).codec.name == f"{name}.r{revision}"
     assert isthmus.unpack(isthmus.encode(astronaut[:32, :32], codec=name)).codec.name == name
+
+
+@pytest.fixture
+def own(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A weights file, and the rule that it has settled."""
+    monkeypatch.setattr(registry, "TICK", -1)
+    return Path(shutil.copyfile(tiny_weights, tmp_path / "own.safetensors"))
+
+
+def test_a_codec_of_a_file_is_found_wherever_the_process_works(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    codec = isthmus.load("own.safetensors")
+    assert codec.name == str(own) and isthmus.load(str(own)) is codec is isthmus.load("./own.safetensors")
+    pickled = pickle.dumps(codec)
+    monkeypatch.chdir("/")
+    assert pickle.loads(pickled) is codec
+    monkeypatch.setattr(registry, "_of_files", {})  # another process
+    assert pickle.loads(pickled).weights_hash == codec.weights_hash  # type: ignore[attr-defined]
+
+
+def test_a_file_that_was_replaced_is_read_again(own: Path) -> None:
+    before = isthmus.load(str(own))
+    own.with_suffix(".new").write_bytes(own.read_bytes())
+    own.with_suffix(".new").replace(own)
+    after = isthmus.load(str(own))
+    assert after is not before and isthmus.load(str(own)) is after
+    own.unlink()
+    with pytest.raises(UnreadableFileError, match="no such weights file"):
+        isthmus.load(str(own))
+
+
+def test_a_file_that_has_just_been_written_is_not_trusted_to_stay(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "TICK", 10**18 * 9)
+    assert isthmus.load(str(own)) is not isthmus.load(str(own))
+
+
+def test_few_codecs_of_files_are_kept(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_of_files", {})
+    monkeypatch.setattr(registry, "MOST_FILES", 2)
+    for number in range(4):
+        isthmus.load(str(shutil.copyfile(own, own.with_name(f"{number}.safetensors"))))
+    assert [path.name for path, _ in registry._of_files] == ["2.safetensors", "3.safetensors"]

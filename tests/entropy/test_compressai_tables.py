@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from isthmus.entropy import decode, encode
 from isthmus.entropy.compressai_tables import CompressaiBottleneck, CompressaiGaussian, read_tables
+from isthmus.entropy.tables.alphabet import check_inside
 from isthmus.entropy.tables.family import quantize_pmf
 
 
@@ -110,7 +111,7 @@ def test_gaussian_indices_and_means() -> None:
     data = encode(symbols, model.indices(scales), model.tables)
     back = model.dequantize(decode(data, model.indices(scales), model.tables), means)
     np.testing.assert_array_equal(back, torch.round(y - means) + means)
-    with pytest.raises(ValueError, match="not a number"):
+    with pytest.raises(ValueError, match="nan among 1 values"):
         model.indices([math.nan])
 
 
@@ -160,3 +161,30 @@ def test_refuses_other_buffers_and_shapes() -> None:
     for shape in ((5,), (1, 4), (2, 6, 3)):
         with pytest.raises(ValueError, match="a latent of shape"):
             bottleneck.symbols(np.zeros(shape, np.float32))
+
+
+def test_latents_of_any_float_and_none_that_are_no_numbers() -> None:
+    bottleneck = CompressaiBottleneck.read(bottleneck_buffers(2))
+    gaussian = CompressaiGaussian.read(gaussian_buffers(SCALES))
+    for dtype in (torch.bfloat16, torch.float16):
+        z = (torch.randn(3, 2, 4) * 5).to(dtype)
+        assert np.array_equal(bottleneck.symbols(z), bottleneck.symbols(z.float()))
+        assert np.array_equal(gaussian.symbols(z, z / 2), gaussian.symbols(z.float(), (z / 2).float()))
+        assert np.array_equal(gaussian.indices(z.abs()), gaussian.indices(z.abs().float()))
+        assert np.array_equal(
+            gaussian.dequantize(gaussian.symbols(z), z), gaussian.dequantize(gaussian.symbols(z), z.float())
+        )
+    for bad in (math.nan, math.inf, -math.inf, 1e20):
+        with pytest.raises(ValueError, match="symbols of latents: .* do not fit 32-bit integers"):
+            bottleneck.symbols(torch.tensor([[[0.0], [bad]]]))
+        with pytest.raises(ValueError, match="symbols of latents"):
+            gaussian.symbols(torch.tensor([0.0, bad]))
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="compressai tables: scales"):
+            gaussian.indices(torch.tensor([bad]))
+
+
+def test_check_inside_takes_integers_alone() -> None:
+    tables = read_tables(bottleneck_buffers(2))
+    with pytest.raises(TypeError, match="symbols are float32, expected integers"):
+        check_inside(torch.tensor([math.nan], dtype=torch.bfloat16), 0, tables.low, tables.size)

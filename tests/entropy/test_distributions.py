@@ -98,10 +98,17 @@ def test_scale_index() -> None:
     assert found.dtype == np.uint16 and found.shape == (7, 5)
     np.testing.assert_array_equal(found, nearest)
     np.testing.assert_array_equal(distributions.scale_index(torch.from_numpy(values)), nearest)
-    assert distributions.scale_index(np.inf) == 63 and distributions.scale_index([]).shape == (0,)
+    assert distributions.scale_index(1e30) == 63 and distributions.scale_index([]).shape == (0,)
+    for dtype in (torch.bfloat16, torch.float16, torch.float8_e4m3fn):
+        near = torch.from_numpy(values).clamp(0.125, 200).to(dtype)
+        assert np.array_equal(distributions.scale_index(near), distributions.scale_index(near.double()))
     assert distributions.scale_index([5.0, 0.1], [1.0]).tolist() == [0, 0]
-    with pytest.raises(ValueError, match="not a number"):
-        distributions.scale_index([1.0, math.nan])
+    for bad, words in ((math.nan, "nan among 2"), (np.inf, "inf among 2"), (-0.5, "a scale is -0.5")):
+        with pytest.raises(ValueError, match=f"scale_index: .*{words}"):
+            distributions.scale_index([1.0, bad])
+    for scales in ([2.0, 1.0], [], [0.0, 1.0], [1.0, math.nan]):
+        with pytest.raises(ValueError, match="scale_index: the scales of the tables"):
+            distributions.scale_index([1.0], scales)
     with pytest.raises(ValueError, match="log_spaced"):
         distributions.log_spaced(1)
     with pytest.raises(ValueError, match="log_spaced"):

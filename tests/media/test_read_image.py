@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+import isthmus
 from isthmus.arrays.sample_depth import bits_per_sample
 from isthmus.errors import UnreadableFileError
 from isthmus.media.image import ColourWarning, PrecisionWarning, read_image
@@ -265,7 +266,7 @@ def test_size_is_checked_before_decoding(tmp_path):
     bomb = png(np.zeros((1, 1, 1), np.uint8), 0)
     header = (50000).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
     bomb = bomb[:8] + chunk(b"IHDR", header) + bomb[8 + 25 :]
-    with pytest.raises(UnreadableFileError, match=r"50000x50000 = 2,500,000,000 pixels; at most 1,073,741,824"):
+    with pytest.raises(UnreadableFileError, match=r"50000x50000 = 2,500,000,000 pixels; at most 268,435,456"):
         read_image(put(tmp_path / "bomb.png", bomb))
     with pytest.raises(UnreadableFileError, match="at most 5 are read"):
         read_image(saved(tmp_path / "x.png", Image.new("L", (3, 2))), max_pixels=5)
@@ -278,3 +279,12 @@ def test_pillows_own_limit_neither_applies_nor_changes(tmp_path, monkeypatch):
     Image.fromarray(array).save(path)
     assert np.array_equal(read_image(path), array)
     assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_max_pixels_is_an_option_of_encoding_a_path(tmp_path):
+    path = saved(tmp_path / "x.png", Image.new("RGB", (3, 2)))
+    assert isthmus.encode(path, max_pixels=np.int64(6)) == isthmus.encode(path)
+    with pytest.raises(UnreadableFileError, match=r"3x2 = 6 pixels; at most 5 are read.*max_pixels"):
+        isthmus.encode(path, max_pixels=5)
+    with pytest.raises(ValueError, match="max_pixels 5.0, expected an integer of at least 1"):
+        isthmus.encode(path, max_pixels=5.0)

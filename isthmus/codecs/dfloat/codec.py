@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Codec `dfloat.1`: tensors of floats without loss, their exponents coded (docs/format-dfloat.md)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from isthmus.arrays.types import Bytes
 from isthmus.bitstream import pack_single, unpack_single
 from isthmus.bitstream.track import NO_HASH, TrackHeader
 from isthmus.codecs.base import Codec, Latent, LatentSpec
+from isthmus.codecs.batching import is_one
 from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.dtypes import CODED, UINT
 from isthmus.codecs.dfloat.options import TensorOptions
@@ -55,18 +56,18 @@ class DFloatCodec(Codec):
         return _pack(header, [(entry, bits_of(tensor)) for entry, tensor in named])
 
     def analyze(self, samples: Any, **options: Any) -> Latent:
-        """Tensors to a `Latent`; its spec's choices are the entries: names, dtypes, shapes. Errors as `encode`."""
+        """Tensors to a `Latent`; its spec's layout are the entries: names, dtypes, shapes. Errors as `encode`."""
         header, named = _header(TensorOptions.of(options)), _named(samples)
         found: dict[str, Tensor] = {}
         for entry, tensor in named:
             for name, plane in zip(_plane_names(entry), _split(entry, bits_of(tensor)), strict=True):
                 found[name] = plane
-        spec = LatentSpec(header, tuple(entry for entry, _ in named))
+        spec = LatentSpec(header, layout=tuple(entry for entry, _ in named))
         return Latent(found, spec, self)
 
     def pack(self, latent: Latent) -> bytes:
         """Latent to bytes. Raises ValueError for planes that are not those of its spec."""
-        return _pack(latent.spec.header, [(entry, _merge(entry, latent.planes)) for entry in latent.spec.choices])
+        return _pack(latent.spec.header, [(entry, _merge(entry, latent.planes)) for entry in latent.spec.layout])
 
     def unpack(self, data: bytes) -> Latent:
         """Bytes to a `Latent`. Raises children of IsthmusError only."""
@@ -75,19 +76,29 @@ class DFloatCodec(Codec):
         for entry, body in entries:
             for name, plane in zip(_plane_names(entry), _split(entry, _decoded(body)), strict=True):
                 found[name] = plane
-        return Latent(found, LatentSpec(header, tuple(entry for entry, _ in entries)), self)
+        return Latent(found, LatentSpec(header, layout=tuple(entry for entry, _ in entries)), self)
 
     def synthesize(self, latent: Latent, **options: Any) -> Any:
         """Latent to a tensor or a dict of tensors, on the codec's device."""
         self.DecodeOptions.of(options)
-        entries = latent.spec.choices
+        entries = latent.spec.layout
         return self._tensors([(entry, _merge(entry, latent.planes)) for entry in entries])
 
-    def decode(self, data: bytes, **options: Any) -> Any:
-        """Bytes to a tensor or a dict of tensors, bit for bit. Raises children of IsthmusError only."""
+    def decode(self, data: bytes | Sequence[bytes], **options: Any) -> Any:
+        """Bytes to a tensor or a dict of tensors, bit for bit; a list of streams to a list, for it has no batches.
+
+        Raises children of IsthmusError only.
+        """
+        if not is_one(data):
+            return super().decode(data, **options)
         self.DecodeOptions.of(options)
         _, entries = _unpack(data)
         return self._tensors([(entry, _decoded(body)) for entry, body in entries])
+
+    @staticmethod
+    def together(samples: list[Any]) -> Any:
+        """The list itself: tensors of one shape are still several, as they were encoded."""
+        return samples
 
     def dequantize(self, latent: Latent) -> dict[str, Tensor]:
         """float32 of every tensor by its name; that of a tensor by itself is "tensor"."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus.bitstream import TrackHeader, pack_singles, unpack_singles
-from isthmus.codecs.base import Codec, Latent, LatentBatch, LatentSpec, check_errors, check_plane, named_by_place
+from isthmus.codecs.base import Codec, Latent, LatentBatch, LatentSpec, check_plane
+from isthmus.codecs.batching import check_errors, named_by_place
 from isthmus.devices import check_device
 from isthmus.entropy.models import device as on_gpu
 from isthmus.errors import CorruptStreamError, IsthmusError

@@ -174,6 +174,16 @@ class WallocImageCodec(Codec):
         size = latent_size(signal.height, signal.width, config.levels)
         return Plan(coder, (config.latent_channels, *size), ImageOptions.unpack(header.options).quality)
 
+    def admit(self, header: TrackHeader, options: Any) -> None:
+        """Raises CorruptStreamError for more than `options.max_pixels`."""
+        signal = header.signal
+        pixels = signal.height * signal.width if isinstance(signal, ImageSignal) else 0
+        if pixels > options.max_pixels:
+            raise CorruptStreamError(
+                f"decode: the header says {signal}, {pixels:,} pixels; at most {options.max_pixels:,} are decoded: "
+                "raise max_pixels (--max-pixels) if you trust the stream"
+            )
+
     def dequantize(self, latent: Latent) -> dict[str, Tensor]:
         """{"y": float32 [c, h, w]}: latents times the trained step of their channel and quality."""
         step = torch.from_numpy(self.weights.linear.step(ImageOptions.unpack(latent.spec.header.options).quality))
@@ -191,6 +201,7 @@ class WallocImageCodec(Codec):
                 f"the stream was made for synthesis weights {header.weights_hash}, {self.name} has "
                 f"{self.weights_hash}; load the weights it was made with"
             )
+        self.admit(header, chosen)
         signal, quality = header.signal, ImageOptions.unpack(header.options).quality
         assert isinstance(signal, ImageSignal)
         threads = self._threads(signal.height * signal.width)

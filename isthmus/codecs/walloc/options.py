@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from isthmus.arrays.image import MAX_PIXELS
 from isthmus.options import DecodeOptions, Options, option
 
 
@@ -26,4 +27,5 @@ class ImageDecodeOptions(DecodeOptions):
     synthesis: Literal["network", "linear"] = option(
         "network", "linear leaves the network out: a preview at about the speed of encoding."
     )
+    max_pixels: int = option(MAX_PIXELS, "Streams of larger images are refused, before memory is taken.", low=1)
     output: Literal["torch", "numpy", "pil"] = option("torch", "What samples are given as.", flag=False)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays.numbers import as_array
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.kernels.native.read_only import read_only
 
 
 def as_integers(values: Any, what: str) -> NDArray[Any]:
-    """Integer array of a numpy array, a torch tensor on the CPU or a sequence. Raises TypeError for other dtypes."""
-    array = np.asarray(values)
+    """Integer array of a numpy array, a torch tensor or a sequence. Raises TypeError for other dtypes."""
+    array = as_array(values)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{what}: got dtype {array.dtype}, expected integers")
     return array

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays.numbers import as_array
 from isthmus.entropy.coders import histogram
 from isthmus.errors import CorruptStreamError
 
@@ -21,7 +22,7 @@ def encode(mask: Any) -> bytes:
     >>> encode([True, False, True, True]).hex(" ")
     '01 0c 00 02 0a 00 02 ec 9f 12 00 b3 1f 5e 77 00 00 65 d8 04 00'
     """
-    array = np.asarray(mask)
+    array = as_array(mask)
     if array.dtype != np.bool_ and array.size:
         raise TypeError(f"mask.encode: got dtype {array.dtype}, expected booleans")
     flat = array.reshape(-1)

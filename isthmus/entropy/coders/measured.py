@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus.arrays.numbers import as_array
 from isthmus.entropy.coders import rans
 from isthmus.entropy.tables.family import MAX_LOW, MAX_PRECISION, MIN_PRECISION, TableFamily
 from isthmus.entropy.tables.quantize_pmf import quantize_pmf
@@ -81,7 +82,7 @@ def choose_precision(counts: ArrayLike, *, loss: float = LOSS) -> int:
     >>> choose_precision([1, 2, 1]), choose_precision([1, 9999])
     (12, 13)
     """
-    w = np.asarray(counts, np.float64)
+    w = as_array(counts).astype(np.float64, copy=False)
     best, least = MAX_PRECISION, np.inf
     some = w[w > 0]
     entropy = float((some * np.log2(some.sum() / some)).sum())

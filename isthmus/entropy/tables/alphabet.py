@@ -6,10 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays.numbers import as_array
+
 
 def check_inside(symbols: Any, table_indices: Any, low: NDArray[np.int32], size: NDArray[np.int32]) -> None:
     """Raises ValueError for the first symbol outside its table of those that begin at `low`, or index without one."""
-    values, k = (a.reshape(-1) for a in np.broadcast_arrays(np.asarray(symbols), np.asarray(table_indices)))
+    given, named = as_array(symbols), as_array(table_indices)
+    for array, what in ((given, "symbols"), (named, "table indices")):
+        if array.size and array.dtype.kind not in "iu":
+            raise TypeError(f"entropy tables: {what} are {array.dtype}, expected integers")
+    values, k = (a.reshape(-1) for a in np.broadcast_arrays(given, named))
     if values.size == 0:
         return
     if k.min() < 0 or k.max() >= len(low):

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus.arrays.numbers import as_array
 from isthmus.arrays.types import Int32
 from isthmus.entropy.tables.alphabet import check_inside
 from isthmus.entropy.tables.fixed_log2 import COST_ONE, fixed_log2
@@ -19,9 +20,8 @@ from isthmus.kernels.rans import lanes as rans_lanes
 from isthmus.lazy import cached_property
 
 MIN_PRECISION, MAX_PRECISION = 12, 15
-MAX_TABLES = 1024
+MAX_TABLES, MAX_LOW = 1024, 1 << 24
 MAX_SLOTS = 1 << 22  # tables times 2**precision: the decoder's lookup takes at most 16 MB
-MAX_LOW = 1 << 24
 
 Lookups: TypeAlias = tuple[int, Int32, Int32, Int32, NDArray[Any], NDArray[np.uint64]]
 
@@ -33,7 +33,7 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 def _int32(values: ArrayLike, name: str) -> Int32:
     """A read-only int32 copy of a one-dimensional integer array; ValueError if it is none or a value does not fit."""
-    array = np.asarray(values)
+    array = as_array(values)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"entropy tables: `{name}` is {array.dtype} {array.shape}, expected integers in one dimension")
     if array.size and (int(array.min()) < -(2**31) or int(array.max()) >= 2**31):
@@ -108,7 +108,7 @@ class TableFamily:
         """
         lows, sizes, frequencies = [], [], []
         for row, first in zip(counts, low, strict=True):
-            w = np.asarray(row, np.float64)
+            w = as_array(row).astype(np.float64, copy=False)
             if w.ndim != 1 or not np.isfinite(w).all() or (w < 0).any() or not w.sum() > 0:
                 raise ValueError("TableFamily.from_counts: each row must be one-dimensional, >= 0 and not all zero")
             kept = np.flatnonzero(w * (2 << precision) >= w.sum())

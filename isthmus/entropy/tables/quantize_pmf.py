@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus.arrays.numbers import as_array
 from isthmus.kernels.rans import tables as rans_tables
 
 LOSS = 0.004  # of the entropy; with the escapes of families of distributions it stays below 0.5 %
@@ -25,7 +26,7 @@ def quantize_pmf(weights: ArrayLike, precision: int) -> NDArray[np.int32]:
     >>> quantize_pmf([1, 2, 0, 1], 4).tolist()
     [4, 7, 1, 4]
     """
-    w = np.asarray(weights, np.float64)
+    w = as_array(weights).astype(np.float64, copy=False)
     total = 1 << precision
     if w.ndim != 1 or not 0 < len(w) <= total or not np.isfinite(w).all() or (w < 0).any() or not w.any():
         raise ValueError(
@@ -41,7 +42,7 @@ def with_escape(rows: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:
     """Each row of probabilities [n], n >= 1, and behind it what it lacks of 1. Raises ValueError that names the row."""
     weights = []
     for k, row in enumerate(rows):
-        w = np.asarray(row, np.float64)
+        w = as_array(row).astype(np.float64, copy=False)
         if w.ndim != 1 or not w.size or not np.isfinite(w).all() or (w < 0).any() or w.sum() > 1 + ROUNDING:
             raise ValueError(f"TableFamily.from_pmf: row {k} must be probabilities [n], n >= 1, of at most 1 in sum")
         weights.append(np.append(w, max(0.0, 1 - float(w.sum()))))
