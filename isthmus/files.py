@@ -148,13 +148,27 @@ def remove_leftovers(path: str | os.PathLike[str], *, follow: bool = True) -> No
                 temporary.unlink()
 
 
+def check_folder(path: str | os.PathLike[str], *, parents: bool = False) -> None:
+    """Raises UnwritableFileError where files cannot be written in a folder that is or will be made; it makes nothing.
+
+    parents: folders above it may be missing too.
+    """
+    folder = Path(path)
+    if not parents and not folder.parent.is_dir():
+        raise UnwritableFileError(f"{path}: the folder {folder.parent} does not exist: create it first")
+    above = folder
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir():
+        raise UnwritableFileError(f"{above}: is a file, where a folder is needed: choose another name")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UnwritableFileError(f"{path}: no permission to write in {above}: choose another folder")
+
+
 def make_folder(path: str | os.PathLike[str]) -> None:
     """Make the folder `path` unless it is there; its parent must be. Raises `UnwritableFileError`."""
     folder = Path(path)
-    if not folder.parent.is_dir():
-        raise UnwritableFileError(f"{path}: the folder {folder.parent} does not exist: create it first")
-    if folder.exists() and not folder.is_dir():
-        raise UnwritableFileError(f"{path}: is a file, where a folder is needed: choose another name")
+    check_folder(folder)
     with _system_errors(folder):
         folder.mkdir(exist_ok=True)
 

@@ -79,11 +79,14 @@ def _bench(
     import isthmus
     from isthmus.bench import report, runs
     from isthmus.bench.medium import medium_of
-    from isthmus.media.kinds import list_files
+    from isthmus.files import check_folder
+    from isthmus.media.kinds import list_files, tell_left_out
 
     report.require_matplotlib()
+    check_folder(out)
     medium = change(medium_of(kind))
     files = list_files(folder, kind, last=last)
+    tell_left_out(folder, kind)
     ours: list[Any] = [isthmus.load(name) for name in codec or isthmus.list_codecs(kind)]
     wrong = next((one for one in ours if one.kind != kind), None)
     if wrong is not None:

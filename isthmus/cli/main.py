@@ -3,6 +3,7 @@
 
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -26,8 +27,21 @@ compare.register(app)
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"isthmus {version('isthmus')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave.")
+]
+
+
 @app.callback()
-def options(debug: Debug = False) -> None:
+def options(debug: Debug = False, version: Version = False) -> None:
     """Neural codecs whose compressed form is what you store, send and train on."""
 
 
@@ -46,6 +60,9 @@ def main() -> None:
         sys.argv = [sys.argv[0], *(a for a in sys.argv[1:] if a != "--debug")]
     warnings.formatwarning = _one_line
     stop_as_interrupts_do()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # file names of other encodings come out as they went in
+            stream.reconfigure(errors="surrogateescape" if stream.encoding.lower() == "utf-8" else "backslashreplace")
     try:
         status = app(standalone_mode=False)
     except KeyboardInterrupt:

@@ -71,10 +71,14 @@ def context(
     import isthmus
     from isthmus.codecs.walloc.image import WallocImageCodec
     from isthmus.codecs.walloc.weights import save_weights
+    from isthmus.files import check_target
     from isthmus.media.kinds import list_files
     from isthmus.training.data.crops import ImageBank
     from isthmus.training.walloc.context import fit_context
 
+    if out.suffix != ".safetensors":
+        raise ValueError(f"train context: --out {out} must end in .safetensors, by which isthmus.load knows such files")
+    check_target(out)
     trained = isthmus.load(weights)
     if not isinstance(trained, WallocImageCodec):
         raise ValueError(f"train context: {weights} is no WaLLoC image codec")

@@ -12,6 +12,7 @@ and is imported when it is first asked for.
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -80,9 +81,28 @@ def list_files(
         return [place]
     if not place.is_dir():
         raise UnreadableFileError(f"{path}: no such folder; expected a folder of {kind} files")
-    inside: Iterator[Path] = place.rglob("*") if recursive else place.iterdir()
-    files = sorted(f for f in inside if f.suffix.lower() in suffixes and f.is_file() and not f.name.startswith("."))
+    files = sorted(f for f in _inside(place, recursive) if _is_meant(f, suffixes))
     if not files:
         below, known = " or below it" if recursive else "", ", ".join(sorted(suffixes))
         raise UnreadableFileError(f"{path}: no {kind} files in this folder{below}; expected some of {known}")
     return files if last is None else files[-last:]
+
+
+def tell_left_out(path: str | os.PathLike[str], kind: str, *, recursive: bool = False) -> None:
+    """Warns of how many files of a folder `list_files` passes over: hidden ones, and those of other kinds."""
+    suffixes = room(kind).SUFFIXES
+    others = [f for f in _inside(Path(path), recursive) if not _is_meant(f, suffixes)] if Path(path).is_dir() else []
+    if others:
+        names = ", ".join(sorted(f.name for f in others)[:3]) + (", ..." if len(others) > 3 else "")
+        warnings.warn(
+            f"{path}: {len(others)} files are hidden or of another kind, and left out ({names})", stacklevel=2
+        )
+
+
+def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
+    found: Iterator[Path] = folder.rglob("*") if recursive else folder.iterdir()
+    return (path for path in found if path.is_file())
+
+
+def _is_meant(path: Path, suffixes: frozenset[str]) -> bool:
+    return path.suffix.lower() in suffixes and not path.name.startswith(".")

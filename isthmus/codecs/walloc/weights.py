@@ -101,16 +101,21 @@ def _model(file: TrainedFile, config: WallocConfig) -> Walloc:
     return model.eval().requires_grad_(False)
 
 
+def check_config(values: Mapping[str, Any]) -> None:
+    """Raises ValueError for a configuration that no file may have: better before a training than after it."""
+    if set(values) != {f.name for f in fields(WallocConfig)}:
+        raise ValueError(f"configuration {sorted(values)}")
+    for key, value in values.items():
+        least = 0 if key == "blocks" else 2 if key == "gain_levels" else 1
+        if type(value) is not int or not least <= value <= LIMITS[key]:
+            raise ValueError(f"{key} = {value!r}, expected {least} to {LIMITS[key]}")
+    if values["kernel"] % 2 == 0:
+        raise ValueError(f"kernel = {values['kernel']}, expected an odd number")
+
+
 def _config(path: Path, values: Mapping[str, Any]) -> WallocConfig:
     try:
-        if set(values) != {f.name for f in fields(WallocConfig)}:
-            raise ValueError(f"configuration {sorted(values)}")
-        for key, value in values.items():
-            least = 0 if key == "blocks" else 2 if key == "gain_levels" else 1
-            if type(value) is not int or not least <= value <= LIMITS[key]:
-                raise ValueError(f"{key} = {value!r}")
-        if values["kernel"] % 2 == 0:
-            raise ValueError(f"kernel = {values['kernel']}, expected an odd number")
+        check_config(values)
     except (TypeError, ValueError) as error:
         raise CorruptStreamError(f"{path}: not the weights of an isthmus codec: {error}") from error
     return WallocConfig(**values)

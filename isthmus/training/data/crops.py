@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of images as one tensor on the training device, and random crops gathered there without a Python loop."""
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from isthmus.errors import UnreadableFileError
 from isthmus.lazy import LazySequence
 from isthmus.media.image import read_image
 
@@ -17,6 +19,23 @@ def load_rgb(path: Path) -> Tensor:
     """One image as uint8 [3, H, W]; grey is repeated to three channels, alpha is laid on black."""
     array = read_image(path, background="black")
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1))).expand(3, -1, -1)
+
+
+def read_all(files: Sequence[Path]) -> Iterator[Tensor]:
+    """`load_rgb` of files, with progress; warns in the end of how many cannot be read.
+
+    Raises UnreadableFileError if none can.
+    """
+    refused: list[UnreadableFileError] = []
+    for path in tqdm(files, desc="reading images", unit="image", disable=None):
+        try:
+            yield load_rgb(path)
+        except UnreadableFileError as error:
+            refused.append(error)
+    if refused and len(refused) == len(files):
+        raise refused[0]
+    if refused:
+        warnings.warn(f"{len(refused)} of {len(files)} images are left out; the first: {refused[0]}", stacklevel=2)
 
 
 class ImageBank(LazySequence[Tensor]):
@@ -42,9 +61,11 @@ class ImageBank(LazySequence[Tensor]):
 
     @classmethod
     def load(cls, files: Sequence[Path], least_side: int, device: torch.device) -> "ImageBank":
-        """Decodes `files`, which shows progress."""
-        bar = tqdm(files, desc="reading images", unit="image", disable=None)
-        return cls((load_rgb(path) for path in bar), least_side, device)
+        """Decodes `files`, which shows progress; those that cannot be read are left out, with a warning.
+
+        Raises UnreadableFileError if none can.
+        """
+        return cls(read_all(files), least_side, device)
 
     def __len__(self) -> int:
         return len(self._places)

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from isthmus.devices import check_device
-from isthmus.media.kinds import list_files
+from isthmus.files import check_folder
+from isthmus.media.kinds import list_files, tell_left_out
 from isthmus.optim.loop import LoopSettings
-from isthmus.training.data.crops import ImageBank, load_rgb
+from isthmus.training.data.crops import ImageBank, read_all
 from isthmus.training.walloc.export import export
 from isthmus.training.walloc.recipes import RECIPES
 from isthmus.training.walloc.trainer import CodecTrainer, TrainingConfig
@@ -30,14 +31,20 @@ def train(
     """Trains a codec on the images in `folder`; its trained file in `out`, or None if time ran out before the end.
 
     validation: a folder of images that are never trained on. Stopped or killed, the same call takes up the last
-    checkpoint. Raises UnreadableFileError where there are no images, ValueError for a checkpoint of other settings.
+    checkpoint. Raises UnreadableFileError where there are no images, ValueError for a recipe that cannot be followed
+    and for a checkpoint of other settings, UnwritableFileError where `out` cannot be made; all before it begins.
     """
+    recipe.check()
+    check_folder(out, parents=True)
     target = torch.device(check_device(device))
     torch.set_float32_matmul_precision("high")
     files = list_files(folder, "image", recursive=True)
+    tell_left_out(folder, "image", recursive=True)
     checks = list_files(validation, "image", recursive=True) if validation else []
     bank = ImageBank.load(files, recipe.crop, target)
-    trainer = CodecTrainer(recipe, bank, [load_rgb(p).to(target) for p in checks], compiled=target.type == "cuda")
+    trainer = CodecTrainer(
+        recipe, bank, [image.to(target) for image in read_all(checks)], compiled=target.type == "cuda"
+    )
     told = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files)
     if not trainer.run(out, loop, data=f"{len(files)} files, {sha256(told.encode()).hexdigest()[:16]}"):
         return None

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from isthmus.codecs.walloc.weights import check_config
 from isthmus.models.rate import LogisticMixture
 from isthmus.models.walloc import Walloc, WallocConfig, quantize
 from isthmus.models.wavelet_packet import analyze_by_matrix, packet_matrix, synthesize_by_matrix
@@ -43,6 +44,22 @@ class TrainingConfig:
     warmup: int = 300
     average: float = 0.998  # decay of the moving average of the weights, which is what ships
     context_steps: int = 3600  # of the context model, which is fitted to the finished codec
+
+    def check(self) -> None:
+        """Raises ValueError for a recipe whose training could not begin, or not end in a codec."""
+        check_config(asdict(self.model))
+        for name in ("steps", "batch", "context_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}, expected at least 1")
+        group = 1 << self.model.levels
+        if self.crop < group or self.crop % group:
+            raise ValueError(f"crop = {self.crop}, expected a multiple of {group}, the pixels of a latent position")
+        for name in ("lambda_low", "lambda_high"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} = {getattr(self, name)}, expected more than 0")
+        for name in ("noise_fraction", "average"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} = {getattr(self, name)}, expected 0 to 1")
 
     def lambdas(self, level: Tensor) -> Tensor:
         """lambda at real-valued gain levels; logarithmic between its ends."""
