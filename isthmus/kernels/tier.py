@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first tier of a just-in-time compiler: small work is done by plain twins of kernels that nobody has compiled yet.
+
+Compiling the kernels of one small picture takes numba 20 s, its pixels take numpy 20 ms. A twin has the arguments of
+its kernel, is written in numpy and Python, and leaves the same bits. Whoever has much work compiles soon.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ONCE = 0.25  # seconds of plain work a call, at most
+BUDGET = 0.5  # and a kernel and process
+
+_spent: dict[Any, float] = {}
+
+
+def pick(kernel: Any, twin: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    """`kernel`, or its twin where that is sooner done. seconds: about what the twin takes for this work."""
+    return twin if plain(kernel, seconds) else kernel
+
+
+def plain(kernel: Any, seconds: float) -> bool:
+    """Whether so much work is better done without `kernel`, a function that numba compiles; the answer is counted."""
+    if kernel.signatures or _is_cached(kernel):
+        return False
+    spent = _spent.get(kernel, 0.0) + seconds
+    if seconds > ONCE or spent > BUDGET:
+        return False
+    _spent[kernel] = spent
+    return True
+
+
+@cache
+def _is_cached(kernel: Any) -> bool:
+    """Whether numba's cache holds the function as its source now is, for some types of arguments."""
+    function = kernel.py_func
+    source = Path(inspect.getfile(function))
+    version = f"py{sys.version_info[0]}{sys.version_info[1]}{sys.abiflags}"
+    name = f"{source.stem}.{function.__qualname__}-{function.__code__.co_firstlineno}.{version}.nbi"
+    try:
+        return (Path(kernel.stats.cache_path) / name).stat().st_mtime >= source.stat().st_mtime
+    except OSError:
+        return False
