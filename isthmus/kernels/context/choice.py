@@ -45,18 +45,13 @@ def judge_offsets(symbols, contexts, step, arranged, out):  # type: ignore[no-un
             out[c, o] += costs[o]
 
 
-@njit(cache=True, nogil=True)
-def pick_offsets(costs, step, own_costs, offsets):  # type: ignore[no-untyped-def]
-    """Writes the cheapest image offset of each plane, int32 [C]; returns what all of them cost, in 1/65536 bits.
+def pick_offsets(costs: NDArray[np.int64], step: int, own_costs: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
+    """The cheapest image offset of each plane, int32 [C], and what all of them cost, in 1/65536 bits.
 
     costs: what `judge_offsets` found; own_costs [OFFSETS]: what it costs to send each.
     """
-    total = np.int64(0)
-    for c in range(len(costs)):
-        least = np.argmin(costs[c] * step + own_costs)
-        total += costs[c, least] * step + own_costs[least]
-        offsets[c] = least - OFFSET_REACH
-    return total
+    every = costs * step + own_costs
+    return every.argmin(axis=1).astype(np.int32) - np.int32(OFFSET_REACH), int(every.min(axis=1).sum())
 
 
 @njit(cache=True, nogil=True)
