@@ -25,7 +25,7 @@ def pick(kernel: Any, twin: Callable[..., Any], seconds: float) -> Callable[...,
 
 def plain(kernel: Any, seconds: float) -> bool:
     """Whether so much work is better done without `kernel`, a function that numba compiles; the answer is counted."""
-    if kernel.signatures or _is_cached(kernel):
+    if getattr(kernel, "signatures", True) or _is_cached(kernel):  # NUMBA_DISABLE_JIT leaves functions
         return False
     spent = _spent.get(kernel, 0.0) + seconds
     if seconds > ONCE or spent > BUDGET:
@@ -37,11 +37,13 @@ def plain(kernel: Any, seconds: float) -> bool:
 @cache
 def _is_cached(kernel: Any) -> bool:
     """Whether numba's cache holds the function as its source now is, for some types of arguments."""
-    function = kernel.py_func
+    function, folder = kernel.py_func, kernel.stats.cache_path
+    if folder is None:  # compiled anew by each process
+        return False
     source = Path(inspect.getfile(function))
     version = f"py{sys.version_info[0]}{sys.version_info[1]}{sys.abiflags}"
     name = f"{source.stem}.{function.__qualname__}-{function.__code__.co_firstlineno}.{version}.nbi"
     try:
-        return (Path(kernel.stats.cache_path) / name).stat().st_mtime >= source.stat().st_mtime
+        return (Path(folder) / name).stat().st_mtime >= source.stat().st_mtime
     except OSError:
         return False

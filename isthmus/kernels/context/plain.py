@@ -139,8 +139,8 @@ def encode_tile(
 
 def decode_tile(
     first: int, lookups: Any, states: NDArray[np.uint32], words: NDArray[np.uint16], escapes: NDArray[np.uint8],
-    at: int, escape_at: int, model: Model, biases: Model, starts: NDArray[np.int64], offsets: Ints, planes: Floats, rows: int,
-    stride: int, tile: NDArray[np.int16],
+    at: int, escape_at: int, model: Model, biases: Model, starts: NDArray[np.int64], offsets: Ints, planes: Floats,
+    rows: int, stride: int, tile: NDArray[np.int16],
 ) -> tuple[int, int, int, bool]:  # fmt: skip
     """As `passes.decode_tile`."""
     bounds = [(offset, 0, SCALES - 1) for offset in offsets.tolist()]

@@ -7,6 +7,7 @@ wrong with an item: OK, or the place in `isthmus.entropy.coders.batch.FAULTS`.
 
 import numpy as np
 from numba import njit
+from numba.extending import register_jitable
 
 from isthmus.kernels.rans.lanes import ESCAPE_BYTES, WORD_PADDING, decode, encode
 from isthmus.kernels.rans.symbols import find_entries, measure, write_escapes
@@ -94,8 +95,8 @@ def write_payload(states, words, escapes, out):  # type: ignore[no-untyped-def]
     return at + len(escapes)
 
 
-@njit(cache=True, nogil=True)
-def choose_lanes(cost, cost_per_lane):  # type: ignore[no-untyped-def]
+@register_jitable
+def choose_lanes(cost: int, cost_per_lane: int) -> int:
     """The greatest power of two, at most 32, that leaves `cost_per_lane` of `cost` to each lane."""
     lanes = 1
     while lanes < MOST_LANES and cost >= 2 * lanes * cost_per_lane:

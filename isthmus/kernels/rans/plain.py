@@ -123,17 +123,19 @@ def decode(
         x = (row & 0x7FFF) * (x >> precision) + slot - (row >> 16 & 0xFFFF)
         if x < LOWER:
             if at >= last:
-                return -1, escape_at
+                rows.pop()  # escapes before it are looked at yet
+                at = -1
+                break
             x = x << 16 | word_of[at]
             at += 1
         lanes[lane] = x
     states[:] = lanes
     found = np.array(rows, np.uint64)
-    out[:] = (found >> np.uint64(32)).astype(np.uint32).view(np.int32)
+    out[: len(rows)] = (found >> np.uint64(32)).astype(np.uint32).view(np.int32)
     for i in np.flatnonzero(found & IS_ESCAPE).tolist():
         out[i], escape_at = read_escape(int(out[i]), int(size[tables[i]]), escapes.data, escape_at)
         if escape_at < 0:
-            break
+            return last, -1
     return at, escape_at
 
 

@@ -6,15 +6,18 @@ one after another.
 """
 
 import numpy as np
-from numba import njit
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from isthmus.arrays.types import Float32
 
 
-@njit(cache=True, nogil=True)
-def plane_stride(size):  # type: ignore[no-untyped-def]
-    """Elements from one plane to the next: whole cache lines, never near a multiple of 4 KiB, where caches clash."""
+@register_jitable
+def plane_stride(size: int) -> int:
+    """Elements from one plane to the next: whole cache lines, never near a multiple of 4 KiB, where caches clash.
+
+    Plain Python where Python asks for a number, compiled into the kernels that do.
+    """
     stride = -(-size // 16) * 16
     while not 80 <= stride % 1024 <= 944:
         stride += 16
@@ -38,7 +41,7 @@ def band_offsets(channels: int, levels: int, stride: int) -> NDArray[np.int64]:
 
 def empty_planes(count: int, positions: int) -> tuple[Float32, int]:
     """An uninitialised strip that begins on a cache line, and its stride."""
-    stride = plane_stride.py_func(positions)  # plain Python: nothing to compile for a number
+    stride = plane_stride(positions)
     memory = np.empty(count * stride + 16, np.float32)
     start = (-memory.ctypes.data // 4) % 16
     return memory[start : start + count * stride], stride
