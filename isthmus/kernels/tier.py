@@ -2,7 +2,8 @@
 """The first tier of a just-in-time compiler: small work is done by plain twins of kernels that nobody has compiled yet.
 
 Compiling the kernels of one small picture takes numba 20 s, its pixels take numpy 20 ms. A twin has the arguments of
-its kernel, is written in numpy and Python, and leaves the same bits. Whoever has much work compiles soon.
+its kernel, is written in numpy and Python, and leaves the same bits. Whoever has much work compiles soon, or loads what
+is compiled: that takes time too, more than a few small pictures do.
 """
 
 import inspect
@@ -12,8 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-ONCE = 0.25  # seconds of plain work a call, at most
-BUDGET = 0.5  # and a kernel and process
+COMPILING, LOADING = 0.5, 0.04  # seconds of plain work a kernel and process, unless numba's cache holds it; if it does
 
 _spent: dict[Any, float] = {}
 
@@ -25,10 +25,11 @@ def pick(kernel: Any, twin: Callable[..., Any], seconds: float) -> Callable[...,
 
 def plain(kernel: Any, seconds: float) -> bool:
     """Whether so much work is better done without `kernel`, a function that numba compiles; the answer is counted."""
-    if getattr(kernel, "signatures", True) or _is_cached(kernel):  # NUMBA_DISABLE_JIT leaves functions
+    if getattr(kernel, "signatures", True):  # NUMBA_DISABLE_JIT leaves functions, which have none
         return False
+    budget = LOADING if _is_cached(kernel) else COMPILING
     spent = _spent.get(kernel, 0.0) + seconds
-    if seconds > ONCE or spent > BUDGET:
+    if seconds > budget / 2 or spent > budget:
         return False
     _spent[kernel] = spent
     return True

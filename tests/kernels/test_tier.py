@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small work is done plainly until a kernel is compiled, cached, or has cost its budget."""
+"""Small work is done plainly until a kernel is compiled or has cost its budget, which is small for one in the cache."""
 
 import os
 import subprocess
@@ -16,10 +16,12 @@ import sys
 from numba import njit
 import kernel
 from isthmus.kernels import tier
-print(tier.plain(kernel.one_more, 0.0))
+print(tier.plain(kernel.one_more, tier.LOADING))
 if sys.argv[1] == "call":
     kernel.one_more(1)
     print(tier.plain(kernel.one_more, 0.0))
+else:
+    print(tier.plain(kernel.one_more, tier.LOADING / 2))
 """
 PLAIN = tier.plain  # what the session's fixture replaces once tests run
 KERNEL = "from numba import njit\n\n@njit(cache=True)\ndef one_more(x):\n    return x + 1\n"
@@ -43,10 +45,10 @@ def test_a_kernel_that_is_compiled_is_used() -> None:
 
 def test_much_work_is_for_the_kernel_at_once_and_little_of_it_in_the_end() -> None:
     kernel = njit(lambda x: x + 1)
-    assert not tier.plain(kernel, tier.ONCE * 1.01)
-    small = tier.ONCE / 4
+    assert not tier.plain(kernel, tier.COMPILING * 0.51)
+    small = tier.COMPILING / 8
     answers = [tier.plain(kernel, small) for _ in range(12)]
-    assert answers == [True] * int(tier.BUDGET / small) + [False] * (12 - int(tier.BUDGET / small))
+    assert answers == [True] * 8 + [False] * 4
     assert tier.plain(njit(lambda x: x + 2), small), "each kernel has its own budget"
 
 
@@ -54,7 +56,7 @@ def test_plain_functions_are_called() -> None:
     assert tier.pick(twin, len, 0.0) is twin  # what NUMBA_DISABLE_JIT makes of kernels
 
 
-def test_a_kernel_in_the_cache_is_used(tmp_path: Path) -> None:
+def test_a_kernel_in_the_cache_is_soon_used(tmp_path: Path) -> None:
     (tmp_path / "kernel.py").write_text(KERNEL)
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": f"{tmp_path}:{os.getcwd()}"}
 
@@ -62,9 +64,9 @@ def test_a_kernel_in_the_cache_is_used(tmp_path: Path) -> None:
         command = [sys.executable, "-c", CACHED, what]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
 
-    assert answers("ask") == ["True"]
+    assert answers("ask") == ["True", "True"]
     assert answers("call") == ["True", "False"]
-    assert answers("ask") == ["False"]
+    assert answers("ask") == ["False", "True"]
     later = (tmp_path / "kernel.py").stat().st_mtime + 100
     os.utime(tmp_path / "kernel.py", (later, later))
-    assert answers("ask") == ["True"], "numba does not take what an older source was compiled to"
+    assert answers("ask")[0] == "True", "numba does not take what an older source was compiled to"
