@@ -77,7 +77,7 @@ class ContextModel:
         found = list(self.predictor.contexts(planes, row))
         if choices is None:
             choices = self.choose(found)
-        offsets = np.array(choices.offsets, np.int32)
+        offsets = np.array(choices.offsets, np.int16)  # of one dtype with most symbols: one kernel less
         parts: list[Part] = [(offsets, np.array([TABLES], np.uint16), 0)]
         name = tier.pick(choice.tables_of, plain.tables_of, planes.size * plain.CHOICE)
         for tile in found:

@@ -91,7 +91,8 @@ def write_payload(states, words, escapes, out):  # type: ignore[no-untyped-def]
         pairs[2 * k] = words[k] & np.uint16(255)
         pairs[2 * k + 1] = words[k] >> np.uint16(8)
     at += 2 * len(words)
-    out[at : at + len(escapes)] = escapes
+    for k in range(len(escapes)):  # numba's slice assignment would compile the text of an error for 2 s
+        out[at + k] = escapes[k]
     return at + len(escapes)
 
 
