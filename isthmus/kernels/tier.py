@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from time import thread_time
 from typing import Any
 
 COMPILING, LOADING = 0.5, 0.04  # seconds of plain work a kernel and process, unless numba's cache holds it; if it does
@@ -20,19 +21,25 @@ _spent: dict[Any, float] = {}
 
 def pick(kernel: Any, twin: Callable[..., Any], seconds: float) -> Callable[..., Any]:
     """`kernel`, or its twin where that is sooner done. seconds: about what the twin takes for this work."""
-    return twin if plain(kernel, seconds) else kernel
+    if not plain(kernel, seconds):
+        return kernel  # type: ignore[no-any-return]
+
+    def timed(*arguments: Any) -> Any:
+        begin = thread_time()
+        try:
+            return twin(*arguments)
+        finally:
+            _spent[kernel] = _spent.get(kernel, 0.0) + thread_time() - begin
+
+    return timed
 
 
 def plain(kernel: Any, seconds: float) -> bool:
-    """Whether so much work is better done without `kernel`, a function that numba compiles; the answer is counted."""
+    """Whether so much work is better done without `kernel`, a function that numba compiles."""
     if getattr(kernel, "signatures", True):  # NUMBA_DISABLE_JIT leaves functions, which have none
         return False
     budget = LOADING if _is_cached(kernel) else COMPILING
-    spent = _spent.get(kernel, 0.0) + seconds
-    if seconds > budget / 2 or spent > budget:
-        return False
-    _spent[kernel] = spent
-    return True
+    return seconds <= budget / 2 and _spent.get(kernel, 0.0) + seconds <= budget
 
 
 @cache

@@ -144,10 +144,9 @@ class RansDecoder:
     def _kernel(self, index: NDArray[np.uint16], step: int, length: int) -> Callable[..., tuple[int, int]]:
         """The loop for so many symbols, its first arguments bound."""
         t = self.tables
-        if tier.plain(rans_lanes.decode, length * plain.SYMBOL):
-            return partial(plain.decode, index, step)
-        if self.lanes != unrolled.LANES:
-            return partial(rans_lanes.decode, index, step)
+        decode = tier.pick(rans_lanes.decode, plain.decode, length * plain.SYMBOL)
+        if self.lanes != unrolled.LANES or decode is not rans_lanes.decode:
+            return partial(decode, index, step)
         if step:
             return partial(unrolled.decode_each, index)
         if length < WORTH_PACKING << t.precision:

@@ -93,10 +93,12 @@ class ContextModel:
         costs = np.zeros((channels, choice.OFFSETS), np.int64)
         step = max(1, -(-sum(len(tile.symbols) for tile in found) // (channels * JUDGED)))
         judge = tier.pick(choice.judge_offsets, plain.judge_offsets, channels * JUDGED * plain.CHOICE)
+        pick = tier.pick(choice.pick_offsets, plain.pick_offsets, channels * plain.CHOICE)
         for tile in found:
             symbols, contexts = _rows(channels, tile.symbols, tile.contexts)
             judge(symbols, contexts, step, self._costs, costs)
-        offsets, total = choice.pick_offsets(costs, step, self._offset_costs)
+        offsets = np.empty(channels, np.int16)
+        total = pick(costs, step, self._offset_costs, offsets)
         return ContextChoices(lanes_for(total), tuple(offsets.tolist()))
 
     def _costs_of(self, tables: NDArray[np.int64], reach: int) -> Int32:

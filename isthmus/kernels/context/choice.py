@@ -45,13 +45,22 @@ def judge_offsets(symbols, contexts, step, arranged, out):  # type: ignore[no-un
             out[c, o] += costs[o]
 
 
-def pick_offsets(costs: NDArray[np.int64], step: int, own_costs: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
-    """The cheapest image offset of each plane, int32 [C], and what all of them cost, in 1/65536 bits.
+@njit(cache=True, nogil=True)
+def pick_offsets(costs, step, own_costs, offsets):  # type: ignore[no-untyped-def]
+    """Writes the cheapest image offset of each plane, int16 [C]; returns what all of them cost, in 1/65536 bits.
 
     costs: what `judge_offsets` found; own_costs [OFFSETS]: what it costs to send each.
     """
-    every = costs * step + own_costs
-    return every.argmin(axis=1).astype(np.int32) - np.int32(OFFSET_REACH), int(every.min(axis=1).sum())
+    total = np.int64(0)
+    for c in range(len(costs)):
+        best, least = 0, costs[c, 0] * step + own_costs[0]
+        for o in range(1, OFFSETS):
+            cost = costs[c, o] * step + own_costs[o]
+            if cost < least:
+                best, least = o, cost
+        total += least
+        offsets[c] = best - OFFSET_REACH
+    return total
 
 
 @njit(cache=True, nogil=True)

@@ -173,7 +173,14 @@ def judge_offsets(
         out[:, o] += arranged.reshape(-1)[places + o].sum(axis=1, dtype=np.int64)
 
 
-def tables_of(contexts: NDArray[np.int16], offsets: Ints, out: NDArray[np.uint16]) -> None:
+def pick_offsets(costs: NDArray[np.int64], step: int, own_costs: Ints, offsets: NDArray[np.int16]) -> int:
+    """As `choice.pick_offsets`."""
+    every = costs * step + own_costs
+    offsets[:] = every.argmin(axis=1) - OFFSET_REACH
+    return int(every.min(axis=1).sum())
+
+
+def tables_of(contexts: NDArray[np.int16], offsets: NDArray[np.int16], out: NDArray[np.uint16]) -> None:
     """As `choice.tables_of`."""
     scale = ((contexts >> 3) + (offsets[:, None] - SCALES)).clip(0, SCALES - 1)
     out[:] = scale * PHASES + (contexts >> 1 & (PHASES - 1))
