@@ -17,7 +17,7 @@ from isthmus.arrays.types import Float32
 from isthmus.kernels import tier
 from isthmus.kernels.native.read_only import read_only
 from isthmus.kernels.wavelet import plain
-from isthmus.kernels.wavelet.lifting import copy_run, lift_columns, lift_rows
+from isthmus.kernels.wavelet.lifting import copy_run, merge_columns, merge_rows, split_columns, split_rows
 from isthmus.kernels.wavelet.planes import band_view, empty_planes, plane_stride
 from isthmus.kernels.wavelet.reference import Mode, band_scales, check_packet, inverse_scales
 
@@ -101,14 +101,14 @@ def split_strip(  # type: ignore[no-untyped-def]
             for b in range(count):
                 line = image[_mirror(first * down + top + b, height), channel]
                 _load_line(buffer, 16 + b * (width + 1), pitch, levels_x, width, line, center)
-            lift_columns(buffer, 16, pitch, levels_x, width, count, False)
+            split_columns(buffer, 16, pitch, levels_x, width, count)
             for phase in range(across):
                 base = (channel * across + phase) * down * stride
                 for b in range(count):
                     source, target = 16 + phase * pitch + b * (width + 1), base + offsets[top + b]
                     copy_run(planes, target, buffer, source, width)
     for plane in range(0, channels * across * down, down):
-        lift_rows(planes, offsets, levels_y, plane * stride, width, False)
+        split_rows(planes, offsets, levels_y, plane * stride, width)
         for y in range(plane, plane + down):
             band = planes[y * stride + keep[0] * width : y * stride + keep[1] * width]
             scale = scales[y % len(scales)]  # by the count of high splits, the same in the order of planes and of bands
@@ -125,7 +125,7 @@ def merge_strip(  # type: ignore[no-untyped-def]
     across, down = 1 << levels_x, 1 << levels_y
     offsets = row_offsets(rows, levels_y, width, stride)
     for plane in range(0, channels * across * down, down):
-        lift_rows(planes, offsets, levels_y, plane * stride, width, True)
+        merge_rows(planes, offsets, levels_y, plane * stride, width)
     lines = max(1, min(height, BLOCK // (across * (width + 1))))
     pitch = plane_stride(lines * (width + 1) + 1)
     buffer = np.zeros(across * pitch + 16, np.float32)
@@ -137,7 +137,7 @@ def merge_strip(  # type: ignore[no-untyped-def]
                 for b in range(count):
                     target, source = 16 + phase * pitch + b * (width + 1), base + offsets[skip * down + top + b]
                     copy_run(buffer, target, planes, source, width)
-            lift_columns(buffer, 16, pitch, levels_x, width, count, True)
+            merge_columns(buffer, 16, pitch, levels_x, width, count)
             for b in range(count):
                 line = image[top + b, channel]
                 _store_line(line, buffer, 16 + b * (width + 1), pitch, levels_x, center, clip)
