@@ -3,7 +3,7 @@
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,14 @@ from isthmus.training.data.crops import load_rgb
 from isthmus.training.walloc.context import fit_context
 from isthmus.training.walloc.klt import initialize
 from isthmus.training.walloc.tables import fit_factorized
+from tests.kernels.tiers import compiled
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels_are_compiled() -> Iterator[None]:
+    """What tests see does not depend on what numba's cache holds; those of `tier` say otherwise."""
+    with compiled():
+        yield
 
 
 @pytest.fixture(scope="session")

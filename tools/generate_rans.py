@@ -32,7 +32,7 @@ from isthmus.kernels.rans.lanes import IS_ESCAPE, U32, U64, fill_escapes, pop, p
 
 LANES = {lanes}
 WORD_PADDING = rans_lanes.WORD_PADDING
-decode_any = rans_lanes.decode
+decode_any = rans_lanes.decode_rest
 encode_any = rans_lanes.encode
 '''
 

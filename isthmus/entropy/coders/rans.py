@@ -11,7 +11,9 @@ from isthmus.entropy.coders.arguments import flat_indices, flat_symbols
 from isthmus.entropy.coders.rans_decoder import LANES, RansDecoder
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.entropy.tables.fixed_log2 import COST_ONE
+from isthmus.kernels import tier
 from isthmus.kernels.rans import lanes as rans_lanes
+from isthmus.kernels.rans import plain
 from isthmus.kernels.rans import segments as kernels
 from isthmus.kernels.rans.reference import LOWER
 from isthmus.varint import pack_varint
@@ -49,9 +51,10 @@ def encode_parts(parts: Sequence[Part], tables: TableFamily, lanes: int | None) 
     at = first = sum(len(symbols) for symbols, _, _ in parts)
     used = at * rans_lanes.ESCAPE_BYTES
     words, varints = np.empty(at, np.uint16), np.empty(used, np.uint8)  # what is not written to takes no memory
+    encode_segment = tier.pick(kernels.encode_segment, plain.encode_segment, at * plain.SYMBOL)
     for symbols, index, step in reversed(parts):
         first -= len(symbols)
-        at, used = kernels.encode_segment(
+        at, used = encode_segment(
             symbols, index, step, first, family, t.encoder_rows, t.precision, t.no_entries, states, words, at,
             varints, used,
         )  # fmt: skip
@@ -73,8 +76,10 @@ def _lanes(parts: Sequence[Part], tables: TableFamily) -> int:
     t = tables
     enough = LANES[-1] * BYTES_PER_LANE * 8 * COST_ONE
     cost = 0
+    symbols_in_all = sum(len(symbols) for symbols, _, _ in parts)
+    measure = tier.pick(kernels.measure_segment, plain.measure_segment, symbols_in_all * plain.LOOKUP)
     for symbols, index, step in parts:
-        cost += kernels.measure_segment(symbols, index, step, (t.low, t.size, t.starts), t.costs, enough - cost)
+        cost += measure(symbols, index, step, (t.low, t.size, t.starts), t.costs, enough - cost)
         if cost >= enough:
             break
     return lanes_for(cost)

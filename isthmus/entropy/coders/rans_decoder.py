@@ -14,9 +14,10 @@ from isthmus.entropy.coders.arguments import as_integers, flat_indices
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.entropy.tables.fixed_log2 import COST_ONE
 from isthmus.errors import CorruptStreamError
+from isthmus.kernels import tier
 from isthmus.kernels.rans import lanes as rans_lanes
+from isthmus.kernels.rans import plain, unrolled
 from isthmus.kernels.rans import segments as kernels
-from isthmus.kernels.rans import unrolled
 from isthmus.kernels.rans.reference import LOWER
 from isthmus.varint import unpack_varint
 
@@ -109,7 +110,8 @@ class RansDecoder:
         if len(index) == length:  # the caller holds as much already: a bound that costs no pass over it is enough
             self._reserve(self.tables.least_cost * length, length)
         else:
-            self._reserve(kernels.total_cost(index, self.tables.least_costs) * (length // len(index)), length)
+            total = tier.pick(kernels.total_cost, plain.total_cost, len(index) * plain.LOOKUP)
+            self._reserve(total(index, self.tables.least_costs) * (length // len(index)), length)
         if step and len(index) < length:
             index, step = flat_indices(array, shape, self.tables)
         out = np.empty(length, np.int32) if out is None else out
@@ -142,8 +144,9 @@ class RansDecoder:
     def _kernel(self, index: NDArray[np.uint16], step: int, length: int) -> Callable[..., tuple[int, int]]:
         """The loop for so many symbols, its first arguments bound."""
         t = self.tables
-        if self.lanes != unrolled.LANES:
-            return partial(rans_lanes.decode, index, step)
+        decode = tier.pick(rans_lanes.decode, plain.decode, length * plain.SYMBOL)
+        if self.lanes != unrolled.LANES or decode is not rans_lanes.decode:
+            return partial(decode, index, step)
         if step:
             return partial(unrolled.decode_each, index)
         if length < WORTH_PACKING << t.precision:

@@ -21,8 +21,10 @@ from isthmus.entropy.tables.family import TableFamily
 from isthmus.entropy.tables.fixed_log2 import COST_ONE
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
-from isthmus.kernels.context import choice
+from isthmus.kernels import tier
+from isthmus.kernels.context import choice, plain
 from isthmus.kernels.context import passes as kernels
+from isthmus.kernels.rans import plain as rans_plain
 from isthmus.lazy import cached_property
 
 TABLES = kernels.SCALES * kernels.PHASES
@@ -75,24 +77,28 @@ class ContextModel:
         found = list(self.predictor.contexts(planes, row))
         if choices is None:
             choices = self.choose(found)
-        offsets = np.array(choices.offsets, np.int32)
+        offsets = np.array(choices.offsets, np.int16)  # of one dtype with most symbols: one kernel less
         parts: list[Part] = [(offsets, np.array([TABLES], np.uint16), 0)]
+        name = tier.pick(choice.tables_of, plain.tables_of, planes.size * plain.CHOICE)
         for tile in found:
             tables = tile.contexts.view(np.uint16)  # in their place: they are not needed any more
             contexts, out = _rows(len(planes), tile.contexts, tables)
-            choice.tables_of(contexts, offsets, out)
+            name(contexts, offsets, out)
             parts.append((tile.symbols, tables, 1))
         return b"".join(encode_parts(parts, self.family, choices.lanes))
 
     def choose(self, found: Sequence[TileContexts]) -> ContextChoices:
         """The cheapest image offset of each channel, judged on up to JUDGED positions of it, and lanes for that."""
         channels = self.predictor.channels
-        costs, offsets = np.zeros((channels, choice.OFFSETS), np.int64), np.empty(channels, np.int32)
+        costs = np.zeros((channels, choice.OFFSETS), np.int64)
         step = max(1, -(-sum(len(tile.symbols) for tile in found) // (channels * JUDGED)))
+        judge = tier.pick(choice.judge_offsets, plain.judge_offsets, channels * JUDGED * plain.CHOICE)
+        pick = tier.pick(choice.pick_offsets, plain.pick_offsets, channels * plain.CHOICE)
         for tile in found:
             symbols, contexts = _rows(channels, tile.symbols, tile.contexts)
-            choice.judge_offsets(symbols, contexts, step, self._costs, costs)
-        total = choice.pick_offsets(costs, step, self._offset_costs, offsets)
+            judge(symbols, contexts, step, self._costs, costs)
+        offsets = np.empty(channels, np.int16)
+        total = pick(costs, step, self._offset_costs, offsets)
         return ContextChoices(lanes_for(total), tuple(offsets.tolist()))
 
     def _costs_of(self, tables: NDArray[np.int64], reach: int) -> Int32:
@@ -131,8 +137,10 @@ class ContextModel:
                 "or the payload is damaged, fetch the stream again"
             )
         planes = np.empty(shape, np.int16)
+        seconds = planes.size * (plain.POSITION + rans_plain.SYMBOL)
+        kernel = tier.pick(kernels.decode_tile, plain.decode_tile, seconds)
         for top, left, rows, columns in tiles(height, width):
-            self._decode_tile(decoder, planes[:, top : top + rows, left : left + columns], row, offsets)
+            self._decode_tile(decoder, kernel, planes[:, top : top + rows, left : left + columns], row, offsets)
         decoder.finish()
         return planes, ContextChoices(decoder.lanes, tuple(offsets.tolist()))
 
@@ -167,11 +175,11 @@ class ContextModel:
 
     decode_columns = decode_batch  # as factorized models have it: here a list costs next to nothing
 
-    def _decode_tile(self, decoder: RansDecoder, tile: Int16, row: int, offsets: Int32) -> None:
+    def _decode_tile(self, decoder: RansDecoder, kernel: Any, tile: Int16, row: int, offsets: Int32) -> None:
         layout = TileLayout.of(*tile.shape[1:])
         values = tile if tile.flags.c_contiguous else np.empty(tile.shape, np.int16)
         fits = decoder.apply(
-            kernels.decode_tile, self.predictor.weights, self.predictor.biases(row), layout.starts, offsets,
+            kernel, self.predictor.weights, self.predictor.biases(row), layout.starts, offsets,
             layout.planes(self.predictor.places), layout.rows, layout.stride, values,
         )  # fmt: skip
         if not fits:

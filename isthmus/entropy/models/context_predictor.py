@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from isthmus.arrays.types import Int16, Int32
 from isthmus.errors import CorruptStreamError
+from isthmus.kernels import tier
 from isthmus.kernels.context import passes as kernels
+from isthmus.kernels.context import plain
 from isthmus.kernels.context.rows import MEAN_LIMIT, SCALE_LIMIT
 from isthmus.kernels.context.sums import EARLIER, LEVELS, OWN, OWN_MOST, available, neighbours, plane_size
 from isthmus.lazy import cached_property
@@ -168,12 +170,13 @@ class ContextPredictor:
     def contexts(self, planes: Int16, row: int) -> Iterator[TileContexts]:
         """Symbols and contexts of all tiles of int16 planes [C, h, w], in the order of the stream."""
         biases = self.biases(row)
+        encode = tier.pick(kernels.encode_tile, plain.encode_tile, planes.size * plain.POSITION)
         for top, left, height, width in tiles(*planes.shape[1:]):
             tile = np.ascontiguousarray(planes[:, top : top + height, left : left + width])
             layout, contexts = TileLayout.of(height, width), np.empty(tile.size, np.int16)
             for kind in (np.int16, np.int32):  # hardly any tile needs the wide one, which takes a cache twice the room
                 symbols: NDArray[Any] = np.empty(tile.size, kind)
-                fit = kernels.encode_tile(
+                fit = encode(
                     self.weights, biases, layout.starts, tile, layout.planes(self.places), layout.rows, layout.stride,
                     symbols, contexts,
                 )  # fmt: skip

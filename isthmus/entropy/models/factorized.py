@@ -24,7 +24,10 @@ from isthmus.entropy.tables.family import TableFamily
 from isthmus.entropy.tables.fixed_log2 import COST_ONE
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
+from isthmus.kernels import tier
 from isthmus.kernels.rans import factorized as kernels
+from isthmus.kernels.rans import factorized_plain as plain
+from isthmus.kernels.rans.plain import SYMBOL
 from isthmus.lazy import cached_property
 
 ROWS = 100
@@ -90,7 +93,8 @@ class FactorizedModel:
         """Tables [c], offsets [c] and the cost of the integers with them, in 1/65536 bits."""
         tables, offsets = np.empty((2, len(planes)), np.int32)
         flat = np.ascontiguousarray(planes).reshape(len(planes), -1)
-        return tables, offsets, kernels.choose(flat, self._costs, tables, offsets)
+        choose = tier.pick(kernels.choose, plain.choose, planes.size * plain.VALUE)
+        return tables, offsets, choose(flat, self._costs, tables, offsets)
 
     def encode(self, planes: Int16, row: int, choices: Choices | None = None) -> bytes:
         """int16 planes [c, h, w] to a payload; the choices are made here unless given."""
@@ -143,13 +147,15 @@ class FactorizedModel:
             lanes[:] = [c.lanes for c in choices]
         t, costs = self.family, self._costs
         family = (t.low, t.size, t.starts)
+        choose = tier.pick(kernels.choose, plain.choose, planes.size * plain.VALUE)
+        encode = tier.pick(kernels.encode_planes, plain.encode_planes, planes.size * SYMBOL)
 
         def work(group: range, room: NDArray[np.uint8], bounds: NDArray[np.int64]) -> None:
             part = slice(group.start, group.stop)
             if choices is None:
                 for i in group:
-                    kernels.choose(flat[i], costs, tables[i], offsets[i])
-            kernels.encode_planes(
+                    choose(flat[i], costs, tables[i], offsets[i])
+            encode(
                 flat[part], usual[part], self.scales, family, t.costs, t.encoder_rows, t.precision, batch.LANE_COST,
                 tables[part], offsets[part], lanes[part], room, bounds,
             )  # fmt: skip
@@ -186,11 +192,12 @@ class FactorizedModel:
         tables, offsets = np.empty((2, items, channels), np.int32)
         lanes = np.zeros(items, np.int64)
         t = self.family
+        decode = tier.pick(kernels.decode_planes, plain.decode_planes, planes.size * SYMBOL)
 
         def work(group: range) -> None:
             part = slice(group.start, group.stop)
             status = np.zeros(len(group), np.uint8)
-            kernels.decode_planes(
+            decode(
                 data, bounds[group.start : group.stop + 1], usual[part], self.scales, t.lookups, planes[part],
                 tables[part], offsets[part], lanes[part], status,
             )  # fmt: skip

@@ -47,15 +47,19 @@ def judge_offsets(symbols, contexts, step, arranged, out):  # type: ignore[no-un
 
 @njit(cache=True, nogil=True)
 def pick_offsets(costs, step, own_costs, offsets):  # type: ignore[no-untyped-def]
-    """Writes the cheapest image offset of each plane, int32 [C]; returns what all of them cost, in 1/65536 bits.
+    """Writes the cheapest image offset of each plane, int16 [C]; returns what all of them cost, in 1/65536 bits.
 
     costs: what `judge_offsets` found; own_costs [OFFSETS]: what it costs to send each.
     """
     total = np.int64(0)
     for c in range(len(costs)):
-        least = np.argmin(costs[c] * step + own_costs)
-        total += costs[c, least] * step + own_costs[least]
-        offsets[c] = least - OFFSET_REACH
+        best, least = 0, costs[c, 0] * step + own_costs[0]
+        for o in range(1, OFFSETS):
+            cost = costs[c, o] * step + own_costs[o]
+            if cost < least:
+                best, least = o, cost
+        total += least
+        offsets[c] = best - OFFSET_REACH
     return total
 
 

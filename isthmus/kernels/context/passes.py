@@ -2,7 +2,7 @@
 """Contexts of latents from decoded neighbours (payload `context.1`), a whole pass at a time.
 
 A context is one int16 a position: (scale before the image offset and the clip, + SCALES) << 3 | phase << 1 | mirrored.
-How passes and their places lie is described in `rows`.
+How passes and their places lie is described in `rows`, and why much is inlined.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ LOWEST_CODE = I32(127 << 4)  # the exponent and first mantissa bits of 1.0
 LAST_PHASE = I32(PHASES - 1)
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def choose_contexts(means, sums, shift, scale_of, rounded, contexts):  # type: ignore[no-untyped-def]
     """Steps 2 to 5 of docs/format-context.md for the places of a pass.
 
@@ -44,7 +44,7 @@ def choose_contexts(means, sums, shift, scale_of, rounded, contexts):  # type: i
         contexts[x] = scale_of[np.uint16(contexts[x]) >> np.uint16(3)] | (contexts[x] & np.int16(7))
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def begin_plane(model, biases, c, planes, filled, rows, stride, sums):  # type: ignore[no-untyped-def]
     """Sums of means and scales of all passes of plane c, its own neighbours left out: sums [2, 4, rows * stride].
 
@@ -57,7 +57,7 @@ def begin_plane(model, biases, c, planes, filled, rows, stride, sums):  # type: 
     earlier_sums(planes[1], model[8][1], c, model[1], model[3], filled[1], biases[1], rows, stride, sums[1])
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def predict(model, starts, c, s, planes, scale_of, sums, rounded, contexts):  # type: ignore[no-untyped-def]
     """What `choose_contexts` writes, for pass s of plane c, after `begin_plane`. starts: [4, 16]."""
     means, scales = sums[0, s, : len(contexts)], sums[1, s, : len(contexts)]
@@ -66,7 +66,7 @@ def predict(model, starts, c, s, planes, scale_of, sums, rounded, contexts):  # 
     choose_contexts(means, scales, model[6][c], scale_of, rounded, contexts)
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def scales_of(levels, offset, image_offset, least, most, out):  # type: ignore[no-untyped-def]
     """Writes the scale << 3 of each place of a logarithm, int16 [384], after an image offset and a clip."""
     for i in range(LEVELS):
@@ -74,7 +74,7 @@ def scales_of(levels, offset, image_offset, least, most, out):  # type: ignore[n
         out[i] = min(max(scale + image_offset, least), most) << 3
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def pass_shape(height, width, s, stride):  # type: ignore[no-untyped-def]
     """Rows and columns of pass s of a tile, and the stride; then its positions and its places."""
     rows, columns = (height - rows_of.PASS_ROW[s] + 1) // 2, (width - rows_of.PASS_COLUMN[s] + 1) // 2

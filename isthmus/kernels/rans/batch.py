@@ -7,6 +7,7 @@ wrong with an item: OK, or the place in `isthmus.entropy.coders.batch.FAULTS`.
 
 import numpy as np
 from numba import njit
+from numba.extending import register_jitable
 
 from isthmus.kernels.rans.lanes import ESCAPE_BYTES, WORD_PADDING, decode, encode
 from isthmus.kernels.rans.symbols import find_entries, measure, write_escapes
@@ -90,12 +91,13 @@ def write_payload(states, words, escapes, out):  # type: ignore[no-untyped-def]
         pairs[2 * k] = words[k] & np.uint16(255)
         pairs[2 * k + 1] = words[k] >> np.uint16(8)
     at += 2 * len(words)
-    out[at : at + len(escapes)] = escapes
+    for k in range(len(escapes)):  # numba's slice assignment would compile the text of an error for 2 s
+        out[at + k] = escapes[k]
     return at + len(escapes)
 
 
-@njit(cache=True, nogil=True)
-def choose_lanes(cost, cost_per_lane):  # type: ignore[no-untyped-def]
+@register_jitable
+def choose_lanes(cost: int, cost_per_lane: int) -> int:
     """The greatest power of two, at most 32, that leaves `cost_per_lane` of `cost` to each lane."""
     lanes = 1
     while lanes < MOST_LANES and cost >= 2 * lanes * cost_per_lane:

@@ -174,12 +174,15 @@ def encode_planes(planes, usual, scales, family, costs, rows, precision, cost_pe
             length = channels if k < 2 else area
             part = values[:length]
             if k == 0:
-                part[:] = tables[i] - usual[i]
+                for c in range(channels):
+                    part[c] = tables[i, c] - usual[i, c]
             elif k == 1:
-                part[:] = offsets[i]
+                for c in range(channels):
+                    part[c] = offsets[i, c]
             else:
-                part[:] = planes[i, k - 2]
-                part -= offsets[i, k - 2]
+                plane, offset = planes[i, k - 2], offsets[i, k - 2]
+                for x in range(area):
+                    part[x] = plane[x] - offset
             run[0] = scales + k if k < 2 else tables[i, k - 2]
             end = begin + length
             used = _find(part, run, family, entries[begin:end], escaped[begin:end], varints, used)

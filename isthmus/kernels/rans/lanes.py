@@ -195,6 +195,12 @@ def _decode_span(begin, end, block, indices, step, first, tables, states, words,
 
 
 @njit(cache=True, nogil=True)
+def decode_rest(indices, step, first, tables, states, words, escapes, at, escape_at, out):  # type: ignore[no-untyped-def]
+    """As `decode`, one symbol at a time: for the few of them before and behind what runs in larger steps."""
+    return _decode_span(0, len(out), 1, indices, step, first, tables, states, words, escapes, at, escape_at, out)
+
+
+@njit(cache=True, nogil=True)
 def decode(indices, step, first, tables, states, words, escapes, at, escape_at, out):  # type: ignore[no-untyped-def]
     """Decodes len(out) symbols, the first of which has the number `first`; returns the positions in words and escapes.
 
@@ -207,10 +213,11 @@ def decode(indices, step, first, tables, states, words, escapes, at, escape_at, 
         at, escape_at = _decode_span(
             0, tail, UNROLL, indices, 0, first, tables, states, words, escapes, at, escape_at, out
         )
-        if at < 0 or escape_at < 0:
-            return at, escape_at
-        return _decode_span(tail, n, 1, indices, 0, first, tables, states, words, escapes, at, escape_at, out)
-    at, escape_at = _decode_span(0, tail, UNROLL, indices, 1, first, tables, states, words, escapes, at, escape_at, out)
-    if at < 0 or escape_at < 0:
+    else:
+        at, escape_at = _decode_span(
+            0, tail, UNROLL, indices, 1, first, tables, states, words, escapes, at, escape_at, out
+        )
+    if tail == n or at < 0 or escape_at < 0:
         return at, escape_at
-    return _decode_span(tail, n, 1, indices, 1, first, tables, states, words, escapes, at, escape_at, out)
+    rest = indices[step * tail :]
+    return decode_rest(rest, step, first + tail, tables, states, words, escapes, at, escape_at, out[tail:])

@@ -81,8 +81,9 @@ def encode_segment(symbols, indices, step, first, family, rows, precision, kind,
             if len(room) == 0:
                 room = np.empty(BLOCK * ESCAPE_BYTES, np.uint8)
             length = write_escapes(part, some, index, step, low, size, room)
-            varints[used - length : used] = room[:length]
             used -= length
+            for k in range(length):  # numba's slice assignment would compile the text of an error for 2 s
+                varints[used + k] = room[k]
         if len(states) == LANES:
             at = encode_unrolled(entries[: len(part)], first + begin, rows, precision, states, words, at)
         else:

@@ -118,7 +118,8 @@ def choose_levels(counts, weights, enough, precisions, levels):  # type: ignore[
         cost = np.float64((counts * ((precision << ONE) - logs)).sum()) / (1 << ONE)
         if cost < least:
             best, least = precision, cost
-            levels[:] = nearest
+            for i in range(n):
+                levels[i] = nearest[i]
         if cost <= enough:
             break
     return best

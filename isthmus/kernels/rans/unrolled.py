@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # fmt: off
-"""Written by tools/generate_rans.py for the lanes.py of SHA-256 45eec32d...; do not edit.
+"""Written by tools/generate_rans.py for the lanes.py of SHA-256 718b12c3...; do not edit.
 
 The loops of `lanes` for 32 lanes, with the states in local variables. The symbols before the first of lane 0, and
 those after the last whole step of 32, go through the loops there.
@@ -14,7 +14,7 @@ from isthmus.kernels.rans.lanes import IS_ESCAPE, U32, U64, fill_escapes, pop, p
 
 LANES = 32
 WORD_PADDING = rans_lanes.WORD_PADDING
-decode_any = rans_lanes.decode
+decode_any = rans_lanes.decode_rest
 encode_any = rans_lanes.encode
 
 

@@ -19,17 +19,12 @@ import numpy as np
 
 from isthmus.arrays.types import Float32, Int16, UInt8
 from isthmus.kernels import threads as pool
+from isthmus.kernels import tier
 from isthmus.kernels.native.read_only import read_only
+from isthmus.kernels.wavelet import plain
 from isthmus.kernels.wavelet.linear import map_bands, pad_offsets, pad_weights, quantize_bands
-from isthmus.kernels.wavelet.packets import (
-    ANALYSIS_HALO,
-    SYNTHESIS_HALO,
-    band_offsets,
-    band_view,
-    empty_planes,
-    merge_strip,
-    split_strip,
-)
+from isthmus.kernels.wavelet.packets import ANALYSIS_HALO, SYNTHESIS_HALO, merge_strip, split_strip
+from isthmus.kernels.wavelet.planes import band_offsets, band_view, empty_planes
 from isthmus.kernels.wavelet.reference import band_scales, inverse_scales
 
 CENTER = np.float32(127.5)
@@ -38,6 +33,7 @@ MOST_ROWS = 64  # latent rows of a strip: seven of halo cost 11 % more work
 LEAST_ROWS = 8
 
 BandSource = Callable[[int, int], Float32]
+Kernel = Callable[..., None]
 
 
 def latent_size(height: int, width: int, levels: int) -> tuple[int, int]:
@@ -71,15 +67,15 @@ def _lines(image: UInt8) -> UInt8:
     return read_only(image.transpose(1, 0, 2))  # type: ignore[return-value]
 
 
-def _analyze(lines: UInt8, first: int, count: int, levels: int) -> tuple[Float32, int, int]:
-    """Planes of a strip and its halo, their stride, and where the strip itself begins in each."""
+def _analyze(split: Kernel, lines: UInt8, first: int, count: int, levels: int) -> tuple[Float32, int, int]:
+    """Planes of a strip and its halo, their stride, and where the strip itself begins in each; split: `split_strip`."""
     height, channels, samples = lines.shape
     rows, width = latent_size(height, samples, levels)
     low, high = max(0, first - ANALYSIS_HALO[0]), min(rows, first + count + ANALYSIS_HALO[1])
     scales = band_scales(levels, 2, 1 / float(CENTER))
     planes, stride = empty_planes(channels << (2 * levels), (high - low) * width)
     keep = (first - low, first - low + count)
-    split_strip(lines, low, high - low, width, levels, levels, CENTER, scales, keep, planes, stride)
+    split(lines, low, high - low, width, levels, levels, CENTER, scales, keep, planes, stride)
     return planes, stride, keep[0] * width
 
 
@@ -89,10 +85,11 @@ def analyze_bands(image: UInt8, levels: int = 3, *, threads: int = 1, strip_rows
     channels = image.shape[0]
     rows, width = latent_size(image.shape[1], image.shape[2], levels)
     bands = np.empty((channels, *(2,) * (2 * levels), rows * width), np.float32)
+    split = tier.pick(split_strip, plain.split_strip, image.size * plain.SAMPLE)
 
     def work(strip: tuple[int, int]) -> None:
         first, count = strip
-        planes, _, start = _analyze(lines, first, count, levels)
+        planes, _, start = _analyze(split, lines, first, count, levels)
         view = band_view(planes, channels, levels, levels, start + count * width)
         bands[..., first * width : (first + count) * width] = view[..., start:]
 
@@ -127,13 +124,15 @@ def analyze_quantized(
     latent = np.empty((len(weight), rows, width), np.int16)
     flat = latent.reshape(-1)
     targets = np.arange(len(weight), dtype=np.int64) * (rows * width)
+    split = tier.pick(split_strip, plain.split_strip, image.size * plain.SAMPLE)
+    quantize = tier.pick(quantize_bands, plain.quantize_bands, rows * width * weights.size * plain.PRODUCT)
 
     def work(strip: tuple[int, int]) -> None:
         first, count = strip
-        planes, stride, start = _analyze(lines, first, count, levels)
+        planes, stride, start = _analyze(split, lines, first, count, levels)
         offsets = pad_offsets(band_offsets(channels, levels, stride)) + start
         where = targets + first * width
-        quantize_bands(planes, offsets, weights, biases, gains, count * width, np.float32(offset), flat, where)
+        quantize(planes, offsets, weights, biases, gains, count * width, np.float32(offset), flat, where)
 
     pool.run(work, plan_strips(rows, 4 * width * channels << (2 * levels), threads, strip_rows), threads)
     return latent
@@ -149,7 +148,8 @@ def _merge(planes: Float32, stride: int, first: int, count: int, image: UInt8, l
     rows, width = latent_size(image.shape[1], image.shape[2], levels)
     low, high = synthesis_range(first, count, rows)
     part = image[:, first << levels : (first + count) << levels].transpose(1, 0, 2)
-    merge_strip(planes, stride, high - low, width, levels, levels, first - low, CENTER, True, part)
+    merge = tier.pick(merge_strip, plain.merge_strip, part.size * plain.SAMPLE)
+    merge(planes, stride, high - low, width, levels, levels, first - low, CENTER, True, part)
 
 
 def synthesize_strip(bands: Float32, first: int, count: int, image: UInt8, levels: int = 3) -> None:
@@ -231,6 +231,7 @@ def synthesize_linear(
     gain = np.tile(inverse_scales(levels, 2, float(CENTER)), channels)
     weights, biases, gains = pad_weights(weight, bias, gain)
     steps = np.asarray(scale, np.float32)[:, None, None]
+    map_all = tier.pick(map_bands, plain.map_bands, rows * columns * weights.size * plain.PRODUCT)
     image = np.empty((channels, height, width), np.uint8)
 
     def work(strip: tuple[int, int]) -> None:
@@ -240,7 +241,7 @@ def synthesize_linear(
         planes, stride = empty_planes(len(weight), count)
         offsets = pad_offsets(np.arange(len(values), dtype=np.int64) * count)
         targets = band_offsets(channels, levels, stride)
-        map_bands(values.reshape(-1), offsets, weights, biases, gains, count, planes, targets)
+        map_all(values.reshape(-1), offsets, weights, biases, gains, count, planes, targets)
         _merge(planes, stride, *strip, image, levels)
 
     pool.run(work, plan_strips(rows, 4 * columns * len(weight), threads, strip_rows), threads)

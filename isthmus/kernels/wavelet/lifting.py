@@ -10,7 +10,8 @@ Two steps at a time are fused where no border is near: each row is then read and
 different rows are also as many as LLVM tests for overlap before a vector loop.
 
 numba's cache watches only the file of the function that is called from Python (here `packets`): after an edit of
-this file, delete `__pycache__/*.nb?` beside it.
+this file, delete `__pycache__/*.nb?` beside it. Both directions have functions of their own, so that who only encodes
+compiles no synthesis.
 """
 
 from numba import njit
@@ -75,27 +76,33 @@ def _retreat(planes, offsets, node, step, t, pairs, c1, c2, start, n):  # type: 
 
 
 @njit(cache=True, nogil=True)
-def lift_rows(planes, offsets, levels, base, width, inverse):  # type: ignore[no-untyped-def]
-    """All levels along y, in place; offsets[y] is where row y of the strip begins after `base`."""
+def split_rows(planes, offsets, levels, base, width):  # type: ignore[no-untyped-def]
+    """Analysis of all levels along y, in place; offsets[y] is where row y of the strip begins after `base`."""
     for left in range(0, width, COLUMNS):
         start, n = base + left, min(COLUMNS, width - left)
-        for turn in range(levels):
-            level = levels - 1 - turn if inverse else turn
-            step = 1 << level
-            pairs = len(offsets) >> (level + 1)
+        for level in range(levels):
+            step, pairs = 1 << level, len(offsets) >> (level + 1)
             for node in range(step):
-                if inverse:
-                    for t in range(pairs + 2):
-                        if t <= pairs:
-                            _retreat(planes, offsets, node, step, t, pairs, DELTA, GAMMA, start, n)
-                        if t > 0:
-                            _retreat(planes, offsets, node, step, t - 1, pairs, BETA, ALPHA, start, n)
-                else:
-                    for t in range(pairs + 1):
-                        if t < pairs:
-                            _advance(planes, offsets, node, step, t, pairs, ALPHA, BETA, start, n)
-                        if t > 0:
-                            _advance(planes, offsets, node, step, t - 1, pairs, GAMMA, DELTA, start, n)
+                for t in range(pairs + 1):
+                    if t < pairs:
+                        _advance(planes, offsets, node, step, t, pairs, ALPHA, BETA, start, n)
+                    if t > 0:
+                        _advance(planes, offsets, node, step, t - 1, pairs, GAMMA, DELTA, start, n)
+
+
+@njit(cache=True, nogil=True)
+def merge_rows(planes, offsets, levels, base, width):  # type: ignore[no-untyped-def]
+    """The inverse of `split_rows`."""
+    for left in range(0, width, COLUMNS):
+        start, n = base + left, min(COLUMNS, width - left)
+        for level in range(levels - 1, -1, -1):
+            step, pairs = 1 << level, len(offsets) >> (level + 1)
+            for node in range(step):
+                for t in range(pairs + 2):
+                    if t <= pairs:
+                        _retreat(planes, offsets, node, step, t, pairs, DELTA, GAMMA, start, n)
+                    if t > 0:
+                        _retreat(planes, offsets, node, step, t - 1, pairs, BETA, ALPHA, start, n)
 
 
 @njit(cache=True, nogil=True)
@@ -105,16 +112,15 @@ def _copy_borders(buffer, target, source, pitch, rows):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def lift_columns(buffer, base, stride, levels, width, rows, inverse):  # type: ignore[no-untyped-def]
-    """All levels along x, in place, of `rows` lines held one after another in each plane, width + 1 values apart.
+def split_columns(buffer, base, stride, levels, width, rows):  # type: ignore[no-untyped-def]
+    """Analysis of all levels along x, in place, of `rows` lines one after another in each plane, width + 1 apart.
 
     The value after a line (before the next) stands for the neighbour beyond the border. The loops run over all lines
     at once, and what they write there is never read before it is set again.
     """
     pitch = width + 1
     n = rows * pitch - 1
-    for turn in range(levels):
-        level = levels - 1 - turn if inverse else turn
+    for level in range(levels):
         step = stride << level
         pairs = (1 << levels) >> (level + 1)
         for node in range(1 << level):
@@ -122,22 +128,35 @@ def lift_columns(buffer, base, stride, levels, width, rows, inverse):  # type: i
             s1 = s0 + 2 * step * (pairs - 1)
             d0, d1 = s0 + step, s1 + step
             for stage in range(2):
-                if inverse:
-                    c1, c2 = (-DELTA, -GAMMA) if stage == 0 else (-BETA, -ALPHA)
-                    _copy_borders(buffer, d1 - 1, d0, pitch, rows)  # d[-1] = d[0]
-                    _lift(buffer, s0, d1 - 1, d0, c1, n)
-                    for t in range(1, pairs):
-                        s = s0 + 2 * step * t
-                        _lift_two(buffer, s, s - step, s + step, s - 2 * step, c1, c2, n)
-                    _copy_borders(buffer, s0 + width, s1 + width - 1, pitch, rows)  # s[n] = s[n - 1]
-                    _lift(buffer, d1, s1, s0 + 1, c2, n)
-                else:
-                    c1, c2 = (ALPHA, BETA) if stage == 0 else (GAMMA, DELTA)
-                    _copy_borders(buffer, s0 + width, s1 + width - 1, pitch, rows)
-                    _lift(buffer, d0, s0, s0 + 2 * step if pairs > 1 else s0 + 1, c1, n)
-                    for t in range(1, pairs):
-                        s = s0 + 2 * step * t
-                        after = s + 2 * step if t < pairs - 1 else s0 + 1
-                        _lift_two(buffer, s + step, s, after, s - step, c1, c2, n)
-                    _copy_borders(buffer, d1 - 1, d0, pitch, rows)
-                    _lift(buffer, s0, d1 - 1, d0, c2, n)
+                c1, c2 = (ALPHA, BETA) if stage == 0 else (GAMMA, DELTA)
+                _copy_borders(buffer, s0 + width, s1 + width - 1, pitch, rows)  # s[n] = s[n - 1]
+                _lift(buffer, d0, s0, s0 + 2 * step if pairs > 1 else s0 + 1, c1, n)
+                for t in range(1, pairs):
+                    s = s0 + 2 * step * t
+                    after = s + 2 * step if t < pairs - 1 else s0 + 1
+                    _lift_two(buffer, s + step, s, after, s - step, c1, c2, n)
+                _copy_borders(buffer, d1 - 1, d0, pitch, rows)  # d[-1] = d[0]
+                _lift(buffer, s0, d1 - 1, d0, c2, n)
+
+
+@njit(cache=True, nogil=True)
+def merge_columns(buffer, base, stride, levels, width, rows):  # type: ignore[no-untyped-def]
+    """The inverse of `split_columns`."""
+    pitch = width + 1
+    n = rows * pitch - 1
+    for level in range(levels - 1, -1, -1):
+        step = stride << level
+        pairs = (1 << levels) >> (level + 1)
+        for node in range(1 << level):
+            s0 = base + node * stride
+            s1 = s0 + 2 * step * (pairs - 1)
+            d0, d1 = s0 + step, s1 + step
+            for stage in range(2):
+                c1, c2 = (-DELTA, -GAMMA) if stage == 0 else (-BETA, -ALPHA)
+                _copy_borders(buffer, d1 - 1, d0, pitch, rows)
+                _lift(buffer, s0, d1 - 1, d0, c1, n)
+                for t in range(1, pairs):
+                    s = s0 + 2 * step * t
+                    _lift_two(buffer, s, s - step, s + step, s - 2 * step, c1, c2, n)
+                _copy_borders(buffer, s0 + width, s1 + width - 1, pitch, rows)
+                _lift(buffer, d1, s1, s0 + 1, c2, n)

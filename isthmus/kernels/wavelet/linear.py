@@ -19,6 +19,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from isthmus.arrays.types import Float32
+from isthmus.kernels import tier
+from isthmus.kernels.wavelet import plain
 
 RUN = 256  # positions at a time: the sums of a panel take 24 KiB
 PANEL = 24  # outputs at a time
@@ -121,5 +123,6 @@ def apply_linear(bands: Float32, weight: Float32, bias: Float32, gain: Float32 |
     values = np.empty((len(weight), *bands.shape[1:]), np.float32)
     offsets = pad_offsets(np.arange(len(bands), dtype=np.int64) * count)
     targets = np.arange(len(weight), dtype=np.int64) * count
-    map_bands(bands.reshape(-1), offsets, padded, biases, gains, count, values.reshape(-1), targets)
+    map_all = tier.pick(map_bands, plain.map_bands, count * padded.size * plain.PRODUCT)
+    map_all(bands.reshape(-1), offsets, padded, biases, gains, count, values.reshape(-1), targets)
     return values

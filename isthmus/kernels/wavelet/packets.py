@@ -1,40 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """The wavelet packet transform of `reference` on the CPU, equal to it bit for bit.
 
-A strip is one flat float32 array of polyphase planes (see `lifting`): plane (c * Px + px) * Py + py starts at its
-number times `plane_stride(rows * width)` and holds rows of `width` values, one after another.
-
-Strips need a halo. A low band at level 1 reads samples 2i - 4 .. 2i + 4 and a high band 2i - 2 .. 2i + 4, so bands
-[a, b) need samples [2a - 4, 2b + 3), and over any number of levels groups of 2**levels samples [a - 4, b + 3).
-Synthesis of sample pairs [a, b) needs bands [a - 2, b + 2) at level 1, and each further level needs half of that
-distance, rounded up, plus 2: at most 4. What lies further away cannot reach the kept part, so a strip may treat its
-own ends as borders of the image; periodization is the same kernel on lines continued by the halo.
+Strips (see `planes`) need a halo. A low band at level 1 reads samples 2i - 4 .. 2i + 4 and a high band
+2i - 2 .. 2i + 4, so bands [a, b) need samples [2a - 4, 2b + 3), and over any number of levels groups of 2**levels
+samples [a - 4, b + 3). Synthesis of sample pairs [a, b) needs bands [a - 2, b + 2) at level 1, and each further level
+needs half of that distance, rounded up, plus 2: at most 4. What lies further away cannot reach the kept part, so a
+strip may treat its own ends as borders of the image; periodization is the same kernel on lines continued by the halo.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from isthmus.arrays.types import Float32
+from isthmus.kernels import tier
 from isthmus.kernels.native.read_only import read_only
-from isthmus.kernels.wavelet.lifting import copy_run, lift_columns, lift_rows
+from isthmus.kernels.wavelet import plain
+from isthmus.kernels.wavelet.lifting import copy_run, merge_columns, merge_rows, split_columns, split_rows
+from isthmus.kernels.wavelet.planes import band_view, empty_planes, plane_stride
 from isthmus.kernels.wavelet.reference import Mode, band_scales, check_packet, inverse_scales
 
 ANALYSIS_HALO = (4, 3)  # groups of 2**levels samples before and after
 SYNTHESIS_HALO = (4, 4)  # band positions before and after
 BLOCK = 6400  # samples split along x at once: 25 KiB, most of a 32 KiB L1 cache
 LINE_SAMPLES = 1 << 18  # samples of a one-dimensional signal in one strip, so that it stays in the L2 cache
-
-
-@njit(cache=True, nogil=True)
-def plane_stride(size):  # type: ignore[no-untyped-def]
-    """Elements from one plane to the next: whole cache lines, never near a multiple of 4 KiB, where caches clash."""
-    stride = -(-size // 16) * 16
-    while not 80 <= stride % 1024 <= 944:
-        stride += 16
-    return stride
 
 
 @njit(cache=True, nogil=True)
@@ -111,14 +101,14 @@ def split_strip(  # type: ignore[no-untyped-def]
             for b in range(count):
                 line = image[_mirror(first * down + top + b, height), channel]
                 _load_line(buffer, 16 + b * (width + 1), pitch, levels_x, width, line, center)
-            lift_columns(buffer, 16, pitch, levels_x, width, count, False)
+            split_columns(buffer, 16, pitch, levels_x, width, count)
             for phase in range(across):
                 base = (channel * across + phase) * down * stride
                 for b in range(count):
                     source, target = 16 + phase * pitch + b * (width + 1), base + offsets[top + b]
                     copy_run(planes, target, buffer, source, width)
     for plane in range(0, channels * across * down, down):
-        lift_rows(planes, offsets, levels_y, plane * stride, width, False)
+        split_rows(planes, offsets, levels_y, plane * stride, width)
         for y in range(plane, plane + down):
             band = planes[y * stride + keep[0] * width : y * stride + keep[1] * width]
             scale = scales[y % len(scales)]  # by the count of high splits, the same in the order of planes and of bands
@@ -135,7 +125,7 @@ def merge_strip(  # type: ignore[no-untyped-def]
     across, down = 1 << levels_x, 1 << levels_y
     offsets = row_offsets(rows, levels_y, width, stride)
     for plane in range(0, channels * across * down, down):
-        lift_rows(planes, offsets, levels_y, plane * stride, width, True)
+        merge_rows(planes, offsets, levels_y, plane * stride, width)
     lines = max(1, min(height, BLOCK // (across * (width + 1))))
     pitch = plane_stride(lines * (width + 1) + 1)
     buffer = np.zeros(across * pitch + 16, np.float32)
@@ -147,33 +137,10 @@ def merge_strip(  # type: ignore[no-untyped-def]
                 for b in range(count):
                     target, source = 16 + phase * pitch + b * (width + 1), base + offsets[skip * down + top + b]
                     copy_run(buffer, target, planes, source, width)
-            lift_columns(buffer, 16, pitch, levels_x, width, count, True)
+            merge_columns(buffer, 16, pitch, levels_x, width, count)
             for b in range(count):
                 line = image[top + b, channel]
                 _store_line(line, buffer, 16 + b * (width + 1), pitch, levels_x, center, clip)
-
-
-def band_view(planes: Float32, channels: int, levels_y: int, levels_x: int, positions: int) -> Float32:
-    """The planes of a strip in band order: a view [C, 2, 2, ..., positions], the first split the leftmost axis of 2."""
-    x = [levels_x - level for level in range(levels_x)]  # bit `level` of a plane's number is its axis from the right
-    y = [levels_x + levels_y - level for level in range(levels_y)]
-    digits = [axis for pair in zip(x, y, strict=True) for axis in pair] if levels_y else x
-    shape = (channels, *(2,) * (levels_x + levels_y), -1)
-    return planes.reshape(shape)[..., :positions].transpose(0, *digits, 1 + levels_x + levels_y)
-
-
-def band_offsets(channels: int, levels: int, stride: int) -> NDArray[np.int64]:
-    """Where each band of a two-dimensional strip begins, in band order: int64 [C * 4**levels]."""
-    numbers = np.arange(channels << (2 * levels), dtype=np.int64) * stride
-    return np.ascontiguousarray(band_view(numbers, channels, levels, levels, 1).reshape(-1))  # type: ignore[arg-type]
-
-
-def empty_planes(count: int, positions: int) -> tuple[Float32, int]:
-    """An uninitialised strip that begins on a cache line, and its stride."""
-    stride = plane_stride(positions)
-    memory = np.empty(count * stride + 16, np.float32)
-    start = (-memory.ctypes.data // 4) % 16
-    return memory[start : start + count * stride], stride
 
 
 def _line_strips(width: int, levels: int, axes: int, halo: tuple[int, int]) -> Iterator[tuple[slice, slice, slice]]:
@@ -200,11 +167,12 @@ def analyze_packet(x: Float32, levels: int, mode: Mode = "symmetric", gain: floa
     lines = x.transpose(1, 0, 2) if axes == 2 else x[None]
     scales = band_scales(levels, axes, gain)
     bands = np.empty((channels, *(2,) * (levels_y + levels), rows, x.shape[-1] >> levels), np.float32)
+    split = tier.pick(split_strip, plain.split_strip, x.size * plain.SAMPLE)
     for kept, read, inside in _line_strips(bands.shape[-1], levels, axes, ANALYSIS_HALO):
         width = read.stop - read.start
         planes, stride = empty_planes(channels * len(scales), rows * width)
         part = read_only(lines[..., read.start << levels : read.stop << levels])
-        split_strip(part, 0, rows, width, levels_y, levels, np.float32(0), scales, (0, rows), planes, stride)
+        split(part, 0, rows, width, levels_y, levels, np.float32(0), scales, (0, rows), planes, stride)
         view = band_view(planes, channels, levels_y, levels, rows * width)
         bands[..., kept] = view.reshape(*view.shape[:-1], rows, width)[..., inside]
     return bands.reshape(-1, *(n >> levels for n in x.shape[1:]))
@@ -227,6 +195,7 @@ def synthesize_packet(bands: Float32, levels: int, mode: Mode = "symmetric", gai
     levels_y, rows = (levels, bands.shape[1]) if axes == 2 else (0, 1)
     digits = bands.reshape(channels, *(2,) * (levels_y + levels), rows, bands.shape[-1])
     x = np.empty((channels, rows << levels_y, bands.shape[-1] << levels), np.float32)
+    merge = tier.pick(merge_strip, plain.merge_strip, x.size * plain.SAMPLE)
     for kept, read, inside in _line_strips(bands.shape[-1], levels, axes, SYNTHESIS_HALO):
         width = read.stop - read.start
         planes, stride = empty_planes(channels * len(scales), rows * width)
@@ -234,7 +203,7 @@ def synthesize_packet(bands: Float32, levels: int, mode: Mode = "symmetric", gai
         part = digits[..., read].reshape(view.shape)
         np.multiply(part, scales.reshape(*view.shape[1:-1], 1), out=view)
         samples = np.empty((x.shape[1], channels, width << levels), np.float32)
-        merge_strip(planes, stride, rows, width, levels_y, levels, 0, np.float32(0), False, samples)
+        merge(planes, stride, rows, width, levels_y, levels, 0, np.float32(0), False, samples)
         x[..., kept.start << levels : kept.stop << levels] = samples.transpose(1, 0, 2)[
             ..., inside.start << levels : inside.stop << levels
         ]

@@ -63,7 +63,7 @@ def _previous(d: Float32, mode: Mode) -> Float32:
     return np.concatenate((d[..., :1] if mode == "symmetric" else d[..., -1:], d[..., :-1]), axis=-1)
 
 
-def _split(x: Float32, levels: int, mode: Mode) -> Float32:
+def split(x: Float32, levels: int, mode: Mode) -> Float32:
     """All levels along the last axis: [..., n] -> [..., 2**levels, n / 2**levels], unscaled."""
     x = x[..., None, :]
     for _ in range(levels):
@@ -76,8 +76,8 @@ def _split(x: Float32, levels: int, mode: Mode) -> Float32:
     return x
 
 
-def _merge(bands: Float32, levels: int, mode: Mode) -> Float32:
-    """The inverse of `_split`: the same steps backwards, with the signs turned."""
+def merge(bands: Float32, levels: int, mode: Mode) -> Float32:
+    """The inverse of `split`: the same steps backwards, with the signs turned."""
     for _ in range(levels):
         s, d = bands[..., 0::2, :], bands[..., 1::2, :]
         s = s - DELTA * (_previous(d, mode) + d)
@@ -101,9 +101,9 @@ def analyze_packet(x: Float32, levels: int, mode: Mode = "symmetric", gain: floa
     """
     check_packet(x.shape, levels, mode)
     axes = x.ndim - 1
-    bands = _split(x, levels, mode)  # [C, (H,) X, w]
+    bands = split(x, levels, mode)  # [C, (H,) X, w]
     if axes == 2:
-        bands = _split(bands.transpose(0, 2, 3, 1), levels, mode)  # [C, X, w, Y, h]
+        bands = split(bands.transpose(0, 2, 3, 1), levels, mode)  # [C, X, w, Y, h]
         channels, _, w, _, h = bands.shape
         digits = bands.transpose(0, 1, 3, 4, 2).reshape(channels, *(2,) * (2 * levels), h, w)
         bands = digits.transpose(interleave_digits(levels))
@@ -123,5 +123,5 @@ def synthesize_packet(bands: Float32, levels: int, mode: Mode = "symmetric", gai
     if axes == 2:
         digits = bands.reshape(-1, *(2,) * (2 * levels), *size).transpose(np.argsort(interleave_digits(levels)))
         halves = digits.reshape(-1, 1 << levels, 1 << levels, *size)  # [C, X, Y, h, w]
-        bands = _merge(halves.transpose(0, 1, 4, 2, 3), levels, mode).transpose(0, 3, 1, 2)  # [C, H, X, w]
-    return np.ascontiguousarray(_merge(bands, levels, mode))
+        bands = merge(halves.transpose(0, 1, 4, 2, 3), levels, mode).transpose(0, 3, 1, 2)  # [C, H, X, w]
+    return np.ascontiguousarray(merge(bands, levels, mode))

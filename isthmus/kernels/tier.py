@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first tier of a just-in-time compiler: small work is done by plain twins of kernels that nobody has compiled yet.
+
+Compiling the kernels of one small picture takes numba 20 s, its pixels take numpy 20 ms. A twin has the arguments of
+its kernel, is written in numpy and Python, and leaves the same bits. Whoever has much work compiles soon, or loads what
+is compiled: that takes time too, more than a few small pictures do.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from time import thread_time
+from typing import Any
+
+COMPILING, LOADING = 0.5, 0.04  # seconds of plain work a kernel and process, unless numba's cache holds it; if it does
+
+_spent: dict[Any, float] = {}
+
+
+def pick(kernel: Any, twin: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    """`kernel`, or its twin where that is sooner done. seconds: about what the twin takes for this work."""
+    if not plain(kernel, seconds):
+        return kernel  # type: ignore[no-any-return]
+
+    def timed(*arguments: Any) -> Any:
+        begin = thread_time()
+        try:
+            return twin(*arguments)
+        finally:
+            _spent[kernel] = _spent.get(kernel, 0.0) + thread_time() - begin
+
+    return timed
+
+
+def plain(kernel: Any, seconds: float) -> bool:
+    """Whether so much work is better done without `kernel`, a function that numba compiles."""
+    if getattr(kernel, "signatures", True):  # NUMBA_DISABLE_JIT leaves functions, which have none
+        return False
+    budget = LOADING if _is_cached(kernel) else COMPILING
+    return seconds <= budget / 2 and _spent.get(kernel, 0.0) + seconds <= budget
+
+
+@cache
+def _is_cached(kernel: Any) -> bool:
+    """Whether numba's cache holds the function as its source now is, for some types of arguments."""
+    function, folder = kernel.py_func, kernel.stats.cache_path
+    if folder is None:  # compiled anew by each process
+        return False
+    source = Path(inspect.getfile(function))
+    version = f"py{sys.version_info[0]}{sys.version_info[1]}{sys.abiflags}"
+    name = f"{source.stem}.{function.__qualname__}-{function.__code__.co_firstlineno}.{version}.nbi"
+    try:
+        return (Path(folder) / name).stat().st_mtime >= source.stat().st_mtime
+    except OSError:
+        return False
