@@ -4,9 +4,8 @@
 python tools/generate_rans.py
 
 LLVM cannot keep an array of states in registers, since a store to another array might change it; with local variables
-32 lanes decode about 1.3 times as fast. numba's cache needs a real file and looks at that file alone to see that a
-compiled loop is out of date: so the result is committed, and names the digest of `lanes.py`, whose functions are
-compiled into it. A test compares the file with what this tool writes.
+32 lanes decode about 1.3 times as fast. numba's cache needs a real file: so the result is committed, and names the
+digest of `lanes.py`, whose functions are compiled into it. A test compares the file with what this tool writes.
 """
 
 import hashlib
@@ -25,8 +24,8 @@ those after the last whole step of 32, go through the loops there.
 """
 
 import numpy as np
-from numba import njit
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.rans import lanes as rans_lanes
 from isthmus.kernels.rans.lanes import IS_ESCAPE, U32, U64, fill_escapes, pop, pop_packed, pop_small, push
 
@@ -38,7 +37,7 @@ encode_any = rans_lanes.encode
 
 ENCODE = '''
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode(entries, first, rows, precision, states, words, at):  # type: ignore[no-untyped-def]
     """As `rans_lanes.encode`, for 32 states."""
     limit, total = U32(31 - precision), U32(1 << precision)
@@ -56,7 +55,7 @@ def encode(entries, first, rows, precision, states, words, at):  # type: ignore[
 
 DECODE = '''
 
-@njit(cache=True, nogil=True)
+@kernel
 def {name}(  # type: ignore[no-untyped-def]
     indices, {argument}first, tables, states, words, escapes, at, escape_at, out
 ):

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from isthmus.kernels.announcement import said_everywhere
+
 EVERY = 30.0  # seconds between lines
 
 
@@ -40,10 +42,8 @@ def progress(total: int, *, err: bool = False) -> Iterator[Progress]:
 
     err: lines go to standard error, as data go to standard output.
     """
-    from isthmus.cli.compiling import said_once  # numba is loaded only where it is needed
-
     with (
-        said_once(),
+        said_everywhere(),
         tqdm(total=total, unit="B", unit_scale=True, disable=None) as bar,
     ):
         yield Progress(total, bar, err)

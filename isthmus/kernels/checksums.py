@@ -4,9 +4,9 @@
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.native.unaligned import load64
 
 PRIME = (1 << 32) - 5
@@ -14,7 +14,7 @@ BLOCK = 1 << 16  # bytes of which no sum reaches 2**64
 U32, U64 = np.uint32, np.uint64
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sums(body):  # type: ignore[no-untyped-def]
     """Sums of v[i] and of (i + 1) v[i] over the words of a body of at most BLOCK bytes."""
     low_half = U64(0xFFFFFFFF)
@@ -33,7 +33,7 @@ def _sums(body):  # type: ignore[no-untyped-def]
     return a + c + first + second, U64(2) * b + a + U64(2) * c + first * place + second * (place + U64(1))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def check(body):  # type: ignore[no-untyped-def]
     """A and B of a body, uint8 [m]."""
     prime = U64(PRIME)

@@ -6,13 +6,12 @@ its kernel, is written in numpy and Python, and leaves the same bits. Whoever ha
 is compiled: that takes time too, more than a few small pictures do.
 """
 
-import inspect
-import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from time import thread_time
 from typing import Any
+
+from isthmus.kernels.compiled import is_cached
 
 COMPILING, LOADING = 0.5, 0.04  # seconds of plain work a kernel and process, unless numba's cache holds it; if it does
 
@@ -44,14 +43,4 @@ def plain(kernel: Any, seconds: float) -> bool:
 
 @cache
 def _is_cached(kernel: Any) -> bool:
-    """Whether numba's cache holds the function as its source now is, for some types of arguments."""
-    function, folder = kernel.py_func, kernel.stats.cache_path
-    if folder is None:  # compiled anew by each process
-        return False
-    source = Path(inspect.getfile(function))
-    version = f"py{sys.version_info[0]}{sys.version_info[1]}{sys.abiflags}"
-    name = f"{source.stem}.{function.__qualname__}-{function.__code__.co_firstlineno}.{version}.nbi"
-    try:
-        return (Path(folder) / name).stat().st_mtime >= source.stat().st_mtime
-    except OSError:
-        return False
+    return is_cached(kernel)

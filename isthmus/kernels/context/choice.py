@@ -2,9 +2,9 @@
 """What the encoder of `context.1` chooses, the image offset of each plane, and the tables that follow from it."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.context.passes import I32, PHASES, SCALES
 from isthmus.kernels.native.vectors import WIDE, add_wide
 
@@ -24,7 +24,7 @@ def arrange_costs(costs: NDArray[np.int32]) -> NDArray[np.int32]:
     return np.ascontiguousarray(costs.reshape(SCALES, PHASES, SYMBOLS)[scales].transpose(1, 2, 0))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def judge_offsets(symbols, contexts, step, arranged, out):  # type: ignore[no-untyped-def]
     """Adds to out [C, OFFSETS] what every step-th symbol of [C, n] costs with each image offset, in 1/65536 bits.
 
@@ -45,7 +45,7 @@ def judge_offsets(symbols, contexts, step, arranged, out):  # type: ignore[no-un
             out[c, o] += costs[o]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pick_offsets(costs, step, own_costs, offsets):  # type: ignore[no-untyped-def]
     """Writes the cheapest image offset of each plane, int16 [C]; returns what all of them cost, in 1/65536 bits.
 
@@ -63,7 +63,7 @@ def pick_offsets(costs, step, own_costs, offsets):  # type: ignore[no-untyped-de
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def tables_of(contexts, offsets, out):  # type: ignore[no-untyped-def]
     """Step 5: the table of each position [C, n] with its plane's image offset, uint16 [C, n]."""
     last = I32(SCALES - 1)

@@ -8,6 +8,7 @@ How passes and their places lie is described in `rows`, and why much is inlined.
 import numpy as np
 from numba import njit
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.context import rows as rows_of
 from isthmus.kernels.context.sums import LEVELS, add_own, earlier_sums
 from isthmus.kernels.native.shifts import shift_left, shift_right
@@ -82,7 +83,7 @@ def pass_shape(height, width, s, stride):  # type: ignore[no-untyped-def]
     return (rows, columns, stride), n, (rows - 1) * stride + columns if n else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode_tile(model, biases, starts, tile, planes, rows, stride, symbols, contexts):  # type: ignore[no-untyped-def]
     """Symbols and contexts int16 of all positions of tile [C, h, w], in the order of the stream.
 
@@ -122,7 +123,7 @@ def encode_tile(model, biases, starts, tile, planes, rows, stride, symbols, cont
     return seen < 1 << 15
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_tile(first, lookups, states, words, escapes, at, escape_at, model, biases, starts, offsets, planes, rows, stride, tile):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
     """Decodes contiguous tile [C, h, w]; the first arguments and results are those of `RansDecoder.apply`.
 

@@ -12,6 +12,7 @@ What is called in one place alone is inlined by numba: on its own it would be co
 import numpy as np
 from numba import njit
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.context.sums import PASSES
 
 I32 = np.int32
@@ -118,7 +119,7 @@ def keep_residuals(symbols, to):  # type: ignore[no-untyped-def]
     return seen != 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather_rows(places, shape, out):  # type: ignore[no-untyped-def]
     """places [`span`] of a pass -> out [rows * columns], without margins. shape: rows, columns, stride."""
     rows, columns, stride = shape
@@ -128,7 +129,7 @@ def gather_rows(places, shape, out):  # type: ignore[no-untyped-def]
             to[x] = line[x]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scatter_rows(values, shape, places):  # type: ignore[no-untyped-def]
     """The inverse of `gather_rows`; margins are left alone."""
     rows, columns, stride = shape

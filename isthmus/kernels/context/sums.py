@@ -8,8 +8,9 @@ stay below 2**24, hence exact in any order, which lets the compiler reorder and 
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from isthmus.kernels.compiled import kernel
 
 PASSES = ((0, 0), (1, 1), (0, 1), (1, 0))  # (y mod 2, x mod 2) of each
 OWN = 25  # window of 5 x 5 in the plane itself
@@ -47,7 +48,7 @@ def available() -> NDArray[np.bool_]:
     return np.array(seen)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def add_own(plane, weights, starts, out):  # type: ignore[no-untyped-def]
     """Adds the neighbours of one pass within its plane [size] to out [n]: weights [16] of the places starts [16].
 
@@ -66,7 +67,7 @@ def add_own(plane, weights, starts, out):  # type: ignore[no-untyped-def]
             out[x] += u * a[x] + v * b[x] + w * c[x] + z * d[x]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def add_plane(plane, begin, n, rows, stride, w, block):  # type: ignore[no-untyped-def]
     """Adds one earlier plane's 3 x 3 neighbours, weights w [4, 9], to n places of all four passes from `begin` on.
 
@@ -106,7 +107,7 @@ def add_plane(plane, begin, n, rows, stride, w, block):  # type: ignore[no-untyp
         block[x + 3 * BLOCK] += s0 * c1 + s1 * a0 + s2 * c0 + s3 * b1 + s4 * d0 + s5 * b0 + s6 * c3 + s7 * a2 + s8 * c2
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def earlier_sums(planes, places, c, weights, used, filled, bias, rows, stride, sums):  # type: ignore[no-untyped-def]
     """Bias and sums over the planes before plane c, for all passes of it, margins included: sums [4, rows * stride].
 

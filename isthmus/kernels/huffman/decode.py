@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from isthmus.kernels.checksums import check
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.huffman.tables import COUNT, LIMIT, MOST, USED
 from isthmus.kernels.native.prefetch import prefetch, prefetch_to_write
 from isthmus.kernels.native.unaligned import load64, store64
@@ -55,7 +56,7 @@ def _steps(bit, end, at, stop):  # type: ignore[no-untyped-def]
     return min(symbols, (np.int64(end) * 8 - np.int64(bit)) // (LIMIT * LOOKUPS))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _finish(data, bit, end, out, at, stop, singles, multi):  # type: ignore[no-untyped-def]
     """The symbols at..stop of one stream: the bit after them. Here places are clamped to the stream's end."""
     while at + U64(ROOM) <= stop:
@@ -75,7 +76,7 @@ def _ends(data, bit, end, out, at, stop, singles, multi):  # type: ignore[no-unt
     return (_finish(data, bit, end, out, at, stop, singles, multi) + U64(7)) >> U64(3) == end
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_chunk(data, first, sizes, singles, multi, out, beside, target):  # type: ignore[no-untyped-def]
     """Decodes len(out) symbols from STREAMS streams that begin at data[first]; whether each ended where it should.
 
@@ -133,7 +134,7 @@ def decode_chunk(data, first, sizes, singles, multi, out, beside, target):  # ty
                 w3, b3, a3 = _lookup(w3, b3, out, a3, multi)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_chunks(data, places, sizes, checks, singles, multi, out):  # type: ignore[no-untyped-def]
     """Decodes len(places) chunks of one table, each checked before; the number of the first damaged one, or -1.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.huffman.decode import CHUNK, GROUP, STREAMS, stream_at
 from isthmus.kernels.huffman.tables import LIMIT, SYMBOLS
 from isthmus.kernels.native.prefetch import prefetch, prefetch_to_write
@@ -31,7 +32,7 @@ def count_streams(weights: NDArray[Any], counts: NDArray[np.uint16]) -> NDArray[
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_streams(data, width, counts, parts, total):  # type: ignore[no-untyped-def]
     """`count_streams`; one kernel for both widths, as each takes long to compile. parts: memory, uint32 [8 * 256]."""
     n = len(data) // width
@@ -77,7 +78,7 @@ def stream_bytes(counts: NDArray[np.uint16], lengths: NDArray[np.uint8]) -> NDAr
     return sizes
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _stream_bytes(counts, lengths, sizes):  # type: ignore[no-untyped-def]
     for i in range(len(counts)):
         bits = np.int64(0)
@@ -86,7 +87,7 @@ def _stream_bytes(counts, lengths, sizes):  # type: ignore[no-untyped-def]
         sizes[i] = (bits + 7) // 8
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def make_pairs(lengths, codes, pairs):  # type: ignore[no-untyped-def]
     """Fills pairs, uint32 [65536], of two symbols that have codes, the first one's lowest.
 
@@ -125,7 +126,7 @@ def _put(symbols, at, pairs, bits, used, out, byte):  # type: ignore[no-untyped-
     return _flush(bits | (low | high << low_bits) << used, used + low_bits + high_bits, out, byte)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode_stream(symbols, lengths, codes, pairs, out, byte, following, target):  # type: ignore[no-untyped-def]
     """Writes the code of symbols, uint8 [n], from out[byte] on, and zeros beyond; the place behind them.
 
@@ -147,7 +148,7 @@ def encode_stream(symbols, lengths, codes, pairs, out, byte, following, target):
     return byte + U64(used > U64(0))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def group_bits(symbols, lengths, bits):  # type: ignore[no-untyped-def]
     """Fills bits, uint16 [groups], with the bits of each GROUP of symbols, uint8 [n]."""
     for group in range(len(bits)):

@@ -7,9 +7,9 @@ A group is 64 symbols of one stream, or fewer at its end; a warp is 32 groups th
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.huffman.tables import LIMIT, make_lookups
 
 GROUP = 64
@@ -67,7 +67,7 @@ def index_warps(starts: NDArray[np.int64]) -> WarpIndex:
     return WarpIndex(padded[:, 0] << 16 | base, less.astype(np.uint8))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill(singles, entries):  # type: ignore[no-untyped-def]
     for window in range(1 << LIMIT):
         used, number, entry = np.int64(0), np.int64(0), np.int64(0)

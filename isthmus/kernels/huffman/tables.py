@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from isthmus.kernels.compiled import kernel
+
 LIMIT = 12  # bits of a code, at most
 SYMBOLS = 256
 ABSENT = 15  # length of a symbol without a code; 0 is the length of a symbol that is alone
@@ -28,7 +30,7 @@ def code_lengths(counts: NDArray[np.int64], lengths: NDArray[np.uint8]) -> None:
     _package_merge(counts, lengths, *memory)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _package_merge(counts, lengths, numbers, is_leaf):  # type: ignore[no-untyped-def]
     """`code_lengths`; numbers and is_leaf are memory, which takes long to compile if it is asked for here."""
     keys, packages, level = numbers, numbers[SYMBOLS:], numbers[2 * SYMBOLS :]  # packages: of the level before
@@ -90,7 +92,7 @@ def make_lookups(lengths: NDArray[np.uint8], singles: NDArray[np.uint16], multi:
     _fill_lookups(lengths, make_codes(lengths), singles, multi)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill_lookups(lengths, codes, singles, multi):  # type: ignore[no-untyped-def]
     """`make_lookups`, with the codes."""
     shortest = np.int64(LIMIT)
@@ -132,7 +134,7 @@ def _join(one, rest):  # type: ignore[no-untyped-def]
     return one + ((rest & ~symbols) | (rest << U64(8) & symbols))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _at_most(most, x, b, multi):  # type: ignore[no-untyped-def]
     """The entry of the first of b bits x, of as many as hold at most so many symbols."""
     while multi[(1 << b) + x] >> U64(COUNT) & U64(7) > U64(most):
@@ -141,7 +143,7 @@ def _at_most(most, x, b, multi):  # type: ignore[no-untyped-def]
     return multi[(1 << b) + x]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unpack_tables(data, tables):  # type: ignore[no-untyped-def]
     """Fills tables, uint8 [K, 256], from their bytes; -1, or the number of the first that is cut or no complete code.
 
@@ -185,7 +187,7 @@ def _cost_of(counts, lengths):  # type: ignore[no-untyped-def]
     return cost if without == 0 else np.int64(1) << 60
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def choose_tables(counts, own, alone, first, tables, chosen):  # type: ignore[no-untyped-def]
     """Chooses a table for each run of symbols; returns how many there are.
 

@@ -6,9 +6,9 @@ wrong with an item: OK, or the place in `isthmus.entropy.coders.batch.FAULTS`.
 """
 
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.rans.lanes import ESCAPE_BYTES, WORD_PADDING, decode, encode
 from isthmus.kernels.rans.symbols import find_entries, measure, write_escapes
 
@@ -21,7 +21,7 @@ LOWER = np.uint32(1 << 15)
 UPPER = np.uint32(1 << 31)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def open_payload(data, states, words):  # type: ignore[no-untyped-def]
     """Reads a head and copies the words with their padding; (status, lanes, words, place of the escapes).
 
@@ -59,7 +59,7 @@ def open_payload(data, states, words):  # type: ignore[no-untyped-def]
     return OK, lanes, count, middle + 2 * count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def is_closed(states, at, words, escape_at, escapes):  # type: ignore[no-untyped-def]
     """Whether everything was used and every state is back at its start."""
     closed = at == words and escape_at == escapes
@@ -68,7 +68,7 @@ def is_closed(states, at, words, escape_at, escapes):  # type: ignore[no-untyped
     return closed
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write_payload(states, words, escapes, out):  # type: ignore[no-untyped-def]
     """Writes a whole payload to uint8 `out`; the number of its bytes."""
     code = 0
@@ -105,7 +105,7 @@ def choose_lanes(cost: int, cost_per_lane: int) -> int:
     return lanes
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_items(data, bounds, indices, step, tables, out, status):  # type: ignore[no-untyped-def]
     """Decodes the items to int32 `out` [items, n], n >= 1, and writes the status of each; stops at the first bad one.
 
@@ -135,7 +135,7 @@ def decode_items(data, bounds, indices, step, tables, out, status):  # type: ign
             return
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode_items(symbols, indices, step, low, size, starts, costs, rows, precision, cost_per_lane, out, bounds):  # type: ignore[no-untyped-def]
     """Encodes each row of symbols [items, n], n >= 1, to uint8 `out` and writes where each payload ends to bounds[1:].
 

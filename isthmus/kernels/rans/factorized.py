@@ -5,8 +5,8 @@
 """
 
 import numpy as np
-from numba import njit
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.rans.batch import (
     BAD_CHOICE,
     BAD_ESCAPES,
@@ -27,7 +27,7 @@ from isthmus.kernels.rans.symbols import find_entries, measure, write_escapes
 MOST_OFFSET = 1 << 15
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _decode_head(part, usual, scales, tables, words, states, run, chosen, offsets):  # type: ignore[no-untyped-def]
     """Table and offset of each channel of one item: its status, and where in its bytes what is."""
     status, lanes, count, begin = open_payload(part, states, words)
@@ -50,7 +50,7 @@ def _decode_head(part, usual, scales, tables, words, states, run, chosen, offset
     return OK, lanes, count, begin, at, escape_at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _decode_planes(part, usual, scales, tables, words, states, values, run, planes, chosen, offsets):  # type: ignore[no-untyped-def]
     """Status and lanes of one item; see `decode_planes`. values: int32 scratch of a plane; run: uint16 [1]."""
     status, lanes, count, begin, at, escape_at = _decode_head(
@@ -76,7 +76,7 @@ def _decode_planes(part, usual, scales, tables, words, states, values, run, plan
     return OK if is_closed(used, at, count, escape_at, len(escapes)) else LEFT_OVER, lanes
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _room(bounds):  # type: ignore[no-untyped-def]
     """Scratch for the words and states of the largest item, and for a table's number."""
     most = 0
@@ -85,7 +85,7 @@ def _room(bounds):  # type: ignore[no-untyped-def]
     return np.empty(most // 2 + WORD_PADDING, np.uint16), np.empty(MOST_LANES, np.uint32), np.empty(1, np.uint16)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_planes(data, bounds, usual, scales, tables, planes, chosen, offsets, lanes, status):  # type: ignore[no-untyped-def]
     """Decodes int16 planes [items, c, area], int32 chosen and offsets [items, c], lanes [items]; stops at a bad item.
 
@@ -102,7 +102,7 @@ def decode_planes(data, bounds, usual, scales, tables, planes, chosen, offsets, 
             return
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_heads(data, bounds, usual, scales, tables, chosen, offsets, lanes, status):  # type: ignore[no-untyped-def]
     """As `decode_planes`, but for the planes, which are left to who knows then which tables code them."""
     words, states, run = _room(bounds)
@@ -114,7 +114,7 @@ def decode_heads(data, bounds, usual, scales, tables, chosen, offsets, lanes, st
             return
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def choose(planes, costs, tables, offsets):  # type: ignore[no-untyped-def]
     """The offset (nearest integer to the mean) and the cheapest table of each of the planes [c, area]; what they cost.
 
@@ -145,7 +145,7 @@ def choose(planes, costs, tables, offsets):  # type: ignore[no-untyped-def]
     return cost
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find(values, table, family, entries, escaped, varints, used):  # type: ignore[no-untyped-def]
     """Entries of one run, and its escapes behind `used` bytes of varints; the bytes then used."""
     low, size, starts = family
@@ -155,7 +155,7 @@ def _find(values, table, family, entries, escaped, varints, used):  # type: igno
     return used
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode_planes(planes, usual, scales, family, costs, rows, precision, cost_per_lane, tables, offsets, lanes, out, bounds):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
     """Encodes int16 planes [items, c, area] to uint8 `out`; writes where each payload ends to bounds[1:].
 

@@ -12,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from isthmus.arrays.types import Int32
+from isthmus.kernels.compiled import kernel
 
 UNROLL = 4  # symbols decoded between two looks at the end of the words
 WORD_PADDING = 32  # words that may be read, but not used, behind the last one: those of one step of the unrolled loops
@@ -48,7 +49,7 @@ def decoder_entries(frequencies: Int32, cumulative: Int32, values: Int32, escape
     return high | low | escapes.astype(np.uint64) << U64(15)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def push(x, e, rows, limit, total, words, at):  # type: ignore[no-untyped-def]
     """Encodes entry e: the state after it and the place of the last word written."""
     row = e << U64(2)
@@ -60,7 +61,7 @@ def push(x, e, rows, limit, total, words, at):  # type: ignore[no-untyped-def]
     return U32(x + rows[row + U64(1)] + quotient * U32(total - f)), at - U64(full)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode(entries, first, rows, precision, states, words, at):  # type: ignore[no-untyped-def]
     """Encodes entries [n] backwards; entry 0 has the number `first` in the stream. Words are written below words[at].
 
@@ -77,7 +78,7 @@ def encode(entries, first, rows, precision, states, words, at):  # type: ignore[
     return np.int64(at)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pop(x, table, starts, slots, entries, mask, shift, words, at):  # type: ignore[no-untyped-def]
     """Decodes a symbol: its entry's row, the state after it, and the place of the next word.
 
@@ -92,7 +93,7 @@ def pop(x, table, starts, slots, entries, mask, shift, words, at):  # type: igno
     return row, filled if empty else x, at + U64(empty)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack_slots(slots, entries, packed):  # type: ignore[no-untyped-def]
     """Fills uint64 `packed`, what `pop_packed` reads, from the slots of one table and the rows of its entries.
 
@@ -106,7 +107,7 @@ def pack_slots(slots, entries, packed):  # type: ignore[no-untyped-def]
         packed[U64(slot)] = (entries[e] & ~CUMULATIVE) | place << U64(16)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pop_packed(x, packed, mask, shift, words, at):  # type: ignore[no-untyped-def]
     """As `pop`, from `pack_slots`: one load less, for a table large enough a share of the symbols to be unpacked."""
     row = packed[U64(x & mask)]
@@ -117,7 +118,7 @@ def pop_packed(x, packed, mask, shift, words, at):  # type: ignore[no-untyped-de
     return row, filled if empty else x, at + U64(empty)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack_small(slots, frequencies, small):  # type: ignore[no-untyped-def]
     """Fills uint32 `small`, what `pop_small` reads, from the uint8 slots of a table of precision 12.
 
@@ -131,7 +132,7 @@ def pack_small(slots, frequencies, small):  # type: ignore[no-untyped-def]
         small[U64(slot)] = place << U32(20) | U32(frequencies[U64(e)]) << U32(8) | U32(e)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pop_small(x, small, words, at):  # type: ignore[no-untyped-def]
     """As `pop`, from `pack_small`: the entry within its table instead of its row."""
     row = small[U64(x & U32(0xFFF))]
@@ -141,7 +142,7 @@ def pop_small(x, small, words, at):  # type: ignore[no-untyped-def]
     return row & U32(0xFF), filled if empty else x, at + U64(empty)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_escape(end, size, escapes, at):  # type: ignore[no-untyped-def]
     """The value of an escape of the alphabet end - size .. end - 1 and the position after it, -1 if invalid."""
     rest, bits, byte = np.int64(0), np.int64(0), np.int64(128)
@@ -158,7 +159,7 @@ def read_escape(end, size, escapes, at):  # type: ignore[no-untyped-def]
     return value, at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill_escapes(out, indices, step, low, size, escapes, at):  # type: ignore[no-untyped-def]
     """Puts escaped values where `out` holds the first integer beyond its alphabet; the position after them or -1."""
     for i in range(len(out)):
@@ -194,13 +195,13 @@ def _decode_span(begin, end, block, indices, step, first, tables, states, words,
     return (np.int64(at) if at <= last else np.int64(-1)), escape_at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_rest(indices, step, first, tables, states, words, escapes, at, escape_at, out):  # type: ignore[no-untyped-def]
     """As `decode`, one symbol at a time: for the few of them before and behind what runs in larger steps."""
     return _decode_span(0, len(out), 1, indices, step, first, tables, states, words, escapes, at, escape_at, out)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode(indices, step, first, tables, states, words, escapes, at, escape_at, out):  # type: ignore[no-untyped-def]
     """Decodes len(out) symbols, the first of which has the number `first`; returns the positions in words and escapes.
 

@@ -6,8 +6,8 @@ call a segment, not one a block: threads that meet between calls wait for Python
 """
 
 import numpy as np
-from numba import njit
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.rans import lanes as rans_lanes
 from isthmus.kernels.rans import symbols as rans_symbols
 from isthmus.kernels.rans import unrolled
@@ -24,7 +24,7 @@ measure = rans_symbols.measure
 write_escapes = rans_symbols.write_escapes
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def total_cost(indices, costs):  # type: ignore[no-untyped-def]
     """Sum of costs[indices]; without `measure`'s early end the additions overlap."""
     total = np.int64(0)
@@ -33,7 +33,7 @@ def total_cost(indices, costs):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure_segment(symbols, indices, step, family, costs, enough):  # type: ignore[no-untyped-def]
     """Sum of the costs of the symbols' entries, or of the first of them that reach `enough`."""
     low, size, starts = family
@@ -49,7 +49,7 @@ def measure_segment(symbols, indices, step, family, costs, enough):  # type: ign
     return cost
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def list_escapes(escaped, eights, places):  # type: ignore[no-untyped-def]
     """Writes the places of the escapes to `places` and returns how many; eights: `escaped`, bool [8 n], as uint64."""
     used = 0
@@ -62,7 +62,7 @@ def list_escapes(escaped, eights, places):  # type: ignore[no-untyped-def]
     return used
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode_segment(symbols, indices, step, first, family, rows, precision, kind, states, words, at, varints, used):  # type: ignore[no-untyped-def]  # fmt: skip
     """As `rans_lanes.encode`, from symbols; the varints of their escapes end at varints[used].
 

@@ -5,12 +5,13 @@ Table indices as in `lanes`: an array with a step of 1, or one index with a step
 """
 
 import numpy as np
-from numba import njit
+
+from isthmus.kernels.compiled import kernel
 
 U32, U64 = np.uint32, np.uint64
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_entries(symbols, indices, step, low, size, starts, entries, escaped):  # type: ignore[no-untyped-def]
     """Writes the entry of each of the symbols [n]; returns whether any is an escape, and only then writes which."""
     # Modulo 2**32 a symbol below its alphabet lies far beyond it, since |low| <= 2**24 and size < 2**15.
@@ -39,7 +40,7 @@ def find_entries(symbols, indices, step, low, size, starts, entries, escaped):  
     return found != 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure(entries, costs, enough):  # type: ignore[no-untyped-def]
     """Sum of the costs of the entries [n], or of the first of them that reach `enough`."""
     cost = np.int64(0)
@@ -50,7 +51,7 @@ def measure(entries, costs, enough):  # type: ignore[no-untyped-def]
     return cost
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write_escapes(symbols, places, indices, step, low, size, out):  # type: ignore[no-untyped-def]
     """Writes the varints of the escapes symbols[places] to `out`, ESCAPE_BYTES each at most; returns how many bytes."""
     position = 0

@@ -5,14 +5,15 @@ import math
 from heapq import heapify, heapreplace
 
 import numpy as np
-from numba import njit
+
+from isthmus.kernels.compiled import kernel
 
 STEPS = 160  # half of them halvings of a float64 interval, which is exhausted before
 ONE = 16  # bits behind the point of a cost
 U32, U64 = np.uint32, np.uint64
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_between(symbols, lowest, counts):  # type: ignore[no-untyped-def]
     """Adds to counts, int64 [size], how often lowest, lowest + 1, ... occur in symbols, int16 or int32 [n]."""
     size, n = len(counts), len(symbols)
@@ -30,7 +31,7 @@ def count_between(symbols, lowest, counts):  # type: ignore[no-untyped-def]
             counts[s] += np.int64(parts[k, s])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _fill(w, price, frequencies):  # type: ignore[no-untyped-def]
     """Gives each weight the slots that save more than `price` nats; how many that are, which may be beyond int64.
 
@@ -44,7 +45,7 @@ def _fill(w, price, frequencies):  # type: ignore[no-untyped-def]
     return given
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def share_slots(w, total, frequencies):  # type: ignore[no-untyped-def]
     """Fills frequencies, float64 [n], with those of `quantize_pmf`; w: float64 [n], at most 1, one of them above 0.
 
@@ -75,7 +76,7 @@ def share_slots(w, total, frequencies):  # type: ignore[no-untyped-def]
         heapreplace(heap, (-w[i] * math.log1p(1 / frequencies[i]), i))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fixed_log2(values, found):  # type: ignore[no-untyped-def]
     """Fills found, int64 [n], with log2(v) * 2**ONE rounded down, for v [n], 1 <= v < 2**31, in integers alone."""
     for i in range(len(values)):
@@ -93,7 +94,7 @@ def fixed_log2(values, found):  # type: ignore[no-untyped-def]
         found[i] = (exponent << np.int64(ONE)) + fraction
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def choose_levels(counts, weights, enough, precisions, levels):  # type: ignore[no-untyped-def]
     """Fills levels, int64 [n], with those whose table codes counts [n] in at most `enough` bits; its precision.
 
@@ -125,7 +126,7 @@ def choose_levels(counts, weights, enough, precisions, levels):  # type: ignore[
     return best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def share_by_weights(weights, precision, slots):  # type: ignore[no-untyped-def]
     """Fills slots, int64 [n]: "frequencies from weights" of docs/format-entropy.md."""
     total, left = weights.sum(), (1 << precision) - len(weights)

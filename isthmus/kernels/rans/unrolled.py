@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # fmt: off
-"""Written by tools/generate_rans.py for the lanes.py of SHA-256 718b12c3...; do not edit.
+"""Written by tools/generate_rans.py for the lanes.py of SHA-256 5b68c625...; do not edit.
 
 The loops of `lanes` for 32 lanes, with the states in local variables. The symbols before the first of lane 0, and
 those after the last whole step of 32, go through the loops there.
 """
 
 import numpy as np
-from numba import njit
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.rans import lanes as rans_lanes
 from isthmus.kernels.rans.lanes import IS_ESCAPE, U32, U64, fill_escapes, pop, pop_packed, pop_small, push
 
@@ -18,7 +18,7 @@ decode_any = rans_lanes.decode_rest
 encode_any = rans_lanes.encode
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode(entries, first, rows, precision, states, words, at):  # type: ignore[no-untyped-def]
     """As `rans_lanes.encode`, for 32 states."""
     limit, total = U32(31 - precision), U32(1 << precision)
@@ -79,7 +79,7 @@ def encode(entries, first, rows, precision, states, words, at):  # type: ignore[
     return encode_any(entries[:head], first, rows, precision, states, words, np.int64(at))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_each(  # type: ignore[no-untyped-def]
     indices, first, tables, states, words, escapes, at, escape_at, out
 ):
@@ -217,7 +217,7 @@ def decode_each(  # type: ignore[no-untyped-def]
     return decode_any(indices[begin:], 1, first + begin, tables, states, words, escapes, at, escape_at, out[begin:])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_run(  # type: ignore[no-untyped-def]
     indices, packed, first, tables, states, words, escapes, at, escape_at, out
 ):
@@ -354,7 +354,7 @@ def decode_run(  # type: ignore[no-untyped-def]
     return decode_any(indices, 0, first + begin, tables, states, words, escapes, at, escape_at, out[begin:])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_small(  # type: ignore[no-untyped-def]
     indices, small, first, tables, states, words, escapes, at, escape_at, out
 ):

@@ -14,14 +14,13 @@ this file, delete `__pycache__/*.nb?` beside it. Both directions have functions 
 compiles no synthesis.
 """
 
-from numba import njit
-
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.wavelet.reference import ALPHA, BETA, DELTA, GAMMA
 
 COLUMNS = 256  # columns lifted along y at once, so that a strip of them stays in the L2 cache
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def copy_run(target, to, source, start, n):  # type: ignore[no-untyped-def]
     """A slice assignment without numba's check of shapes, whose message alone takes seconds to compile."""
     x, y = target[to : to + n], source[start : start + n]
@@ -29,7 +28,7 @@ def copy_run(target, to, source, start, n):  # type: ignore[no-untyped-def]
         x[i] = y[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lift(buffer, target, a, b, c, n):  # type: ignore[no-untyped-def]
     """target += c * (a + b), rows of n values at these offsets; `a` may be `b`."""
     x, y, z = buffer[target : target + n], buffer[a : a + n], buffer[b : b + n]
@@ -37,7 +36,7 @@ def _lift(buffer, target, a, b, c, n):  # type: ignore[no-untyped-def]
         x[i] = x[i] + c * (y[i] + z[i])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lift_two(buffer, first, second, other, before, c1, c2, n):  # type: ignore[no-untyped-def]
     """first += c1 * (second + other), then second += c2 * (before + first), in one pass over four different rows."""
     x, y = buffer[first : first + n], buffer[second : second + n]
@@ -48,7 +47,7 @@ def _lift_two(buffer, first, second, other, before, c1, c2, n):  # type: ignore[
         y[i] = y[i] + c2 * (u[i] + value)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _advance(planes, offsets, node, step, t, pairs, c1, c2, start, n):  # type: ignore[no-untyped-def]
     """Analysis along y at pair t: d[t] += c1 * (s[t] + s[t + 1]), then s[t] += c2 * (d[t - 1] + d[t])."""
     y = node + 2 * step * t
@@ -60,7 +59,7 @@ def _advance(planes, offsets, node, step, t, pairs, c1, c2, start, n):  # type: 
         _lift(planes, s, start + offsets[y - step] if t > 0 else d, d, c2, n)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _retreat(planes, offsets, node, step, t, pairs, c1, c2, start, n):  # type: ignore[no-untyped-def]
     """Synthesis along y at pair t: s[t] -= c1 * (d[t - 1] + d[t]), then d[t - 1] -= c2 * (s[t - 1] + s[t])."""
     y = node + 2 * step * t
@@ -75,7 +74,7 @@ def _retreat(planes, offsets, node, step, t, pairs, c1, c2, start, n):  # type: 
         _lift(planes, start + offsets[y - step], s, s, -c2, n)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def split_rows(planes, offsets, levels, base, width):  # type: ignore[no-untyped-def]
     """Analysis of all levels along y, in place; offsets[y] is where row y of the strip begins after `base`."""
     for left in range(0, width, COLUMNS):
@@ -90,7 +89,7 @@ def split_rows(planes, offsets, levels, base, width):  # type: ignore[no-untyped
                         _advance(planes, offsets, node, step, t - 1, pairs, GAMMA, DELTA, start, n)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_rows(planes, offsets, levels, base, width):  # type: ignore[no-untyped-def]
     """The inverse of `split_rows`."""
     for left in range(0, width, COLUMNS):
@@ -105,13 +104,13 @@ def merge_rows(planes, offsets, levels, base, width):  # type: ignore[no-untyped
                         _retreat(planes, offsets, node, step, t - 1, pairs, BETA, ALPHA, start, n)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _copy_borders(buffer, target, source, pitch, rows):  # type: ignore[no-untyped-def]
     for row in range(rows):
         buffer[target + row * pitch] = buffer[source + row * pitch]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def split_columns(buffer, base, stride, levels, width, rows):  # type: ignore[no-untyped-def]
     """Analysis of all levels along x, in place, of `rows` lines one after another in each plane, width + 1 apart.
 
@@ -139,7 +138,7 @@ def split_columns(buffer, base, stride, levels, width, rows):  # type: ignore[no
                 _lift(buffer, s0, d1 - 1, d0, c2, n)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_columns(buffer, base, stride, levels, width, rows):  # type: ignore[no-untyped-def]
     """The inverse of `split_columns`."""
     pitch = width + 1

@@ -15,18 +15,18 @@ lets LLVM see that they do not overlap.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from isthmus.arrays.types import Float32
 from isthmus.kernels import tier
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.wavelet import plain
 
 RUN = 256  # positions at a time: the sums of a panel take 24 KiB
 PANEL = 24  # outputs at a time
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_four(sums, source, b0, b1, b2, b3, w, k, n):  # type: ignore[no-untyped-def]
     """Add the products of four inputs to four outputs; w is float32 [4, K]."""
     x0, x1, x2, x3 = source[b0 : b0 + n], source[b1 : b1 + n], source[b2 : b2 + n], source[b3 : b3 + n]
@@ -42,7 +42,7 @@ def _add_four(sums, source, b0, b1, b2, b3, w, k, n):  # type: ignore[no-untyped
         sums[i + 3 * RUN] = (((sums[i + 3 * RUN] + w30 * a) + w31 * b) + w32 * c) + w33 * d
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sum_panel(sums, source, offsets, weight, bias, first, last, position, n):  # type: ignore[no-untyped-def]
     """Sums of outputs first .. last (a multiple of 4 of them) over n <= RUN positions."""
     for o in range(last - first):
@@ -57,7 +57,7 @@ def _sum_panel(sums, source, offsets, weight, bias, first, last, position, n):  
             )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def map_bands(source, offsets, weight, bias, gain, count, target, targets):  # type: ignore[no-untyped-def]
     """Write the values of output o at target[targets[o] :], for `count` positions from source[offsets[k]] on."""
     sums = np.empty(PANEL * RUN, np.float32)
@@ -74,7 +74,7 @@ def map_bands(source, offsets, weight, bias, gain, count, target, targets):  # t
                     row[i] = values[i] * scale
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def quantize_bands(source, offsets, weight, bias, gain, count, offset, target, targets):  # type: ignore[no-untyped-def]
     """The same, quantised into int16 `target`."""
     sums = np.empty(PANEL * RUN, np.float32)

@@ -11,10 +11,10 @@ strip may treat its own ends as borders of the image; periodization is the same 
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit
 
 from isthmus.arrays.types import Float32
 from isthmus.kernels import tier
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.native.read_only import read_only
 from isthmus.kernels.wavelet import plain
 from isthmus.kernels.wavelet.lifting import copy_run, merge_columns, merge_rows, split_columns, split_rows
@@ -27,7 +27,7 @@ BLOCK = 6400  # samples split along x at once: 25 KiB, most of a 32 KiB L1 cache
 LINE_SAMPLES = 1 << 18  # samples of a one-dimensional signal in one strip, so that it stays in the L2 cache
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mirror(index, n):  # type: ignore[no-untyped-def]
     """Whole-sample symmetric reflection of an index past the end, of period 2 (n - 1); one sample is repeated."""
     if n == 1:
@@ -36,7 +36,7 @@ def _mirror(index, n):  # type: ignore[no-untyped-def]
     return min(index, 2 * (n - 1) - index)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _load_line(buffer, base, stride, levels, width, line, center):  # type: ignore[no-untyped-def]
     """Split samples, less `center`, into polyphase planes of `width` values; reflection fills up the last ones."""
     period = 1 << levels
@@ -52,7 +52,7 @@ def _load_line(buffer, base, stride, levels, width, line, center):  # type: igno
             plane[i] = np.float32(line[_mirror(period * i + phase, samples)]) - center
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _store_line(line, buffer, base, stride, levels, center, clip):  # type: ignore[no-untyped-def]
     """The inverse of `_load_line`, cropped; `clip` rounds to the nearest of 0..255, ties up, and NaN to 0."""
     period = 1 << levels
@@ -72,7 +72,7 @@ def _store_line(line, buffer, base, stride, levels, center, clip):  # type: igno
                 target[period * i] = plane[i] + center
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def row_offsets(rows, levels, width, stride):  # type: ignore[no-untyped-def]
     """Where row y of a strip of rows * 2**levels begins, from the first plane along y."""
     offsets = np.empty(rows << levels, np.int64)
@@ -81,7 +81,7 @@ def row_offsets(rows, levels, width, stride):  # type: ignore[no-untyped-def]
     return offsets
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def split_strip(  # type: ignore[no-untyped-def]
     image, first, rows, width, levels_y, levels_x, center, scales, keep, planes, stride
 ):
@@ -116,7 +116,7 @@ def split_strip(  # type: ignore[no-untyped-def]
                 band[i] = band[i] * scale
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_strip(  # type: ignore[no-untyped-def]
     planes, stride, rows, width, levels_y, levels_x, skip, center, clip, image
 ):

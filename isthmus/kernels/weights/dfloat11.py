@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.native.unaligned import load64, store64
 
 TABLE_BITS = 12
@@ -38,7 +39,7 @@ def _byteswap(typing_context: Any, value: Any) -> Any:
 byteswap: Any = intrinsic(_byteswap)  # (value): the bytes of a uint64 in the opposite order
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill_table(codes, lengths, symbols, table):  # type: ignore[no-untyped-def]
     """Fills `table`, uint64 [4096], for a code."""
     first = np.zeros(1 << TABLE_BITS, np.uint16)  # length << 8 | symbol of the first code; 0 where it is longer
@@ -59,7 +60,7 @@ def fill_table(codes, lengths, symbols, table):  # type: ignore[no-untyped-def]
         table[window] = entry | U64(number) << NUMBER | U64(used) << USED
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _peek(data, position):  # type: ignore[no-untyped-def]
     """At least 57 bits from bit `position` on, left-aligned; bits behind the end of the data are 0."""
     byte = position >> U64(3)
@@ -74,7 +75,7 @@ def _peek(data, position):  # type: ignore[no-untyped-def]
     return bits << (position & SEVEN)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _search(bits, codes, lengths):  # type: ignore[no-untyped-def]
     """The place in the list of the code that the left-aligned `bits` begin with; -1 where there is none."""
     window = bits >> U64(32)
@@ -107,7 +108,7 @@ def _step(data, position, at, table, out):  # type: ignore[no-untyped-def]
     return position, at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _one(data, position, at, code, out):  # type: ignore[no-untyped-def]
     """One symbol, whatever the length of its code; the bit NOWHERE where the bits are none."""
     codes, lengths, symbols = code
@@ -118,7 +119,7 @@ def _one(data, position, at, code, out):  # type: ignore[no-untyped-def]
     return position + U64(lengths[place]), at + ONE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _four(data, bits, count, table, code, rooms, done):  # type: ignore[no-untyped-def]
     """Decodes up to `count` symbols of each of four chunks, so that one goes on while another waits for its lookup.
 
@@ -154,7 +155,7 @@ def _four(data, bits, count, table, code, rooms, done):  # type: ignore[no-untyp
     done[0], done[1], done[2], done[3] = a0, a1, a2, a3
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _finish(data, position, at, table, code, out):  # type: ignore[no-untyped-def]
     """Decodes what is left of a chunk, of which `at` symbols are there; a status, and the bit behind the last symbol.
 
@@ -172,7 +173,7 @@ def _finish(data, position, at, table, code, out):  # type: ignore[no-untyped-de
     return (OK if at == n and position <= end else OUT_OF_BITS), position
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge(exponents, sign_mantissa, out):  # type: ignore[no-untyped-def]
     """uint16 weights of exponents and sign << 7 | mantissa, all [n]."""
     for i in range(len(out)):
@@ -180,7 +181,7 @@ def merge(exponents, sign_mantissa, out):  # type: ignore[no-untyped-def]
         out[i] = (rest & SIGN) << U16(8) | U16(exponents[i]) << U16(7) | (rest & MANTISSA)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_chunks(data, starts, positions, first, last, code, table, sign_mantissa, out):  # type: ignore[no-untyped-def]
     """Decodes the chunks first .. last - 1; gives a status and, unless it is OK, the number of the chunk at fault.
 

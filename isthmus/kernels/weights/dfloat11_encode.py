@@ -4,6 +4,7 @@
 import numpy as np
 from numba import njit
 
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.native.unaligned import store64
 from isthmus.kernels.weights.dfloat11 import MANTISSA, SEVEN, SIGN, byteswap
 
@@ -13,7 +14,7 @@ ONE, TOGETHER = U64(1), U64(4)  # symbols that are written at once
 MOST_BITS = U64(57)  # which they may have then: up to 7 others come before them
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def split(weights, exponents, sign_mantissa, counts):  # type: ignore[no-untyped-def]
     """The inverse of `dfloat11.merge`, which also adds the exponents to counts, int64 [256]."""
     for i in range(len(weights)):
@@ -40,7 +41,7 @@ def _put(code, length, bits, filled, at, out):  # type: ignore[no-untyped-def]
     return bits << (filled & ~SEVEN), filled & SEVEN, at + (filled >> U64(3))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mark(exponents, i, position, first, rows, chunk, gaps, positions):  # type: ignore[no-untyped-def]
     """Notes the code behind the first that reaches the next window, of exponents i and following, at bit `position`."""
     after = position
@@ -53,7 +54,7 @@ def _mark(exponents, i, position, first, rows, chunk, gaps, positions):  # type:
         positions[after >> chunk] = U32(first + i)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode_part(exponents, begin, first, rows, chunk_log2, out, gaps, positions):  # type: ignore[no-untyped-def]
     """Codes exponents [n], of which the first is weight `first` and begins at bit `begin`, to uint8 out.
 

@@ -7,10 +7,12 @@ Each loop runs over whole arrays: LLVM turns such loops into vector instructions
 import numpy as np
 from numba import njit
 
+from isthmus.kernels.compiled import kernel
+
 U8, U16, U32, U64 = np.uint8, np.uint16, np.uint32, np.uint64
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def split2(weights, plane0, plane1):  # type: ignore[no-untyped-def]
     """uint16 [n] to two planes, uint8 [n]."""
     for i in range(len(weights)):
@@ -19,7 +21,7 @@ def split2(weights, plane0, plane1):  # type: ignore[no-untyped-def]
         plane1[i] = U8(x >> U16(8) & U16(0x80) | x & U16(0x7F))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge2(plane0, plane1, weights):  # type: ignore[no-untyped-def]
     """The inverse of `split2`."""
     for i in range(len(weights)):
@@ -27,7 +29,7 @@ def merge2(plane0, plane1, weights):  # type: ignore[no-untyped-def]
         weights[i] = (low & U16(0x80)) << U16(8) | U16(plane0[i]) << U16(7) | low & U16(0x7F)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def split4(weights, plane0, plane1, plane2, plane3):  # type: ignore[no-untyped-def]
     """uint32 [n] to four planes, uint8 [n]."""
     for i in range(len(weights)):
@@ -38,7 +40,7 @@ def split4(weights, plane0, plane1, plane2, plane3):  # type: ignore[no-untyped-
         plane3[i] = U8(x)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge4(plane0, plane1, plane2, plane3, weights):  # type: ignore[no-untyped-def]
     """The inverse of `split4`."""
     for i in range(len(weights)):
@@ -59,14 +61,14 @@ def _seven(six, symbol):  # type: ignore[no-untyped-def]
     return U8((six & U32(0x20)) << U32(2) | (U32(symbol) & U32(3)) << U32(5) | six & U32(0x1F))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def widen(plane0, plane1, symbols):  # type: ignore[no-untyped-def]
     """Exponent and two bits of mantissa, int16 [n]."""
     for i in range(len(plane0)):
         symbols[i] = np.int16(plane0[i]) << np.int16(2) | np.int16(plane1[i]) >> np.int16(5) & np.int16(3)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack_rest(plane1, packed):  # type: ignore[no-untyped-def]
     """The six bits of plane 1 that `widen` leaves, four weights in three bytes."""
     n = len(plane1)
@@ -84,7 +86,7 @@ def pack_rest(plane1, packed):  # type: ignore[no-untyped-def]
         packed[n // 4 * 3 + k] = U8(rest >> U32(8 * k))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def narrow(symbols, packed, plane0, plane1):  # type: ignore[no-untyped-def]
     """The inverse of `widen` and `pack_rest`, for integers [n].
 

@@ -5,9 +5,9 @@ The same bytes as plane after plane would give, about a third faster: what one s
 """
 
 import numpy as np
-from numba import njit
 
 from isthmus.kernels.checksums import check
+from isthmus.kernels.compiled import kernel
 from isthmus.kernels.huffman.decode import CHUNK, STREAMS, decode_chunk, stream_at
 from isthmus.kernels.huffman.encode import encode_stream, make_pairs
 from isthmus.kernels.weights.planes import merge2, split2
@@ -15,7 +15,7 @@ from isthmus.kernels.weights.planes import merge2, split2
 U64 = np.uint64
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode(weights, symbols, lengths, codes, pairs, out, plane0, plane1, checks0, checks1):  # type: ignore[no-untyped-def]
     """Writes the streams of plane 0 of weights, uint16 [n], to `out`, and plane 1; returns the bytes of the streams.
 
@@ -44,7 +44,7 @@ def encode(weights, symbols, lengths, codes, pairs, out, plane0, plane1, checks0
     return np.int64(byte)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode(data, places0, sizes, checks0, places1, checks1, singles, multi, out):  # type: ignore[no-untyped-def]
     """Decodes chunks of one table to weights, uint16 [n], each checked before; 2 k + plane of the first damaged, or -1.
 
