@@ -4,6 +4,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from isthmus.entropy.coders.rans import decode, encode, encode_segments
 from isthmus.entropy.models.choices import Choices
 from isthmus.entropy.models.factorized import FactorizedModel
 from isthmus.entropy.tables.fixed_log2 import fixed_log2
+from isthmus.errors import CorruptStreamError
 from tests.entropy.models.test_factorized import make_model
 from tests.kernels.tiers import both
 
@@ -116,3 +118,13 @@ def check_damaged(model: FactorizedModel, payload: bytes, shape: Any) -> None:
     else:
         assert np.array_equal(plain[0], compiled[0]) and plain[1] == compiled[1]
         assert isinstance(plain[1], Choices)
+
+
+@pytest.mark.parametrize("escapes", ["e4 87 00", "e4", "ff ff ff ff 7f", "ff ff ff ff ff 7f", "ff ff ff ff 1f"])
+def test_escapes_that_are_not_minimal_or_beyond_32_bits(escapes: str) -> None:
+    tables = TableFamily.from_counts([[1, 2, 1]], [-1])
+    whole = encode([0, 1, -1, 0, 500], 0, tables)
+    assert whole.hex().endswith("e407")
+    found = bytes.fromhex(escapes)
+    plain, compiled = both(lambda: decode(whole[:1] + bytes([len(found)]) + whole[2:-2] + found, [0] * 5, tables))
+    assert plain == compiled and plain[0] is CorruptStreamError
