@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from isthmus.bench.medium import BenchCodec, Medium
 from isthmus.errors import UnreadableFileError
+from isthmus.kernels.tier import kernels_only
 from isthmus.media import kinds
 from isthmus.options import kinds_of
 
@@ -102,7 +103,7 @@ def run(
     files = _readable(files, medium.kind)
     rows: list[Row] = []
     total = len(files) * sum(len(ladder) for ladder in ladders.values())
-    with _single_thread(), _progress(total) as advance:
+    with kernels_only(), _single_thread(), _progress(total) as advance:
         warm: set[tuple[str, str]] = set()
         for path in files:
             samples, facts = kinds.read(path, medium.kind, {})

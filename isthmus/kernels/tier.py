@@ -6,16 +6,18 @@ its kernel, is written in numpy and Python, and leaves the same bits. Whoever ha
 is compiled: that takes time too, more than a few small pictures do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from time import thread_time
 from typing import Any
 
 from isthmus.kernels.compiled import is_cached
 
-COMPILING, LOADING = 0.5, 0.04  # seconds of plain work a kernel and process, unless numba's cache holds it; if it does
+COMPILING, LOADING = 0.5, 0.01  # seconds of plain work a kernel and process, unless numba's cache holds it; if it does
 
 _spent: dict[Any, float] = {}
+_kernels_only = False
 
 
 def pick(kernel: Any, twin: Callable[..., Any], seconds: float) -> Callable[..., Any]:
@@ -33,9 +35,20 @@ def pick(kernel: Any, twin: Callable[..., Any], seconds: float) -> Callable[...,
     return timed
 
 
+@contextmanager
+def kernels_only() -> Iterator[None]:
+    """Within it every kernel is compiled when it is first called: for who measures what long work runs at."""
+    global _kernels_only
+    before, _kernels_only = _kernels_only, True
+    try:
+        yield
+    finally:
+        _kernels_only = before
+
+
 def plain(kernel: Any, seconds: float) -> bool:
     """Whether so much work is better done without `kernel`, a function that numba compiles."""
-    if getattr(kernel, "signatures", True):  # NUMBA_DISABLE_JIT leaves functions, which have none
+    if _kernels_only or getattr(kernel, "overloads", True):  # NUMBA_DISABLE_JIT leaves functions, which have none
         return False
     budget = LOADING if _is_cached(kernel) else COMPILING
     return seconds <= budget / 2 and _spent.get(kernel, 0.0) + seconds <= budget

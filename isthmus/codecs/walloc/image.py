@@ -34,6 +34,7 @@ from isthmus.signals import ImageSignal
 FACTORIZED, CONTEXT = "walloc.1", "walloc.2"
 ENTROPY = {"factorized": FACTORIZED, "context": CONTEXT}
 WORTH = 8  # bytes for which a stream is of the other kind, which the batches of a data set have to sort out
+CLEARLY = 1.15  # more than a judgement of a few hundredths errs by
 SMALL_IMAGE = 1 << 16  # pixels below which threads cost more than they save
 
 
@@ -129,7 +130,10 @@ class WallocImageCodec(Codec):
     def smaller(self, header: TrackHeader, planes: NDArray[np.int16], payload: bytes) -> tuple[TrackHeader, bytes]:
         """What the encoder is free to choose: factorized tables, where contexts do not pay, as in flat images."""
         factorized = self.weights.entropy
-        if header.codec_id != CONTEXT or len(payload) <= factorized.least_bytes(planes) + WORTH:
+        size = len(payload)
+        if header.codec_id != CONTEXT or size * CLEARLY < factorized.about_bytes(planes):  # as of any photograph
+            return header, payload
+        if size <= factorized.least_bytes(planes) + WORTH:
             return header, payload
         other = factorized.encode(planes, self.plan(header).quality)
         if len(payload) <= len(other) + WORTH:
