@@ -20,7 +20,8 @@ from isthmus.kernels import tier
 from isthmus.media.image import read_image
 from isthmus.samples import ASTRONAUT
 
-tier.kernels_only().__enter__()  # for the whole process: what twins take is the matter of first calls
+KERNELS = tier.kernels_only()  # kept, and never left: what twins take is the matter of first calls
+KERNELS.__enter__()
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 KEPT_MEMORY = {  # of glibc's malloc and of numpy, read when a process starts
     "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
