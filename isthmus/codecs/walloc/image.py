@@ -25,6 +25,7 @@ from isthmus.codecs.walloc.weights import WallocWeights
 from isthmus.devices import usual_settings
 from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.factorized import FactorizedModel
+from isthmus.entropy.models.judging import about_bytes
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.forks import ForkLock, torch_computes
 from isthmus.kernels.wavelet.image import latent_size
@@ -131,7 +132,7 @@ class WallocImageCodec(Codec):
         """What the encoder is free to choose: factorized tables, where contexts do not pay, as in flat images."""
         factorized = self.weights.entropy
         size = len(payload)
-        if header.codec_id != CONTEXT or size * CLEARLY < factorized.about_bytes(planes):  # as of any photograph
+        if header.codec_id != CONTEXT or size * CLEARLY < about_bytes(factorized, planes):  # as of any photograph
             return header, payload
         if size <= factorized.least_bytes(planes) + WORTH:
             return header, payload

@@ -9,7 +9,6 @@ what training saw: a row of the model for each quality, or for whatever else a c
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import sha256
 from math import prod
 
@@ -33,15 +32,8 @@ from isthmus.lazy import cached_property
 
 ROWS = 100
 SMALL_PLANE = 1 << 14  # positions, up to which a call for each plane would take most of the time
-JUDGED = 256  # positions of a plane by which its cost is judged
 WHAT = "latent payload"
 MAX_REACH = 1 << 12  # latent tables lie within +-4096: a lying weights file cannot make `choose` take all memory
-
-
-@lru_cache(maxsize=64)
-def _spread(count: int) -> NDArray[np.int64]:
-    """JUDGED of so many places, which keep no step that a pattern could have: multiples of the golden ratio."""
-    return np.arange(JUDGED) * 2654435769 % (1 << 32) * count >> 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +88,6 @@ class FactorizedModel:
     def least_bytes(self, planes: Int16) -> int:
         """What the integers of planes [c, h, w] take at least, with the tables that `encode` chooses."""
         return int(self._choose(planes)[2]) // (8 * COST_ONE)
-
-    def about_bytes(self, planes: Int16) -> float:
-        """`least_bytes`, judged by some positions of large planes: within a few hundredths where there are channels."""
-        count = planes[0].size
-        if count <= JUDGED:
-            return self.least_bytes(planes)
-        return self.least_bytes(planes.reshape(len(planes), count)[:, _spread(count)]) * count / JUDGED
 
     def _choose(self, planes: Int16) -> tuple[Int32, Int32, int]:
         """Tables [c], offsets [c] and the cost of the integers with them, in 1/65536 bits."""
