@@ -72,7 +72,7 @@ def context(
     from isthmus.codecs.walloc.image import WallocImageCodec
     from isthmus.codecs.walloc.weights import save_weights
     from isthmus.files import check_target
-    from isthmus.media.kinds import list_files
+    from isthmus.media.kinds import list_files, tell_left_out
     from isthmus.training.data.crops import ImageBank
     from isthmus.training.walloc.context import fit_context
 
@@ -82,7 +82,9 @@ def context(
     trained = isthmus.load(weights)
     if not isinstance(trained, WallocImageCodec):
         raise ValueError(f"train context: {weights} is no WaLLoC image codec")
-    bank = ImageBank.load(list_files(images, "image", recursive=True), 1, torch.device("cpu"))
+    files = list_files(images, "image", recursive=True)
+    tell_left_out(images, "image", recursive=True)
+    bank = ImageBank.load(files, 1, torch.device("cpu"))
     model = fit_context(
         trained.weights.linear, bank, device=torch.device(_device(device)), steps=steps, pairs=pairs, seed=seed,
         threads=torch.get_num_threads(),

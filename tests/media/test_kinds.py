@@ -159,3 +159,14 @@ def test_signals_say_their_rate() -> None:
         )
     ]
     assert texts == ["20x10", "0.50 s, 8000 Hz, 1 channel", "3 frames of 6x4, 12.5 a second"]
+
+
+def test_litter_is_counted(tmp_path: Path) -> None:
+    for name in ("a.png", "._a.png", ".DS_Store", "Thumbs.db", "b.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    assert [p.name for p in kinds.list_files(tmp_path, "image")] == ["a.png", "b.jpg"]
+    with pytest.warns(
+        UserWarning, match=r"3 files are hidden or of another kind, and left out \(\.DS_Store, \._a\.png"
+    ):
+        kinds.tell_left_out(tmp_path, "image")
+    kinds.tell_left_out(tmp_path / "a.png", "image")

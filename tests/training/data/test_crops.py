@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from isthmus.errors import UnreadableFileError
 from isthmus.media.image import write_image
 from isthmus.media.kinds import list_files
 from isthmus.training.data.crops import ImageBank, load_rgb, to_float
@@ -87,3 +88,13 @@ def test_no_image_is_large_enough(folder: Path) -> None:
 
 def test_to_float() -> None:
     assert to_float(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
+
+
+def test_images_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros((9, 8, 3), np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match=r"1 of 2 images are left out; the first: .*b\.png: not an image"):
+        bank = ImageBank.load([tmp_path / "a.png", tmp_path / "b.png"], 8, torch.device("cpu"))
+    assert len(bank) == 1
+    with pytest.raises(UnreadableFileError, match="not an image"):
+        ImageBank.load([tmp_path / "b.png"], 8, torch.device("cpu"))
