@@ -4,6 +4,8 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from isthmus.forks import torch_computes
+
 
 def check_device(device: str) -> str:
     """The device in torch's spelling: cpu, cuda or cuda:N. Raises ValueError when torch does not know or find it."""
@@ -28,6 +30,7 @@ def usual_settings() -> Iterator[None]:
     """
     import torch
 
+    torch_computes()
     with ExitStack() as stack:
         stack.enter_context(torch.device("cpu"))
         stack.enter_context(torch.inference_mode(False))

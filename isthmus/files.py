@@ -3,6 +3,7 @@
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from isthmus.errors import UnwritableFileError
+
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
 def _explain(path: Path, error: OSError) -> UnwritableFileError:
@@ -44,7 +47,7 @@ def atomic_file(
         with tempfile.TemporaryFile() as whole:
             yield cast(BinaryIO, whole)
             whole.seek(0)
-            with _system_errors(Path(path)), open(path, "wb") as device:
+            with _system_errors(Path(path)), open_special(path) as device:
                 shutil.copyfileobj(whole, device)
         return
     target = _place(path, follow)
@@ -69,12 +72,29 @@ def atomic_file(
 
 
 def is_special(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a pipe, a socket or a device at `path`."""
+    """Whether there is a pipe, a socket, a device or an open file (`/dev/stdout`, `/dev/fd/3`) at `path`."""
+    if _descriptor(path) is not None:
+        return True
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def open_special(path: str | os.PathLike[str]) -> BinaryIO:
+    """What `is_special` knows, open for writing: an open file goes on where it is, nothing of it is lost."""
+    number = _descriptor(path)
+    return open(path, "wb") if number is None else os.fdopen(os.dup(number), "wb")
+
+
+def _descriptor(path: str | os.PathLike[str]) -> int | None:
+    """The number of an open file of this process that a path names."""
+    text = os.fspath(path)
+    if text in _STANDARD:
+        return _STANDARD[text]
+    found = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", text)
+    return int(found[1]) if found else None
 
 
 def check_target(path: str | os.PathLike[str]) -> None:

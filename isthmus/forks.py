@@ -33,20 +33,25 @@ class ForkLock:
 
 
 _LOCKS: "WeakSet[ForkLock]" = WeakSet()
-_computed = False
+_computed = _is_child = False
 
 
 def torch_computes() -> None:
-    """Notes that torch may have started OpenMP's threads, which a forked child has not: it would wait for them."""
-    global _computed
+    """Told before torch may use OpenMP's threads: a forked child has none of those that its parent has started."""
+    global _computed, _is_child
     _computed = True
+    if _is_child:
+        _is_child = False
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _set_right() -> None:
+    global _is_child
     for lock in list(_LOCKS):
         lock.renew()
+    _is_child = True
     if _computed:
-        sys.modules["torch"].set_num_threads(1)
+        torch_computes()
     compiler = sys.modules.get("numba.core.compiler_lock")
     if compiler is not None:  # another thread may have been compiling
         compiler.global_compiler_lock._lock = threading.RLock()

@@ -6,6 +6,7 @@ ISTHMUS_ROUNDS: how often the workers are started; 50 times takes ten minutes, s
 
 import multiprocessing
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import isthmus
 from isthmus.codecs import registry
 from isthmus.forks import ForkLock
 
-WORKERS, PATIENCE = 8, 120.0
+WORKERS, PATIENCE = 8, 60.0
 ROUNDS = {"fork": 10, "spawn": 1}
 NAME = "walloc-image-f8c12"
 
@@ -111,3 +112,20 @@ def test_batches_of_workers_of_torch(stream: tuple[bytes, bytes]) -> None:
     wanted = isthmus.load(NAME).unpack(stream[0]).dequantize()["y"]
     for batch in torch.utils.data.DataLoader(Streams(), batch_size=4, num_workers=2):
         assert batch.shape[0] == 4 and (batch == wanted).all()
+
+
+TORCH = """
+import os, sys, isthmus, torch
+torch.set_num_threads(2)
+torch.randn(3_000_000).exp().sum()
+child = os.fork()
+if child == 0:
+    isthmus.decode(bytes.fromhex(sys.argv[1]))
+    os._exit(0)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_fork_after_torch_has_started_its_threads_without_us(stream: tuple[bytes, bytes]) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", TORCH, stream[0].hex()]
+    assert subprocess.run(command, timeout=PATIENCE, check=False).returncode == 0

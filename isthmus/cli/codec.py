@@ -162,7 +162,11 @@ def read_stream(path: Path) -> bytes:
     from isthmus.errors import UnreadableFileError
 
     try:
-        return sys.stdin.buffer.read() if str(path) == STANDARD else path.read_bytes()
+        if str(path) != STANDARD:
+            return path.read_bytes()
+        if sys.stdin is None:
+            raise UnreadableFileError("-: standard input is closed: give a file")
+        return sys.stdin.buffer.read()
     except OSError as error:
         raise UnreadableFileError(f"{path}: cannot be read: {error.strerror or error}") from error
 

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from isthmus.errors import IsthmusError
-from isthmus.files import check_target, is_special
+from isthmus.files import check_target, is_special, open_special
 
 STANDARD = "-"  # input or output
 NAMES = ("standard input", "standard output")
@@ -34,6 +34,8 @@ def readable(source: Path) -> Iterator[Path]:
         copy = Path(folder) / "input"
         with open(copy, "wb") as file:
             if str(source) == STANDARD:
+                if sys.stdin is None:
+                    raise ValueError("-: standard input is closed: give a file")
                 shutil.copyfileobj(sys.stdin.buffer, file)
             else:
                 with open(source, "rb") as pipe:
@@ -50,11 +52,13 @@ def writable(target: Path, suffix: str = "", *, source: Path | None = None) -> I
     for a terminal; UnwritableFileError as `check_target`.
     """
     if not is_pipe(target):
-        if source is not None and _same(source, target):
+        if source is not None and (_same(source, target) or _is_standard_input(source, target)):
             raise ValueError(f"{target}: is the input, which would be replaced: choose another name")
         check_target(target)
         yield target
         return
+    if str(target) == STANDARD and sys.stdout is None:
+        raise ValueError("-: standard output is closed: give a file")
     if str(target) == STANDARD and sys.stdout.isatty():
         raise ValueError("-: standard output is a terminal, which shows no such data: give a file, or pipe it on")
     with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +70,7 @@ def writable(target: Path, suffix: str = "", *, source: Path | None = None) -> I
                 shutil.copyfileobj(file, sys.stdout.buffer)
                 sys.stdout.flush()
             else:
-                with open(target, "wb") as pipe:
+                with open_special(target) as pipe:
                     shutil.copyfileobj(file, pipe)
 
 
@@ -92,6 +96,16 @@ def tell(line: str, target: Path) -> None:
 
 def _is_standard_output(target: Path) -> bool:
     return str(target) == STANDARD or (is_special(target) and _same_file(target, Path("/dev/stdout")))
+
+
+def _is_standard_input(source: Path, target: Path) -> bool:
+    """Whether standard input is read, and is the file `target`."""
+    if str(source) != STANDARD or sys.stdin is None or not target.exists():
+        return False
+    try:
+        return os.path.samestat(os.fstat(sys.stdin.fileno()), target.stat())
+    except (OSError, ValueError):
+        return False
 
 
 def _same(source: Path, target: Path) -> bool:

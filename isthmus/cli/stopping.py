@@ -7,6 +7,7 @@ All end alike, as an exception, so that no half-written file is left; the exit s
 import signal
 from types import FrameType
 
+STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 _received = int(signal.SIGINT)
 
 
@@ -20,11 +21,12 @@ def stop_as_interrupts_do() -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         global _received
         _received = number
+        for other in STOPPING:  # what cleans up is not to be stopped again
+            signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+    for number in STOPPING:
+        if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, stop)
 
 

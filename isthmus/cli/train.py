@@ -71,6 +71,7 @@ def context(
     import isthmus
     from isthmus.codecs.walloc.image import WallocImageCodec
     from isthmus.codecs.walloc.weights import save_weights
+    from isthmus.devices import check_device
     from isthmus.files import check_target
     from isthmus.media.kinds import list_files, tell_left_out
     from isthmus.training.data.crops import ImageBank
@@ -79,6 +80,9 @@ def context(
     if out.suffix != ".safetensors":
         raise ValueError(f"train context: --out {out} must end in .safetensors, by which isthmus.load knows such files")
     check_target(out)
+    if Path(weights).exists() and out.exists() and out.samefile(weights):
+        raise ValueError(f"train context: --out {out} is the codec itself, which would be lost: choose another name")
+    chosen = torch.device(check_device(_device(device)))
     trained = isthmus.load(weights)
     if not isinstance(trained, WallocImageCodec):
         raise ValueError(f"train context: {weights} is no WaLLoC image codec")
@@ -86,7 +90,7 @@ def context(
     tell_left_out(images, "image", recursive=True)
     bank = ImageBank.load(files, 1, torch.device("cpu"))
     model = fit_context(
-        trained.weights.linear, bank, device=torch.device(_device(device)), steps=steps, pairs=pairs, seed=seed,
+        trained.weights.linear, bank, device=chosen, steps=steps, pairs=pairs, seed=seed,
         threads=torch.get_num_threads(),
     )  # fmt: skip
     save_weights(out, trained.model, trained.weights.entropy, model)

@@ -180,7 +180,7 @@ def _trained(name: str) -> "TrainedFile":
 def _from_elsewhere(name: str, device: str) -> Codec:
     """A codec from a path, or one that a family finds by the name that follows its prefix."""
     if name.endswith(".safetensors"):
-        return _from_file(Path(name).absolute(), device)
+        return _from_file(Path(name).resolve(), device)
     family, prefixed = family_of(name), ":" in name
     if prefixed and hasattr(package_of(family) if family in FAMILIES else None, "open_named"):
         return package_of(family).open_named(name, device)

@@ -87,7 +87,8 @@ class TrainedFile:
                 for key in file.keys():  # noqa: SIM118 (not a dict)
                     prefix = next((p for p in prefixes if key.startswith(p)), None)
                     if prefix is not None:
-                        found[key.removeprefix(prefix)] = file.get_tensor(key)
+                        # A copy: the file is mapped, and may be written over.
+                        found[key.removeprefix(prefix)] = file.get_tensor(key).clone()
                 return file.metadata() or {}, found
         except SafetensorError as error:
             raise CorruptStreamError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error

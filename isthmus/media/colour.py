@@ -73,4 +73,6 @@ def jp2_profile(file: BinaryIO) -> bytes | None:
         return found[3:]
     if method == b"\1" and number not in _JP2_COLOURS:
         raise ValueError(f"its colours are number {number} of JPEG 2000: convert it to sRGB first")
+    if method != b"\1":
+        raise ValueError(f"its colours are stated by method {method.hex()} of JPEG 2000: convert it to sRGB first")
     return None

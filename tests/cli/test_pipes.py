@@ -49,6 +49,20 @@ def test_images_through_pipes(folder: Path) -> None:
     assert b"read_chunks" not in done.stderr and not (folder / "x.png").exists()
 
 
+def test_open_files_go_on_where_they_are(folder: Path) -> None:
+    command = f"{{ echo header; {ISTHMUS} encode picture.ppm /dev/stdout; echo trailer; }} > log"
+    assert shell(command, folder).returncode == 0
+    log = (folder / "log").read_bytes()
+    assert log.startswith(b"header\n") and log.endswith(b"trailer\n") and len(log) > 60
+    before = (folder / "picture.ppm").read_bytes()
+    done = shell(f"{ISTHMUS} encode - picture.ppm < picture.ppm", folder)
+    assert done.returncode == 2 and (folder / "picture.ppm").read_bytes() == before
+    for closed in ("encode picture.ppm - >&-", "encode - x.ist <&-", "decode - x.png <&-"):
+        done = shell(f"{ISTHMUS} {closed}", folder)
+        assert done.returncode == 2 and b"is closed: give a file" in done.stderr
+    assert not (folder / "x.ist").exists()
+
+
 def test_weights_through_pipes(folder: Path) -> None:
     save_file({"w": torch.randn(300, 300, generator=torch.Generator().manual_seed(0)).bfloat16()}, folder / "w")
     command = f"cat w | {ISTHMUS} weights compress - - | tee packed | {ISTHMUS} weights decompress - -"
@@ -105,6 +119,11 @@ def test_what_is_checked_before_the_work(run: Run, folder: Path, tmp_path: Path)
     context = ["train", "context", folder, "--weights", "walloc-image-f8c12", "--steps", "1"]
     assert "must end in .safetensors" in run(*context, "--out", tmp_path / "x.bin")[2]
     assert "does not exist" in run(*context, "--out", tmp_path / "absent" / "x.safetensors")[2]
+    own = tmp_path.parent / f"{tmp_path.name}-own.safetensors"
+    own.write_bytes(b"weights")
+    mine = ["train", "context", folder, "--weights", own, "--out", own, "--steps", "1"]
+    assert "is the codec itself" in run(*mine)[2] and own.read_bytes() == b"weights"
+    assert "CUDA devices" in run(*context, "--out", tmp_path / "x.safetensors", "--device", "cuda:99")[2]
     assert "does not exist" in run("bench", "image", folder, "--out", tmp_path / "absent" / "bench")[2]
     assert "is a file" in run("bench", "image", folder, "--out", folder / "picture.ppm")[2]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["picture.ppm"]

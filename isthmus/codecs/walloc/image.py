@@ -191,6 +191,7 @@ class WallocImageCodec(Codec):
 
     def dequantize(self, latent: Latent) -> dict[str, Tensor]:
         """{"y": float32 [c, h, w]}: latents times the trained step of their channel and quality."""
+        torch_computes()
         step = torch.from_numpy(self.weights.linear.step(ImageOptions.unpack(latent.spec.header.options).quality))
         y = latent.planes["y"]
         return {"y": y.float() * step.to(y.device)[:, None, None]}
@@ -224,7 +225,6 @@ class WallocImageCodec(Codec):
 
     def _bands(self, model: Walloc, y: Tensor, step: Tensor, quality: int) -> NDArray[np.float32]:
         """Network synthesis of latents [c, h, w], integers, to bands [n, h, w]; floats live for a tile only."""
-        torch_computes()
         step, level = step[:, None, None].to(self.device), self.weights.linear.level(quality).to(self.device)
         with usual_settings(), torch.inference_mode(), self._lock:
             x = (y.to(self.device).float() * step)[None].contiguous(memory_format=torch.channels_last)
