@@ -124,6 +124,7 @@ def test_no_training_looks_ahead() -> None:
             assert k < c or (k == c and order[v % 2, u % 2] < order[y % 2, x % 2])
 
 
+@pytest.mark.filterwarnings("ignore:.*hidden or of another kind")  # the weights lie beside the images
 def test_the_command(
     tiny_weights: Path, tmp_path: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
