@@ -16,7 +16,7 @@ else:
     class cached_property:  # noqa: N801  # as functools spells it
         """That of functools as of Python 3.12, without the lock that a forked child would wait for.
 
-        Threads that ask at the same time may each make the value; the last one stays.
+        Threads that ask at the same time may each make the value; the first one stays.
         """
 
         def __init__(self, make: Callable[[Any], Any]) -> None:

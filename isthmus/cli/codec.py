@@ -3,7 +3,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from isthmus.cli.options import CodecName, Device, Sketch, chosen, codec_command
-from isthmus.cli.pipes import NAMES, STANDARD, is_pipe, readable, tell, writable
+from isthmus.cli.pipes import NAMES, STANDARD, is_pipe, readable, standard_input, tell, writable
 from isthmus.options import Options
 
 FOR_PYTHON = re.compile(r" \(read_chunks\([^)]*\) [^)]*\)|use isthmus\.decode\(data\) or ")
@@ -162,11 +161,7 @@ def read_stream(path: Path) -> bytes:
     from isthmus.errors import UnreadableFileError
 
     try:
-        if str(path) != STANDARD:
-            return path.read_bytes()
-        if sys.stdin is None:
-            raise UnreadableFileError("-: standard input is closed: give a file")
-        return sys.stdin.buffer.read()
+        return standard_input().read() if str(path) == STANDARD else path.read_bytes()
     except OSError as error:
         raise UnreadableFileError(f"{path}: cannot be read: {error.strerror or error}") from error
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import typer
 
@@ -24,6 +24,13 @@ def is_pipe(path: str | Path) -> bool:
     return str(path) == STANDARD or is_special(path)
 
 
+def standard_input() -> BinaryIO:
+    """Bytes of standard input. Raises ValueError where it is closed."""
+    if sys.stdin is None:
+        raise ValueError("-: standard input is closed: give a file")
+    return sys.stdin.buffer
+
+
 @contextmanager
 def readable(source: Path) -> Iterator[Path]:
     """A file with what `source` holds, in whose place errors name what was asked for."""
@@ -34,9 +41,7 @@ def readable(source: Path) -> Iterator[Path]:
         copy = Path(folder) / "input"
         with open(copy, "wb") as file:
             if str(source) == STANDARD:
-                if sys.stdin is None:
-                    raise ValueError("-: standard input is closed: give a file")
-                shutil.copyfileobj(sys.stdin.buffer, file)
+                shutil.copyfileobj(standard_input(), file)
             else:
                 with open(source, "rb") as pipe:
                     shutil.copyfileobj(pipe, file)
