@@ -7,8 +7,14 @@ Workers of torch's DataLoader are forked on Linux, often while other threads of 
 import os
 import sys
 import threading
+from collections.abc import Callable
+from operator import attrgetter
 from types import TracebackType
+from typing import Any
 from weakref import WeakSet
+
+_locks: "WeakSet[ForkLock]" = WeakSet()
+_computed = _is_child = False
 
 
 class ForkLock:
@@ -17,9 +23,11 @@ class ForkLock:
     What it guards must be whole at any time: a child may find it half done.
     """
 
+    _make: Callable[[], Any] = threading.Lock
+
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        _LOCKS.add(self)
+        self._lock = self._make()
+        _locks.add(self)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -29,11 +37,41 @@ class ForkLock:
 
     def renew(self) -> None:
         """Lets go of it without asking."""
-        self._lock = threading.Lock()
+        self._lock = self._make()
 
 
-_LOCKS: "WeakSet[ForkLock]" = WeakSet()
-_computed = _is_child = False
+class FirstUse(ForkLock):
+    """A lock that a fork waits for: what is done under it imports modules, and takes other locks that nobody renews.
+
+    A child would wait for ever for a module that another thread of its parent was importing. There is one such lock, so
+    that none is waited for by who holds another.
+    """
+
+    _make = threading.RLock
+    PATIENCE = 20.0  # seconds; what holds the lock might wait for the thread that forks
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hooked = self._held = False
+
+    def __enter__(self) -> None:
+        if not self._hooked and hasattr(os, "register_at_fork"):
+            self._hooked = True
+            # Its own hook takes a lock that imports ask for, so that it must come after ours: the last one comes first.
+            import concurrent.futures.thread  # noqa: F401
+
+            os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self.renew)
+        super().__enter__()
+
+    def _before(self) -> None:
+        self._held = self._lock.acquire(timeout=self.PATIENCE)
+
+    def _after(self) -> None:
+        if self._held:
+            self._lock.release()
+
+
+first_use = FirstUse()
 
 
 def torch_computes() -> None:
@@ -47,14 +85,16 @@ def torch_computes() -> None:
 
 def _set_right() -> None:
     global _is_child
-    for lock in list(_LOCKS):
+    for lock in list(_locks):
         lock.renew()
     _is_child = True
     if _computed:
         torch_computes()
-    compiler = sys.modules.get("numba.core.compiler_lock")
-    if compiler is not None:  # another thread may have been compiling
-        compiler.global_compiler_lock._lock = threading.RLock()
+    # Another thread may have been compiling.
+    for module, name in ("numba.core.compiler_lock", "global_compiler_lock"), ("llvmlite.binding.ffi", "lib._lock"):
+        found = sys.modules.get(module)
+        if found is not None:
+            attrgetter(name)(found)._lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 
@@ -18,7 +19,7 @@ import torch
 
 import isthmus
 from isthmus.codecs import registry
-from isthmus.forks import ForkLock
+from isthmus.forks import ForkLock, first_use
 
 WORKERS, PATIENCE = 8, 60.0
 ROUNDS = {"fork": 10, "spawn": 1}
@@ -97,6 +98,51 @@ def test_a_lock_is_free_in_a_child() -> None:
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         assert not lock._lock.acquire(blocking=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+def test_a_fork_waits_for_first_uses() -> None:
+    held, done = threading.Event(), threading.Event()
+
+    def use() -> None:
+        with first_use:
+            held.set()
+            time.sleep(0.3)
+            done.set()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        with first_use:
+            os._exit(0 if done.is_set() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    thread.join()
+    with first_use:
+        pass
+
+
+FIRST = """
+import os, sys, threading, time, isthmus
+data = bytes.fromhex(sys.argv[1])
+thread = threading.Thread(target=isthmus.decode, args=(data,))
+thread.start()
+time.sleep(float(sys.argv[2]))
+child = os.fork()
+if child == 0:
+    isthmus.decode(data)
+    os._exit(0)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+thread.join()
+os._exit(status)
+"""
+
+
+@pytest.mark.parametrize("delay", [0.1, 2.0])  # torch is being imported; it is there, and kernels are being loaded
+def test_a_fork_while_another_thread_decodes_for_the_first_time(delay: float, stream: tuple[bytes, bytes]) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FIRST, stream[0].hex(), str(delay)]
+    assert subprocess.run(command, timeout=PATIENCE, check=False).returncode == 0
 
 
 def test_batches_of_workers_of_torch(stream: tuple[bytes, bytes]) -> None:

@@ -23,7 +23,7 @@ from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.base import Codec
 from isthmus.devices import check_device
 from isthmus.errors import CorruptStreamError, UnknownCodecError, WeightsMismatchError
-from isthmus.forks import ForkLock
+from isthmus.forks import first_use
 
 if TYPE_CHECKING:
     from isthmus.codecs.trained_file import TrainedFile
@@ -40,7 +40,6 @@ TICK = 100_000_000  # nanoseconds, longer than a file system's
 
 _loaded: dict[tuple[str, str], Codec] = {}
 _of_files: dict[tuple[Path, str], tuple[Any, Codec]] = {}  # by path and device; what the file was, and its codec
-_lock = ForkLock()
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,8 @@ def package_of(family: str) -> Any:
     """The package of a family. Raises UnknownCodecError for another name."""
     if family not in FAMILIES:
         raise UnknownCodecError(f"{family!r} is no family of codecs of this version; it has {', '.join(FAMILIES)}")
-    return import_module(f"isthmus.codecs.{family}")
+    with first_use:
+        return import_module(f"isthmus.codecs.{family}")
 
 
 def family_of(name: str) -> str:
@@ -156,12 +156,12 @@ def load(name: str, device: str = "cpu") -> Codec:
     Networks are read from their file only when something asks for them. Raises UnknownCodecError for other names,
     UnreadableFileError and CorruptStreamError for a bad file, ValueError for a device that is not there.
     """
-    name, device = str(name), check_device(device)
-    entry = _entry(name)
-    if entry is None:
-        return _from_elsewhere(name, device)
-    name = entry.name if newest()[entry.name] == entry else entry.label
-    with _lock:
+    with first_use:
+        name, device = str(name), check_device(device)
+        entry = _entry(name)
+        if entry is None:
+            return _from_elsewhere(name, device)
+        name = entry.name if newest()[entry.name] == entry else entry.label
         if (name, device) not in _loaded:
             _loaded[name, device] = package_of(family_of(name)).open_codec(entry.open(), name, device)
         return _loaded[name, device]
@@ -201,7 +201,7 @@ def _from_file(path: Path, device: str) -> Codec:
     # The next training may replace it; what changed this very moment may change again within a tick of its clock.
     state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
     settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > TICK
-    with _lock:
+    with first_use:
         kept = _of_files.pop((path, device), None)
         if kept is None or kept[0] != state:
             file = _trained(str(path))
