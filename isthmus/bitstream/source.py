@@ -91,7 +91,10 @@ def as_bytes(data: BytesLike | Any) -> memoryview:
     """The bytes of any buffer; a copy where they are not contiguous."""
     if isinstance(data, str) or hasattr(data, "__fspath__"):
         raise TypeError(f"expected the bytes of a stream or a binary file, got the path {data!s}: open it with 'rb'")
-    view = memoryview(data)
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise TypeError(f"expected the bytes of a stream or a binary file, got {type(data).__name__}") from None
     return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(bytes(view))
 
 

@@ -135,10 +135,11 @@ def _extent(iloc: bytes, item: int) -> tuple[int, int] | None:
         found = number(4 if version == 2 else 2)
         method = number(2) & 15 if version else 0
         elsewhere, base = number(2), number(of_base)
-        extents = []
-        for _ in range(number(2)):
-            number(of_index if version else 0)
-            extents.append((base + number(of_offset), number(of_length)))
+        count = number(2)
         if found == item:
-            return extents[0] if extents and not method and not elsewhere else None
+            if not count or method or elsewhere:
+                return None
+            number(of_index if version else 0)
+            return base + number(of_offset), number(of_length)
+        at += count * ((of_index if version else 0) + of_offset + of_length)
     return None

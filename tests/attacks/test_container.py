@@ -94,8 +94,9 @@ def test_paths_and_text_files_are_wrong_arguments(tmp_path):
             read_chunks(wrong)
     with path.open(encoding="latin-1") as file, pytest.raises(TypeError, match="binary file"):
         read_chunks(file)
-    with pytest.raises(TypeError):
-        read_chunks(17)
+    for other in (17, None, [], (b for b in [b""])):
+        with pytest.raises(TypeError, match=f"bytes of a stream or a binary file, got {type(other).__name__}"):
+            read_chunks(other)
 
 
 @pytest.mark.parametrize(

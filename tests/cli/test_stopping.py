@@ -42,3 +42,23 @@ def test_nothing_is_left(name: str, tmp_path: Path) -> None:
         assert process.stderr.read().splitlines()[-1:] == [b"isthmus: stopped"]
     assert process.returncode == 128 + number
     assert [p.name for p in target.parent.iterdir()] == ["a.ist"] and target.read_bytes() == b"older"
+
+
+# Stopped again while it removes what it has begun.
+CLEANING = """
+import os, signal, time
+from isthmus.cli.stopping import stop_as_interrupts_do
+stop_as_interrupts_do()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+except KeyboardInterrupt:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        os.kill(os.getpid(), number)
+    print("cleaned")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_the_second_signal_does_not_stop_what_cleans_up() -> None:
+    assert subprocess.check_output([sys.executable, "-c", CLEANING], timeout=60) == b"cleaned\n"

@@ -174,6 +174,14 @@ def test_a_file_that_has_just_been_written_is_not_trusted_to_stay(own: Path, mon
     assert isthmus.load(str(own)) is not isthmus.load(str(own))
 
 
+def test_a_file_that_is_written_over_changes_no_codec(own: Path) -> None:
+    codec, image = isthmus.load(str(own)), np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    before, size = codec.encode(image), own.stat().st_size
+    with own.open("r+b") as file:  # the same file, as a mapping of it would see
+        file.write(bytes(size))
+    assert codec.encode(image) == before
+
+
 def test_few_codecs_of_files_are_kept(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_of_files", {})
     monkeypatch.setattr(registry, "MOST_FILES", 2)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from isthmus.errors import UnreadableFileError
 from isthmus.media.av1 import colour_of
-from isthmus.media.boxes import MAX_BOXES, boxes, colours_of_primary_item
+from isthmus.media.boxes import MAX_BOXES, beginning_of_primary_item, boxes, colours_of_primary_item
 from isthmus.media.colour import stated_colour
 from isthmus.media.image import ColourWarning, read_image
 from tests.media import icc_bytes as icc
@@ -81,6 +81,13 @@ def test_boxes_are_counted():
     many = box(b"free") * (MAX_BOXES + 1)
     with pytest.raises(ValueError, match="more than 4096 boxes"):
         list(boxes(io.BytesIO(many), 0, len(many)))
+
+
+def test_places_of_many_items_take_no_time_for_parts_that_say_nothing():
+    """65,535 parts of no bytes in each of 65,535 items: 4 billion, in 400 kB."""
+    places = struct.pack(">BBHBBH", 0, 0, 0, 0, 0, 65535) + struct.pack(">HHH", 2, 0, 65535) * 65535
+    data = box(b"meta", bytes(4), box(b"pitm", struct.pack(">IH", 0, 1)), box(b"iloc", places))
+    assert beginning_of_primary_item(io.BytesIO(data), len(data), 10) == b""
 
 
 def test_damage_anywhere_is_an_answer_or_a_value_error():
@@ -201,6 +208,11 @@ def test_jpeg_2000_colours_by_number(tmp_path, strict):
     assert read_image(jp2(tmp_path, box(b"colr", b"\1\0\0", struct.pack(">I", 16))))[4, 4].tolist() == [80, 160, 80]
     with pytest.raises(UnreadableFileError, match="number 21 of JPEG 2000"):
         read_image(jp2(tmp_path, box(b"colr", b"\1\0\0", struct.pack(">I", 21))))
+
+
+def test_jpeg_2000_colours_by_other_methods(tmp_path):
+    with pytest.raises(UnreadableFileError, match="method 05 of JPEG 2000"):
+        read_image(jp2(tmp_path, box(b"colr", b"\5\0\0", bytes(4))))
 
 
 def test_jpeg_2000_damaged_profile(tmp_path):
