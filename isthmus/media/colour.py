@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What image files state of their colour that Pillow does not hand on: PNG `cICP`, AVIF and HEIF `nclx`, JPEG 2000."""
+"""What image files state of their colour that Pillow does not hand on: of PNG, AVIF and HEIF, JPEG 2000, BMP."""
 
 import os
 import struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from isthmus.arrays.colour.code_points import CodePoints
 from isthmus.media.av1 import colour_of
+from isthmus.media.bmp import bmp_colour
 from isthmus.media.boxes import Box, beginning_of_primary_item, colours_of_primary_item, first, payload
 
 _MAX_PROFILE, _MOST_AV1 = 1 << 26, 1024
@@ -61,7 +62,18 @@ def _size(file: BinaryIO) -> int:
     return file.seek(0, os.SEEK_END)
 
 
-def jp2_profile(file: BinaryIO) -> bytes | None:
+def left_out(file: BinaryIO, kind: str | None) -> dict[str, Any]:
+    """What Pillow leaves out of `info`, by its names. Raises ValueError for what is not known here."""
+    if kind == "BMP":
+        return bmp_colour(file, _MAX_PROFILE)
+    if kind == "JPEG2000":
+        file.seek(0)
+        profile = _jp2_profile(file) if file.read(8)[4:] == b"jP  " else None  # else a code stream alone
+        return {"icc_profile": profile} if profile else {}
+    return {}
+
+
+def _jp2_profile(file: BinaryIO) -> bytes | None:
     """The ICC profile of a JP2 file, None where its colours are named. Raises ValueError for names not known here."""
     header = first(file, 0, _size(file), b"jp2h")
     stated: Box | None = None if header is None else first(file, header.begin, header.end, b"colr")

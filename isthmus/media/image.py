@@ -15,7 +15,7 @@ from isthmus.arrays.pixels import PrecisionWarning, no_low_bits, to_pixels
 from isthmus.arrays.sample_depth import HEAD_BYTES, bits_per_sample, grey_levels
 from isthmus.errors import MissingExtraError, UnreadableFileError
 from isthmus.files import atomic_file
-from isthmus.media.colour import jp2_profile, stated_colour
+from isthmus.media.colour import left_out, stated_colour
 from isthmus.media.low_bits import low_bits, swapped_tiles
 from isthmus.options import Options, option
 from isthmus.signatures import resembles
@@ -143,8 +143,7 @@ def _read(file: BinaryIO, name: str, background: str | None, max_pixels: int) ->
         warnings.warn(f"{name}: holds several frames or pages; only the first is read", UserWarning, stacklevel=4)
     try:
         stated = stated_colour(file, image.format)
-        if image.format == "JPEG2000" and head[4:8] == b"jP  " and (profile := jp2_profile(file)):
-            image.info["icc_profile"] = profile
+        image.info.update(left_out(file, image.format))
         low = (lambda: low_bits(_open(file, name, head), tiles)) if bits > 8 and tiles else no_low_bits
         return to_pixels(image, bits, levels, background, stated, low)
     except ValueError as error:

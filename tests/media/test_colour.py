@@ -147,3 +147,12 @@ def test_adobe_rgb_by_exif(tmp_path):
     Image.new("RGB", (16, 16), (100, 160, 100)).save(path, quality=100, subsampling=0, exif=exif)
     red, green, _ = read_image(path)[8, 8].astype(int)
     assert red < 80 and abs(green - 160) < 5
+
+
+@pytest.mark.parametrize("falls", [False, True])
+def test_curve_of_tiff(tmp_path, falls):
+    curve = np.linspace(0, 65535, 256).astype(int)[:: -1 if falls else 1].tolist()
+    Image.fromarray(np.full((8, 8, 3), 80, np.uint8)).save(tmp_path / "x.tif", tiffinfo={301: curve})
+    with pytest.warns(ColourWarning, match="that falls") if falls else warnings.catch_warnings():
+        pixels = read_image(tmp_path / "x.tif")
+    assert abs(int(pixels[0, 0, 0]) - (80 if falls else 151)) <= 1

@@ -82,7 +82,10 @@ def _of_gamma(gamma: float | None, points: Sequence[float] | None, light: Sequen
         if gamma is not None and abs(gamma - 1 / 2.2) >= _NEAR_SRGB:
             curves = (power(1 / gamma),)
         if light is not None:
-            curves = tuple(table(one) for one in np.array(light, np.float64).reshape(-1, _entries(len(light))))
+            entries = np.array(light, np.float64).reshape(-1, _entries(len(light)))
+            if (entries[:, -1] <= entries[:, 0]).any():
+                raise ValueError("a transfer function that falls")
+            curves = tuple(table(one) for one in entries)
         if points is not None:
             numbers = [float(v) for v in points]
             white, *primaries = zip(numbers[::2], numbers[1::2], strict=True)
