@@ -40,6 +40,8 @@ def resembles(head: bytes) -> str:
     for offset, magic, name in FOREIGN:
         if head.startswith(magic, offset):
             return f"it looks like {name}"
+    if head.startswith(b"\x89IST"):
+        return "it is an isthmus stream already: decode it"
     if b"IST" in head[1:8]:
         return "it looks like a stream that was transferred as text; transfer it as binary"
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):

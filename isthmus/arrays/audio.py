@@ -15,6 +15,8 @@ def to_audio(samples: Any) -> np.ndarray:
     """
     if hasattr(samples, "detach"):
         samples = samples.detach().cpu().numpy()
+    if isinstance(samples, np.ma.MaskedArray):
+        raise TypeError("encode: sound is a masked array, whose mask would be lost: fill it first")
     if not isinstance(samples, np.ndarray) or samples.dtype.kind != "f":
         got = samples.dtype if isinstance(samples, np.ndarray) else type(samples).__name__
         raise TypeError(f"encode: sound is {got}, expected torch or numpy floats, [C, T] or [T]")

@@ -139,7 +139,7 @@ def _csv(rows: Sequence[Row]) -> bytes:
     writer.writeheader()
     for row in flat:
         writer.writerow({key: f"{x:.6g}" if isinstance(x, float) else x for key, x in row.items()})
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="surrogateescape")  # names as they are
 
 
 def _json(medium: Medium, curves: Curves, title: str) -> bytes:

@@ -77,6 +77,8 @@ def main() -> None:
         if debug:
             raise
         text = error.format_message() + " (see --help)" if usage else str(error)  # type: ignore[attr-defined]
+        if isinstance(error, OSError) and error.filename is None and error.strerror:
+            text = f"what it writes to: {error.strerror}"  # a device or a pipe, which has no name
         if usage or isinstance(error, (IsthmusError, ValueError, TypeError, OSError, MemoryError)):
             raise SystemExit(_complain(text or type(error).__name__, 2)) from None
         name = type(error).__name__
@@ -87,5 +89,6 @@ def main() -> None:
 
 
 def _complain(text: str, status: int) -> int:
-    print(f"isthmus: {' '.join(text.split())}", file=sys.stderr)
+    line = "".join(c if c >= " " and c != "\x7f" else "?" for c in " ".join(text.split()))  # of file names
+    print(f"isthmus: {line}", file=sys.stderr)
     return status

@@ -239,6 +239,6 @@ def codec_for(header: TrackHeader, device: str = "cpu") -> Codec:
     if not same:
         raise WeightsMismatchError(
             f"decode: the stream needs entropy tables {header.tables_hash} of {header.codec_id}, which do not ship "
-            "with this version; load the weights file that it was made with: isthmus.load('FILE.safetensors')"
+            "with this version; name the weights file that it was made with: --codec FILE, isthmus.load(FILE)"
         )
     return load((exact or same)[-1].label, device)

@@ -124,7 +124,7 @@ def _read(file: BinaryIO, name: str, background: str | None, max_pixels: int) ->
     if image.width * image.height > max_pixels:
         raise UnreadableFileError(
             f"{name}: {image.width}x{image.height} = {image.width * image.height:,} pixels; at most {max_pixels:,} "
-            "are read: scale it down, cut it into parts, or raise max_pixels (--max-pixels)"
+            "are read: scale it down, cut it into parts, or raise max_pixels (`isthmus encode --max-pixels`)"
         )
     try:
         several = image.format not in _PHONE_EXTRAS and getattr(image, "is_animated", False)
@@ -174,7 +174,7 @@ def _open(file: BinaryIO, name: str, head: bytes) -> "Image.Image":
             "it is truncated, damaged or of 0 pixels; get it again"
         )
     raise UnreadableFileError(
-        f"{name}: not an image: {resembles(head[:64])}; expected PNG, JPEG, WebP, AVIF or TIFF. "
+        f"{name}: not an image: {resembles(head[:64])}; expected PNG, JPEG, WebP, AVIF, TIFF, BMP or GIF. "
         "Convert it to one of these first"
     )
 

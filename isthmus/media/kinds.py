@@ -81,7 +81,7 @@ def list_files(
         return [place]
     if not place.is_dir():
         raise UnreadableFileError(f"{path}: no such folder; expected a folder of {kind} files")
-    files = sorted(f for f in _inside(place, recursive) if _is_meant(f, suffixes))
+    files = sorted(f for f in _inside(place, recursive) if _is_meant(f, place, suffixes))
     if not files:
         below, known = " or below it" if recursive else "", ", ".join(sorted(suffixes))
         raise UnreadableFileError(f"{path}: no {kind} files in this folder{below}; expected some of {known}")
@@ -89,20 +89,22 @@ def list_files(
 
 
 def tell_left_out(path: str | os.PathLike[str], kind: str, *, recursive: bool = False) -> None:
-    """Warns of how many files of a folder `list_files` passes over: hidden ones, and those of other kinds."""
-    suffixes = room(kind).SUFFIXES
-    others = [f for f in _inside(Path(path), recursive) if not _is_meant(f, suffixes)] if Path(path).is_dir() else []
+    """Warns of how much of a folder `list_files` passes over.
+
+    Hidden files and folders, files of other kinds, pipes and links to nothing; and, without `recursive`, folders.
+    """
+    place, suffixes = Path(path), room(kind).SUFFIXES
+    others = [f for f in _inside(place, recursive) if not _is_meant(f, place, suffixes)] if place.is_dir() else []
     if others:
         names = ", ".join(sorted(f.name for f in others)[:3]) + (", ..." if len(others) > 3 else "")
-        warnings.warn(
-            f"{path}: {len(others)} files are hidden or of another kind, and left out ({names})", stacklevel=2
-        )
+        warnings.warn(f"{path}: {len(others)} are hidden or of another kind, and left out ({names})", stacklevel=2)
 
 
 def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
-    found: Iterator[Path] = folder.rglob("*") if recursive else folder.iterdir()
-    return (path for path in found if path.is_file())
+    """All but the folders that are searched."""
+    return (path for path in folder.rglob("*") if not path.is_dir()) if recursive else folder.iterdir()
 
 
-def _is_meant(path: Path, suffixes: frozenset[str]) -> bool:
-    return path.suffix.lower() in suffixes and not path.name.startswith(".")
+def _is_meant(path: Path, folder: Path, suffixes: frozenset[str]) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return path.suffix.lower() in suffixes and not hidden and path.is_file()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from isthmus.files import atomic_write
 from isthmus.optim.muon import MuonAdamW
 
 POINTER = "checkpoint.json"
@@ -37,8 +38,8 @@ class TrainingState:
         names = {part: f"step-{self.step:07d}.{part}.safetensors" for part in ("model", "optimizer")}
         model = {f"model.{k}": v.contiguous() for k, v in self.modules.state_dict().items()}
         model |= {f"average.{k}": v for k, v in self.average.items()}
-        save_file(model, folder / names["model"])
-        save_file(self._optimizer_tensors(), folder / names["optimizer"])
+        atomic_write(folder / names["model"], save(model))  # not save_file, whose files are the user's alone
+        atomic_write(folder / names["optimizer"], save(self._optimizer_tensors()))
         pointer = {
             "step": self.step,
             "seconds": round(self.seconds, 1),

@@ -103,6 +103,16 @@ def test_names_of_other_encodings(folder: Path) -> None:
     assert done.returncode == 0 and b"caf\xe9.ist: 24x16" in done.stdout
     done = shell(f"{ISTHMUS} decode $'\\xff.ist' out.png", folder)
     assert done.returncode == 2 and done.stderr.startswith(b"isthmus: \xff.ist: cannot be read")
+    done = shell(f"{ISTHMUS} decode $'\\x1b[31m.ist' out.png", folder)
+    assert done.returncode == 2 and done.stderr.startswith(b"isthmus: ?[31m.ist: cannot be read")
+    names = folder / "names"
+    names.mkdir()
+    (folder / name).rename(names / name)
+    done = shell(f"{ISTHMUS} bench image names --out bench --codec walloc-image-f8c12", folder)
+    assert done.returncode == 0 and b"caf\xe9.ppm" in (folder / "bench" / "rows.csv").read_bytes()
+    settings = "--steps 0 --batch 1 --device cpu --set crop=8"
+    done = shell(f"{ISTHMUS} train codec names --out run {settings}", folder)
+    assert b"codec can't encode" not in done.stderr
 
 
 def test_what_is_checked_before_the_work(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a file is, and the rooms of image, sound and tensors: in and out, and what is refused."""
 
+import os
 import struct
 import wave
 from fractions import Fraction
@@ -165,8 +166,27 @@ def test_litter_is_counted(tmp_path: Path) -> None:
     for name in ("a.png", "._a.png", ".DS_Store", "Thumbs.db", "b.jpg"):
         (tmp_path / name).write_bytes(b"")
     assert [p.name for p in kinds.list_files(tmp_path, "image")] == ["a.png", "b.jpg"]
-    with pytest.warns(
-        UserWarning, match=r"3 files are hidden or of another kind, and left out \(\.DS_Store, \._a\.png"
-    ):
+    with pytest.warns(UserWarning, match=r"3 are hidden or of another kind, and left out \(\.DS_Store, \._a\.png"):
         kinds.tell_left_out(tmp_path, "image")
     kinds.tell_left_out(tmp_path / "a.png", "image")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_in_hidden_folders_or_no_file_is_left_out_and_counted(tmp_path: Path) -> None:
+    for name in ("a.png", ".trash/b.png", "below/c.png", "below/.git/d.png", "e.png/f.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "link.png").symlink_to(tmp_path / "absent.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert [p.name for p in kinds.list_files(tmp_path, "image")] == ["a.png"]
+    assert [p.name for p in kinds.list_files(tmp_path, "image", recursive=True)] == ["a.png", "c.png", "f.png"]
+    with pytest.warns(UserWarning, match=r"5 are .*left out \(\.trash, below, e\.png"):
+        kinds.tell_left_out(tmp_path, "image")
+    with pytest.warns(UserWarning, match=r"4 are .*left out \(b\.png, d\.png, link\.png, \.\.\."):
+        kinds.tell_left_out(tmp_path, "image", recursive=True)
+
+
+def test_a_stream_is_named_as_one(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"\x89IST\1")
+    with pytest.raises(UnreadableFileError, match="an isthmus stream already: decode it"):
+        kinds.read(tmp_path / "x.png", "image", {})

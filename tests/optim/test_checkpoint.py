@@ -64,6 +64,7 @@ def test_only_the_last_checkpoint_is_kept(tmp_path: Path) -> None:
     names = {p.name for p in tmp_path.iterdir()}
     assert names == {POINTER, "step-0000003.model.safetensors", "step-0000003.optimizer.safetensors"}
     assert json.loads((tmp_path / POINTER).read_text())["step"] == 3
+    assert len({p.stat().st_mode for p in tmp_path.iterdir()}) == 1  # all by the user's umask
 
 
 def test_a_kill_while_saving_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

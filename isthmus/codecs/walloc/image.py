@@ -186,7 +186,7 @@ class WallocImageCodec(Codec):
         if pixels > options.max_pixels:
             raise CorruptStreamError(
                 f"decode: the header says {signal}, {pixels:,} pixels; at most {options.max_pixels:,} are decoded: "
-                "raise max_pixels (--max-pixels) if you trust the stream"
+                "raise max_pixels (`isthmus decode --max-pixels`) if you trust the stream"
             )
 
     def dequantize(self, latent: Latent) -> dict[str, Tensor]:

@@ -16,8 +16,8 @@ from isthmus.media.image import read_image
 
 
 def load_rgb(path: Path) -> Tensor:
-    """One image as uint8 [3, H, W]; grey is repeated to three channels, alpha is laid on black."""
-    array = read_image(path, background="black")
+    """One image as uint8 [3, H, W]; grey is repeated to three channels. Raises UnreadableFileError, as for alpha."""
+    array = read_image(path)
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1))).expand(3, -1, -1)
 
 

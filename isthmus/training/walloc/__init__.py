@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of WaLLoC codecs: trainer, starting point, entropy models, validation, export."""
 
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def train(
         recipe, bank, [image.to(target) for image in read_all(checks)], compiled=target.type == "cuda"
     )
     told = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files)
-    if not trainer.run(out, loop, data=f"{len(files)} files, {sha256(told.encode()).hexdigest()[:16]}"):
+    if not trainer.run(out, loop, data=f"{len(files)} files, {sha256(os.fsencode(told)).hexdigest()[:16]}"):
         return None
     state = trainer.state
     progress = {"steps_done": state.step, "seconds": round(state.seconds), "devices": state.devices}

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from isthmus.errors import UnreadableFileError, UnwritableFileError
+from isthmus.files import atomic_write
 from isthmus.weights.folders.names import PLAIN, files_in, is_visible
 from isthmus.weights.safetensors_file import SafetensorsFile
 from isthmus.weights.upstream.block import FIELDS, UpstreamBlock
@@ -81,7 +82,7 @@ def _write(holders: dict[str, SafetensorsFile], config: UpstreamConfig, folder: 
         block = _encode(module, tensors, threads)
         if isinstance(block, UpstreamBlock) and block.nbytes < before:
             fields = {f"{module}.{field}": torch.from_numpy(getattr(block, field)) for field in FIELDS}
-            save_file(fields, folder / f"{module.replace('.', '_')}.safetensors")
+            atomic_write(folder / f"{module.replace('.', '_')}.safetensors", save(fields))
             compressed.append(module)
             sizes = [sizes[0] + before, sizes[1] + block.nbytes]
             for name in names:
@@ -89,7 +90,7 @@ def _write(holders: dict[str, SafetensorsFile], config: UpstreamConfig, folder: 
         else:
             kept[module] = block if isinstance(block, str) else "would not shrink"
     rest = {name: holders[name].tensor(name) for name in plain}
-    save_file(rest, folder / "model.safetensors", metadata={"format": "pt"})
+    atomic_write(folder / "model.safetensors", save(rest, {"format": "pt"}))
     size = sum(tensor.nbytes for tensor in rest.values())
     return UpstreamReport(tuple(compressed), kept, sizes[0] + size, sizes[1] + size)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from isthmus.errors import UnreadableFileError
 from isthmus.media.image import write_image
@@ -98,3 +99,6 @@ def test_images_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     assert len(bank) == 1
     with pytest.raises(UnreadableFileError, match="not an image"):
         ImageBank.load([tmp_path / "b.png"], 8, torch.device("cpu"))
+    Image.new("RGBA", (9, 9), (1, 2, 3, 4)).save(tmp_path / "c.png")  # what no encoder takes is not trained on either
+    with pytest.warns(UserWarning, match=r"1 of 2 images are left out; the first: .*c\.png: transparent"):
+        ImageBank.load([tmp_path / "a.png", tmp_path / "c.png"], 8, torch.device("cpu"))
