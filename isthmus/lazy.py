@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from isthmus.forks import first_use
+
 Item = TypeVar("Item")
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ def names_on_demand(package: str, places: Mapping[str, str]) -> tuple[Callable[[
     def find(name: str) -> Any:
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = getattr(import_module(places[name]), name)
+        with first_use:
+            found = getattr(import_module(places[name]), name)
         setattr(sys.modules[package], name, found)
         return found
 

@@ -18,8 +18,8 @@ PACKAGE = Path(isthmus.__file__).parent
 GROUND = [
     "errors",
     "varint",
-    "lazy",
     "forks",
+    "lazy",
     "signatures",
     "devices",
     "files",

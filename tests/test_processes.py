@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ import torch
 import isthmus
 from isthmus.codecs import registry
 from isthmus.forks import ForkLock, first_use
+from isthmus.media.image import write_image
 
 WORKERS, PATIENCE = 8, 60.0
 ROUNDS = {"fork": 10, "spawn": 1}
@@ -123,15 +125,32 @@ def test_a_fork_waits_for_first_uses() -> None:
         pass
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+def test_a_fork_within_leaves_both_as_they_should_be() -> None:
+    with first_use, ForkLock():
+        child = os.fork()
+    if child == 0:
+        with first_use:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert first_use._lock.acquire(blocking=False)
+    first_use._lock.release()
+
+
 FIRST = """
 import os, sys, threading, time, isthmus
 data = bytes.fromhex(sys.argv[1])
-thread = threading.Thread(target=isthmus.decode, args=(data,))
+
+def work():
+    isthmus.decode(isthmus.encode(sys.argv[3], codec="walloc-image-f8c12"))
+    isthmus.decode(data)
+
+thread = threading.Thread(target=work)
 thread.start()
 time.sleep(float(sys.argv[2]))
 child = os.fork()
 if child == 0:
-    isthmus.decode(data)
+    work()
     os._exit(0)
 status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 thread.join()
@@ -139,9 +158,12 @@ os._exit(status)
 """
 
 
-@pytest.mark.parametrize("delay", [0.1, 2.0])  # torch is being imported; it is there, and kernels are being loaded
-def test_a_fork_while_another_thread_decodes_for_the_first_time(delay: float, stream: tuple[bytes, bytes]) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", FIRST, stream[0].hex(), str(delay)]
+@pytest.mark.parametrize("delay", [0.0, 0.1, 2.0])  # nothing is there yet; torch is being imported; then the rest
+def test_a_fork_while_another_thread_works_for_the_first_time(
+    delay: float, stream: tuple[bytes, bytes], tmp_path: Path
+) -> None:
+    write_image(tmp_path / "x.png", np.zeros((32, 32, 3), np.uint8))
+    command = [sys.executable, "-W", "ignore", "-c", FIRST, stream[0].hex(), str(delay), str(tmp_path / "x.png")]
     assert subprocess.run(command, timeout=PATIENCE, check=False).returncode == 0
 
 

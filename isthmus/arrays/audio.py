@@ -15,7 +15,7 @@ def to_audio(samples: Any) -> np.ndarray:
     """
     if hasattr(samples, "detach"):
         samples = samples.detach().cpu().numpy()
-    if isinstance(samples, np.ma.MaskedArray):
+    if hasattr(samples, "filled"):  # np.ma
         raise TypeError("encode: sound is a masked array, whose mask would be lost: fill it first")
     if not isinstance(samples, np.ndarray) or samples.dtype.kind != "f":
         got = samples.dtype if isinstance(samples, np.ndarray) else type(samples).__name__

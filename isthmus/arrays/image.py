@@ -22,7 +22,7 @@ def to_array(image: Any, *, background: str | None = None) -> np.ndarray:
     Raises TypeError for another type or dtype, ValueError for another shape, no pixels, transparency without
     `background`, or colours that `read_image` refuses.
     """
-    if isinstance(image, np.ma.MaskedArray):
+    if hasattr(image, "filled"):  # np.ma, which takes long to import
         raise TypeError("image: a masked array, whose mask would be lost: fill it first, with array.filled(0)")
     if isinstance(image, np.ndarray):
         return from_numpy(image)

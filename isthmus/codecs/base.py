@@ -17,6 +17,7 @@ from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.batching import check_errors, is_one, named_by_place, stack_planes, stack_samples
 from isthmus.devices import check_device
 from isthmus.errors import IsthmusError
+from isthmus.forks import first_time
 from isthmus.options import DecodeOptions as NoDecodeOptions
 from isthmus.options import Options as NoOptions
 
@@ -146,8 +147,9 @@ class Codec(ABC):
 
     def encode(self, samples: Any, **options: Any) -> Any:
         """Samples to bytes; a batch to a list of bytes. options: fields of `Options`."""
-        latent = self.analyze(samples, **options)
-        return self.pack_batch(latent.latents) if isinstance(latent, LatentBatch) else self.pack(latent)
+        with first_time(f"encode {self.codec_id}"):
+            latent = self.analyze(samples, **options)
+            return self.pack_batch(latent.latents) if isinstance(latent, LatentBatch) else self.pack(latent)
 
     def decode(self, data: bytes | Sequence[bytes], **options: Any) -> Any:
         """Bytes to samples; a list of streams, as a batch is encoded to, to what `together` makes of them.
@@ -158,7 +160,8 @@ class Codec(ABC):
         chosen = self.DecodeOptions.of(options)
         if is_one(data):
             self.admit(read_header(data), chosen)
-            return self.synthesize(self.unpack(data), **options)
+            with first_time(f"decode {self.codec_id}"):
+                return self.synthesize(self.unpack(data), **options)
         for place, one in enumerate(data):
             try:
                 self.admit(read_header(one), chosen)

@@ -15,11 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy.ma  # noqa: F401  # numba looks at it in a kernel's first call, when a fork would find its import half done
 from numba import njit
 from numba.core import event
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
-from isthmus.forks import first_use
 from isthmus.kernels.announcement import announce, uncached
 
 DIGEST = hashlib.sha256().digest_size
@@ -85,10 +85,6 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
             filename_base=self._impl.filename_base,
             source_stamp=_sources(),
         )
-
-    def load_overload(self, signature: Any, target: Any) -> Any:
-        with first_use:  # the first one imports half of numba
-            return super().load_overload(signature, target)
 
     def save_overload(self, signature: Any, found: Any) -> None:
         try:

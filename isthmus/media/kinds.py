@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import UnreadableFileError
+from isthmus.forks import first_time
 from isthmus.signatures import head_of
 
 KINDS = ("image", "audio", "tensors")  # that have a room
@@ -55,13 +56,15 @@ def read(path: str | os.PathLike[str], kind: str, options: dict[str, Any]) -> tu
 
     What of `options` is about reading is removed from them. Raises `UnreadableFileError` for a bad file.
     """
-    samples, facts = room(kind).read(path, options)
+    with first_time(f"read {kind}"):
+        samples, facts = room(kind).read(path, options)
     return samples, facts
 
 
 def write(path: str | os.PathLike[str], kind: str, samples: Any, signal: Any) -> None:
     """Samples, as `decode(..., output="numpy")` gives them, to a file. Raises `UnwritableFileError`, ValueError."""
-    room(kind).write(path, samples, signal)
+    with first_time(f"write {kind}"):
+        room(kind).write(path, samples, signal)
 
 
 def check_writable(path: str | os.PathLike[str], kind: str) -> None:
