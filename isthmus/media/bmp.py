@@ -6,17 +6,17 @@ from typing import Any, BinaryIO
 
 from isthmus.arrays.colour.space import D65
 
-_HEADER = 14  # where it begins, and what places are counted from
 _V4, _V5 = 108, 124  # its sizes
 _CALIBRATED, _LINKED, _EMBEDDED = b"\0\0\0\0", b"KNIL", b"DEBM"  # others mean sRGB
 
 
-def bmp_colour(file: BinaryIO, most: int) -> dict[str, Any]:
+def bmp_colour(file: BinaryIO, begin: int, most: int) -> dict[str, Any]:
     """What Pillow would have in `info` of a PNG: `icc_profile`, or `gamma` and `chromaticity`; nothing for sRGB.
 
-    most: bytes of a profile. Raises ValueError for a profile that is another file, or lies outside this one.
+    begin: where the header is, 14 in a BMP, 0 in a DIB. most: bytes of a profile. Raises ValueError for a profile that
+    is another file, or lies outside this one.
     """
-    file.seek(_HEADER)
+    file.seek(begin)
     header = file.read(_V5)
     size = int.from_bytes(header[:4], "little")
     if size < _V4 or len(header) < _V4:
@@ -26,7 +26,7 @@ def bmp_colour(file: BinaryIO, most: int) -> dict[str, Any]:
         raise ValueError("its colour profile is a file of its own: convert it to sRGB first")
     if kind == _EMBEDDED and size >= _V5 and len(header) == _V5:
         place, length = struct.unpack_from("<II", header, 112)
-        file.seek(_HEADER + place)
+        file.seek(begin + place)
         profile = file.read(min(length, most + 1))
         if not length or length > most or len(profile) < length:
             raise ValueError(f"its colour profile of {length} bytes is cut off or too long: get the file again")

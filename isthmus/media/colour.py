@@ -64,8 +64,8 @@ def _size(file: BinaryIO) -> int:
 
 def left_out(file: BinaryIO, kind: str | None) -> dict[str, Any]:
     """What Pillow leaves out of `info`, by its names. Raises ValueError for what is not known here."""
-    if kind == "BMP":
-        return bmp_colour(file, _MAX_PROFILE)
+    if kind in ("BMP", "DIB"):
+        return bmp_colour(file, 14 if kind == "BMP" else 0, _MAX_PROFILE)
     if kind == "JPEG2000":
         file.seek(0)
         profile = _jp2_profile(file) if file.read(8)[4:] == b"jP  " else None  # else a code stream alone

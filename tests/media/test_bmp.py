@@ -53,6 +53,12 @@ def test_profile(tmp_path):
     assert np.abs(np.array(read(path)) - [151.0, 207, 151]).max() <= 1
 
 
+def test_profile_without_a_file_header(tmp_path):
+    path = bmp(tmp_path, b"DEBM", profile=icc.profile(icc.LINEAR))
+    (tmp_path / "x.dib").write_bytes(path.read_bytes()[14:])
+    assert np.abs(np.array(read(tmp_path / "x.dib")) - [151.0, 207, 151]).max() <= 1
+
+
 def test_gamma_and_primaries(tmp_path):
     path = bmp(tmp_path, bytes(4), struct.pack("<9i3I", *[0] * 9, *[65536] * 3))
     assert np.abs(np.array(read(path)) - [151.0, 207, 151]).max() <= 1
