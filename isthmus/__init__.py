@@ -16,7 +16,7 @@ from isthmus.bitstream import read_header
 from isthmus.codecs.base import Codec, Latent
 from isthmus.codecs.batching import is_one, named_by_place, stack_samples
 from isthmus.codecs.registry import codec_for, default_codec, describe, list_codecs, load
-from isthmus.forks import first_use
+from isthmus.forks import first_time
 
 __version__ = "0.1.0"
 __all__ = ["Codec", "Latent", "decode", "encode", "errors", "inspect", "list_codecs", "load", "unpack"]
@@ -33,7 +33,7 @@ def encode(samples: Any, *, codec: str | None = None, device: str = "cpu", **opt
     Raises ValueError or TypeError for wrong arguments, children of `errors.IsthmusError` for bad files.
     """
     if isinstance(samples, str | os.PathLike):
-        with first_use:
+        with first_time("media"):
             from isthmus.media.kinds import kind_of, read
 
         chosen = load(codec or default_codec(kind_of(samples), str(samples)), device)

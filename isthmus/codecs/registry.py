@@ -23,7 +23,7 @@ from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.base import Codec
 from isthmus.devices import check_device
 from isthmus.errors import CorruptStreamError, UnknownCodecError, WeightsMismatchError
-from isthmus.forks import first_use
+from isthmus.forks import first_time, first_use
 
 if TYPE_CHECKING:
     from isthmus.codecs.trained_file import TrainedFile
@@ -114,7 +114,7 @@ def package_of(family: str) -> Any:
     """The package of a family. Raises UnknownCodecError for another name."""
     if family not in FAMILIES:
         raise UnknownCodecError(f"{family!r} is no family of codecs of this version; it has {', '.join(FAMILIES)}")
-    with first_use:
+    with first_time(f"import {family}"):
         return import_module(f"isthmus.codecs.{family}")
 
 
@@ -156,12 +156,16 @@ def load(name: str, device: str = "cpu") -> Codec:
     Networks are read from their file only when something asks for them. Raises UnknownCodecError for other names,
     UnreadableFileError and CorruptStreamError for a bad file, ValueError for a device that is not there.
     """
-    with first_use:
+    with first_time("load"):  # imports torch
         name, device = str(name), check_device(device)
-        entry = _entry(name)
-        if entry is None:
-            return _from_elsewhere(name, device)
-        name = entry.name if newest()[entry.name] == entry else entry.label
+    entry = _entry(name)
+    if entry is None:
+        return _from_elsewhere(name, device)
+    name = entry.name if newest()[entry.name] == entry else entry.label
+    kept = _loaded.get((name, device))  # without the lock, which others may hold for as long as a first use takes
+    if kept is not None:
+        return kept
+    with first_use:
         if (name, device) not in _loaded:
             _loaded[name, device] = package_of(family_of(name)).open_codec(entry.open(), name, device)
         return _loaded[name, device]
