@@ -25,7 +25,7 @@ from isthmus.bench import report, runs
 from isthmus.bench.bd_rate import Pchip, monotone_points
 from isthmus.bench.kinds.image import MEDIUM
 from isthmus.media.kinds import list_files
-from isthmus.models.walloc import ROUNDING_OFFSET
+from isthmus.models.walloc.image import ROUNDING_OFFSET
 
 FLOORS = {"walloc-image-f8c12": ("klt 12, on paper", 12), "walloc-image-f8c48": ("klt 48, on paper", 48)}
 GOALS = {"f8c48 BD-rate against JPEG, %": -34.0, "f8c12 above its floor, dB": 1.0}

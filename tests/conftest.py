@@ -16,8 +16,8 @@ from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.codecs.walloc.weights import save_weights
 from isthmus.media.image import read_image, write_image
 from isthmus.models.rate import LogisticMixture
-from isthmus.models.walloc import Walloc, WallocConfig
-from isthmus.models.walloc_linear import WallocLinear
+from isthmus.models.walloc.image import Walloc, WallocConfig
+from isthmus.models.walloc.linear import WallocLinear
 from isthmus.models.wavelet_packet import analyze_packet
 from isthmus.samples import ASTRONAUT
 from isthmus.training.data.crops import load_rgb

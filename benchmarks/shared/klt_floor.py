@@ -17,7 +17,7 @@ from isthmus.bench.metrics.image import ms_ssim, psnr
 from isthmus.bench.runs import Row
 from isthmus.kernels.wavelet.image import analyze_bands, synthesize_image
 from isthmus.media.image import read_image
-from isthmus.models.walloc import ROUNDING_OFFSET
+from isthmus.models.walloc.image import ROUNDING_OFFSET
 from isthmus.training.walloc.klt import band_statistics
 from isthmus.training.walloc.validation import order0_bits
 

@@ -30,7 +30,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For 1x1 convolutions [out, in, 1, 1], all of a group of one shape, which are updated together."""
+    """For matrices [out, in] and 1x1 convolutions [out, in, 1, 1], those of a group of one shape: updated together."""
 
     def __init__(self, groups: list[list[nn.Parameter]], lr: float) -> None:
         super().__init__([{"params": group} for group in groups], {"lr": lr})
@@ -46,9 +46,10 @@ class Muon(torch.optim.Optimizer):
             momenta = [self.state[p]["momentum"] for p in parameters]
             torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
             ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
-            matrices = torch.stack(list(ahead))[..., 0, 0]
+            stacked = torch.stack(list(ahead))
+            matrices = stacked.view(stacked.shape[:3])
             scale = ADAMS_SIZE * max(matrices.shape[-2:]) ** 0.5
-            updates = orthogonalize(matrices)[..., None, None] * scale
+            updates = (orthogonalize(matrices) * scale).view_as(stacked)
             torch._foreach_add_(parameters, list(updates.unbind()), alpha=-group["lr"])
 
 

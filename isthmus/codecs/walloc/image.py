@@ -29,7 +29,7 @@ from isthmus.entropy.models.judging import about_bytes
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.forks import ForkLock, torch_computes
 from isthmus.kernels.wavelet.image import latent_size
-from isthmus.models.walloc import ResidualNetwork, Walloc
+from isthmus.models.walloc.image import ResidualNetwork, Walloc
 from isthmus.signals import ImageSignal
 
 FACTORIZED, CONTEXT = "walloc.1", "walloc.2"

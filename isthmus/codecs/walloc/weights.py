@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trained parts of a WaLLoC codec: entropy models, the linear half, and the network, which is read last.
 
-Keys of a file: `model.*` (the state of `models.walloc.Walloc`, float32), `tables.*` (a `TableFamily`, integers),
+Keys of a file: `model.*` (the state of `models.walloc.image.Walloc`, float32), `tables.*` (a `TableFamily`, integers),
 `tables.expected` and, where there is one, `context.*` (a `ContextModel`). The file of the tables has all of these but
 `model.network.*` and `model.deviation`, so one may encode, train on latents and preview with it alone.
 """
@@ -18,8 +18,8 @@ from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.factorized import FactorizedModel
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.errors import CorruptStreamError
-from isthmus.models.walloc import Walloc, WallocConfig
-from isthmus.models.walloc_linear import WallocLinear
+from isthmus.models.walloc.image import Walloc, WallocConfig
+from isthmus.models.walloc.linear import WallocLinear
 
 NETWORK = ("model.network.", "model.deviation")  # what the file of the tables leaves out
 LIMITS = {  # what a file may ask for, so that a damaged one cannot take all memory

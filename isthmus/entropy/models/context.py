@@ -14,30 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.arrays.types import Int16, Int32
-from isthmus.entropy.coders.rans import Part, encode_parts, lanes_for
+from isthmus.entropy.coders.rans import Part, encode_parts
 from isthmus.entropy.coders.rans_decoder import RansDecoder
 from isthmus.entropy.models.context_predictor import ContextPredictor, TileContexts, TileLayout, tiles
+from isthmus.entropy.models.context_tables import TABLES, ContextChoices, ContextTables
 from isthmus.entropy.tables.family import TableFamily
-from isthmus.entropy.tables.fixed_log2 import COST_ONE
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.kernels import tier
 from isthmus.kernels.context import choice, plain
 from isthmus.kernels.context import passes as kernels
 from isthmus.kernels.rans import plain as rans_plain
-from isthmus.lazy import cached_property
-
-TABLES = kernels.SCALES * kernels.PHASES
-ESCAPE_COST = 8 * COST_ONE
-JUDGED = 1024  # positions of a plane on which its image offset is chosen, at most
-
-
-@dataclass(frozen=True)
-class ContextChoices:
-    """What the encoder was free to choose; kept with a latent so that packing it again gives the same bytes."""
-
-    lanes: int
-    offsets: tuple[int, ...]  # scales added to what the contexts say, one a channel
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +34,10 @@ class ContextModel:
     predictor: ContextPredictor
     family: TableFamily
     hash: str = field(init=False)
+    tables: ContextTables = field(init=False)
 
     def __post_init__(self) -> None:
-        if len(self.family) != TABLES + 1:
-            raise CorruptStreamError(f"weights file: {len(self.family)} context tables, expected {TABLES + 1}")
+        object.__setattr__(self, "tables", ContextTables(self.family))
         digest = sha256(bytes.fromhex(self.family.hash) + self.predictor.digest)
         object.__setattr__(self, "hash", digest.hexdigest()[:8])
 
@@ -88,35 +75,8 @@ class ContextModel:
         return b"".join(encode_parts(parts, self.family, choices.lanes))
 
     def choose(self, found: Sequence[TileContexts]) -> ContextChoices:
-        """The cheapest image offset of each channel, judged on up to JUDGED positions of it, and lanes for that."""
-        channels = self.predictor.channels
-        costs = np.zeros((channels, choice.OFFSETS), np.int64)
-        step = max(1, -(-sum(len(tile.symbols) for tile in found) // (channels * JUDGED)))
-        judge = tier.pick(choice.judge_offsets, plain.judge_offsets, channels * JUDGED * plain.CHOICE)
-        pick = tier.pick(choice.pick_offsets, plain.pick_offsets, channels * plain.CHOICE)
-        for tile in found:
-            symbols, contexts = _rows(channels, tile.symbols, tile.contexts)
-            judge(symbols, contexts, step, self._costs, costs)
-        offsets = np.empty(channels, np.int16)
-        total = pick(costs, step, self._offset_costs, offsets)
-        return ContextChoices(lanes_for(total), tuple(offsets.tolist()))
-
-    def _costs_of(self, tables: NDArray[np.int64], reach: int) -> Int32:
-        """What each symbol -reach..reach costs with each of the tables, in 1/65536 bits: [tables, 2 reach + 1]."""
-        t = self.family
-        entry = np.arange(-reach, reach + 1) - t.low[tables, None]
-        size = t.size[tables, None]
-        escaped = (entry < 0) | (entry >= size)
-        costs = t.costs[t.starts[tables, None] + np.where(escaped, size, entry)]
-        return np.ascontiguousarray(costs + escaped * ESCAPE_COST, np.int32)
-
-    @cached_property
-    def _costs(self) -> Int32:
-        return choice.arrange_costs(self._costs_of(np.arange(TABLES), choice.JUDGED_REACH))
-
-    @cached_property
-    def _offset_costs(self) -> Int32:
-        return self._costs_of(np.array([TABLES]), choice.OFFSET_REACH)[0]
+        """What the encoder is free to choose, for the tiles of one payload."""
+        return self.tables.choose(self.predictor.channels, [(tile.symbols, tile.contexts) for tile in found])
 
     def decode(
         self, payload: bytes | memoryview, shape: tuple[int, int, int], row: int
@@ -127,15 +87,8 @@ class ContextModel:
         """
         channels, height, width = shape
         decoder = RansDecoder(payload, self.family)
-        offsets = decoder.decode(TABLES, channels)
-        if (offsets < -choice.OFFSET_REACH).any() or (offsets > choice.OFFSET_REACH).any():
-            raise CorruptStreamError("latent payload: an image offset is outside -6..6; fetch the stream again")
-        least = int(self.family.least_costs[:TABLES].min()) * channels * height * width
-        if least > 17 * COST_ONE * len(payload):  # 34 bits a word at most: see RansDecoder
-            raise CorruptStreamError(
-                f"latent payload: {len(payload)} bytes cannot hold {channels} x {height} x {width} latents; the header "
-                "or the payload is damaged, fetch the stream again"
-            )
+        offsets = self.tables.read_offsets(decoder, channels)
+        self.tables.check_room(payload, shape)
         planes = np.empty(shape, np.int16)
         seconds = planes.size * (plain.POSITION + rans_plain.SYMBOL)
         kernel = tier.pick(kernels.decode_tile, plain.decode_tile, seconds)

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from isthmus.entropy.models.context import TABLES, ContextModel
+from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.context_predictor import ContextPredictor
+from isthmus.entropy.models.context_tables import TABLES
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.kernels.context.choice import OFFSET_REACH
 from isthmus.kernels.context.passes import PHASES, SCALES
 from isthmus.models.context import LinearContext, ScaleMixture
-from isthmus.models.walloc_linear import WallocLinear
+from isthmus.models.walloc.linear import WallocLinear
 from isthmus.training.walloc.context_integers import KNOTS, to_integers
 
 BATCH = 32

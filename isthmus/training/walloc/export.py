@@ -15,8 +15,8 @@ from torch import Tensor
 from isthmus.codecs.registry import load
 from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.codecs.walloc.weights import save_weights
-from isthmus.models.walloc import Walloc
-from isthmus.models.walloc_linear import WallocLinear
+from isthmus.models.walloc.image import Walloc
+from isthmus.models.walloc.linear import WallocLinear
 from isthmus.training.walloc.context import fit_context
 from isthmus.training.walloc.tables import fit_factorized
 from isthmus.training.walloc.trainer import TrainingConfig

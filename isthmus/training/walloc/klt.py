@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from isthmus.models.rate import LogisticMixture
-from isthmus.models.walloc import Walloc
+from isthmus.models.walloc.image import Walloc
 
 
 def band_statistics(bands: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training recipes of the codecs that ship, by codec name."""
 
-from isthmus.models.walloc import WallocConfig
+from isthmus.models.walloc.image import WallocConfig
 from isthmus.training.walloc.trainer import TrainingConfig
 
 RECIPES = {

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from isthmus.entropy.models.factorized import ROWS, FactorizedModel
 from isthmus.entropy.tables.family import TableFamily
-from isthmus.models.walloc_linear import WallocLinear
+from isthmus.models.walloc.linear import WallocLinear
 
 SCALES = 64  # tables in the family
 REACH = 255  # counts beyond +-255 are rare: escapes

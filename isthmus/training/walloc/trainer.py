@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from isthmus.codecs.walloc.weights import check_config
 from isthmus.models.rate import LogisticMixture
-from isthmus.models.walloc import Walloc, WallocConfig, quantize
+from isthmus.models.walloc.image import Walloc, WallocConfig, quantize
 from isthmus.models.wavelet_packet import analyze_by_matrix, packet_matrix, synthesize_by_matrix
 from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import TrainingState

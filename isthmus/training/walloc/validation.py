@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from isthmus.models.walloc import Walloc, quantize
+from isthmus.models.walloc.image import Walloc, quantize
 from isthmus.models.wavelet_packet import analyze_packet, synthesize_packet
 from isthmus.training.data.crops import to_float
 

@@ -22,7 +22,7 @@ from isthmus.codecs.walloc.image import ENTROPY, WallocImageCodec
 from isthmus.codecs.walloc.weights import save_weights
 from isthmus.errors import WeightsMismatchError
 from isthmus.kernels.wavelet import image as image_transform
-from isthmus.models.walloc import ROUNDING_OFFSET, ResidualNetwork, quantize
+from isthmus.models.walloc.image import ROUNDING_OFFSET, ResidualNetwork, quantize
 from isthmus.models.wavelet_packet import analyze_packet
 from isthmus.signals import ImageSignal
 

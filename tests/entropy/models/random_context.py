@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.entropy import TableFamily
-from isthmus.entropy.models.context import TABLES, ContextModel
+from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.context_predictor import ContextPredictor
+from isthmus.entropy.models.context_tables import TABLES
 from isthmus.kernels.context.sums import LEVELS, available
 
 

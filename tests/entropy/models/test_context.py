@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from isthmus.entropy import TableFamily
 from isthmus.entropy.coders.rans import encode_segments
-from isthmus.entropy.models.context import ESCAPE_COST, TABLES, ContextChoices, ContextModel
+from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.context_predictor import TILE, ContextPredictor, tiles
+from isthmus.entropy.models.context_tables import ESCAPE_COST, TABLES, ContextChoices
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.context import choice
 from isthmus.kernels.context import passes as kernels

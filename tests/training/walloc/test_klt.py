@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isthmus.models.rate import LogisticMixture
-from isthmus.models.walloc import Walloc, WallocConfig
+from isthmus.models.walloc.image import Walloc, WallocConfig
 from isthmus.models.wavelet_packet import analyze_packet
 from isthmus.training.walloc.klt import band_statistics, initialize, uniform_step
 from isthmus.training.walloc.validation import order0_bits, rate_distortion

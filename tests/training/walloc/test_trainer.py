@@ -16,7 +16,7 @@ import isthmus
 from isthmus.cli import main
 from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.media.image import write_image
-from isthmus.models.walloc import WallocConfig
+from isthmus.models.walloc.image import WallocConfig
 from isthmus.optim.loop import LoopSettings
 from isthmus.training.data.crops import ImageBank
 from isthmus.training.walloc import recipes

@@ -12,7 +12,7 @@ from torch import Tensor
 from isthmus.arrays.types import Float32
 from isthmus.kernels.wavelet import image as transform
 from isthmus.models.levels import lerp_levels, quality_to_level
-from isthmus.models.walloc import ROUNDING_OFFSET, Walloc, WallocConfig
+from isthmus.models.walloc.image import ROUNDING_OFFSET, Walloc, WallocConfig
 
 
 @dataclass(frozen=True, eq=False)
