@@ -58,23 +58,25 @@ class FilterBank:
         blocks = -(-samples // self.hop)
         return blocks + self.synthesis_blocks - 1 if blocks else 0
 
-    def span(self, first: int, last: int) -> tuple[int, int]:
-        """The frames first .. last (exclusive) that the samples of blocks first .. last (exclusive) come from."""
-        return first, last + self.synthesis_blocks - 1
-
     def needs(self, first: int, last: int) -> tuple[int, int]:
         """The blocks that the analysis of frames first .. last (exclusive) sees, also beyond the signal's ends."""
         begin = first - self.lead + self.analysis_first
         return begin, begin + last - first + self.analysis_blocks - 1
 
+    @lru_cache(maxsize=8)  # noqa: B019 (banks are kept for ever, by `filter_bank`)
+    def _taps(self, name: str, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The filters where they are needed, brought there once. Not of inference mode: trainings get them too."""
+        with torch.inference_mode(False):
+            return torch.from_numpy(getattr(self, name)).to(device, dtype)
+
     def analyze(self, x: Tensor) -> Tensor:
         """Samples [..., blocks * n] to bands [..., n, frames] of the frames that lie wholly inside them."""
-        taps = torch.from_numpy(self.analysis.T).to(x)
-        return (x.unfold(-1, self.analysis.shape[1], self.hop) @ taps).transpose(-1, -2)
+        taps = self._taps("analysis", x.device, x.dtype)
+        return (x.unfold(-1, self.analysis.shape[1], self.hop) @ taps.T).transpose(-1, -2)
 
     def synthesize(self, bands: Tensor) -> Tensor:
         """Bands [..., n, frames] to the samples [..., blocks * n] of blocks that all their frames are there of."""
-        parts = bands.transpose(-1, -2) @ torch.from_numpy(self.synthesis).to(bands)
+        parts = bands.transpose(-1, -2) @ self._taps("synthesis", bands.device, bands.dtype)
         count, frames = self.synthesis_blocks, bands.shape[-1]
         parts = parts.reshape(*parts.shape[:-1], count, self.hop)  # [..., frames, blocks, n]
         inside = [parts[..., count - 1 - i : frames - i, i, :] for i in range(count)]
@@ -145,15 +147,19 @@ def _alternate(first: int, taps: Float64) -> Float64:
     return np.where(np.arange(first, first + len(taps)) % 2, -taps, taps)
 
 
+def _apart(taps: Float64, step: int) -> Float64:
+    """Taps with step - 1 zeros between two."""
+    wide = np.zeros((len(taps) - 1) * step + 1)
+    wide[::step] = taps
+    return wide
+
+
 def _cascade(low: tuple[int, Float64], high: tuple[int, Float64], levels: int) -> tuple[Float64, int]:
     """Filters of all leaves, low before high at each level: [2**levels, blocks * 2**levels] and the first block."""
     nodes = [(0, np.ones(1))]
     for level in range(levels):
         nodes = [
-            (
-                start + first * 2**level,
-                np.convolve(taps, np.kron(branch, np.eye(1, 2**level)[0])[: 1 - 2**level or None]),
-            )
+            (start + first * 2**level, np.convolve(taps, _apart(branch, 2**level)))
             for start, taps in nodes
             for first, branch in (low, high)
         ]

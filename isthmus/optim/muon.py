@@ -53,6 +53,29 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_add_(parameters, list(updates.unbind()), alpha=-group["lr"])
 
 
+def muon_and_adamw(
+    network: nn.Module, matrices: list[list[nn.Parameter]], rates: tuple[float, float], groups: list[dict[str, Any]]
+) -> "torch.optim.Optimizer | MuonAdamW":
+    """Muon for `matrices` of a network at the first rate, AdamW for all else of it at the second and for `groups`.
+
+    Each group keeps its rate as "top", which `set_rates` takes a factor of.
+    """
+    inside = {id(p) for group in matrices for p in group}
+    others = [p for p in network.parameters() if id(p) not in inside]
+    every = [{"params": others, "lr": rates[1], "weight_decay": 1e-4}, *groups]
+    adam = torch.optim.AdamW(every, betas=(0.9, 0.98), fused=others[0].is_cuda)
+    optimizer = MuonAdamW(Muon(matrices, rates[0]), adam) if inside else adam
+    for group in optimizer.param_groups:
+        group["top"] = group["lr"]
+    return optimizer
+
+
+def set_rates(optimizer: "torch.optim.Optimizer | MuonAdamW", factor: float) -> None:
+    """Sets every learning rate to a factor of its top."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["top"] * factor
+
+
 class MuonAdamW:
     """Two optimizers behind the part of one's interface that trainings use; states are counted through both."""
 

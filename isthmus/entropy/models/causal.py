@@ -4,20 +4,15 @@
 Byte format: docs/format-context.md. With `choose`, the model also says which integers are worth their bits.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from hashlib import sha256
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus.arrays.types import Float32, Int16, Int32
 from isthmus.entropy.coders.rans import Part, encode_parts
 from isthmus.entropy.coders.rans_decoder import RansDecoder
 from isthmus.entropy.models.causal_predictor import CausalPredictor
-from isthmus.entropy.models.context_tables import TABLES, ContextChoices, ContextTables
-from isthmus.entropy.tables.family import TableFamily
+from isthmus.entropy.models.context_tables import TABLES, ContextChoices, TabledContexts
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.context import causal as kernels
 from isthmus.kernels.context import choice
@@ -25,31 +20,10 @@ from isthmus.lazy import cached_property
 
 
 @dataclass(frozen=True, eq=False)
-class CausalModel:
-    """`predictor` and the tables that it names: 64 scales of 4 phases each, then one for image offsets."""
+class CausalModel(TabledContexts[CausalPredictor]):
+    """The contexts of a `CausalPredictor` and the tables that they name."""
 
-    predictor: CausalPredictor
-    family: TableFamily
-    hash: str = field(init=False)
-    tables: ContextTables = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tables", ContextTables(self.family))
-        digest = sha256(bytes.fromhex(self.family.hash) + self.predictor.digest)
-        object.__setattr__(self, "hash", digest.hexdigest()[:8])
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "CausalModel":
-        """The inverse of `to_arrays`; raises CorruptStreamError for arrays that are no valid model."""
-        try:
-            predictor = CausalPredictor(**{f.name: arrays[f.name] for f in fields(CausalPredictor)})
-        except KeyError as error:
-            raise CorruptStreamError(f"weights file: the context model lacks {error}; fetch the file again") from error
-        return cls(predictor, TableFamily.from_arrays(arrays))
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Integer arrays that hold the whole model, for safetensors."""
-        return self.family.to_arrays() | self.predictor.to_arrays()
+    Predictor = CausalPredictor
 
     def contexts(self, planes: Int16, row: int) -> tuple[Int32, Int16]:
         """Symbols int32 and contexts int16, as `kernels.context.passes` packs them, of int16 planes [C, T]: [C, T]."""
@@ -68,7 +42,7 @@ class CausalModel:
             raise ValueError(f"context: planes {planes.shape}, expected [{self.predictor.channels}, T]")
         symbols, contexts = self.contexts(planes, row)
         if choices is None:
-            choices = self.tables.choose(len(planes), [(symbols, contexts)])
+            choices = self.choose_offsets(len(planes), [(symbols, contexts)])
         offsets = np.array(choices.offsets, np.int16)
         parts: list[Part] = [(offsets.astype(np.int32), np.array([TABLES], np.uint16), 0)]
         if planes.size:
@@ -84,8 +58,8 @@ class CausalModel:
         """
         channels, count = shape
         decoder = RansDecoder(payload, self.family)
-        offsets = self.tables.read_offsets(decoder, channels)
-        self.tables.check_room(payload, shape)
+        offsets = self.read_offsets(decoder, channels)
+        self.check_room(payload, shape)
         frames = np.empty((count, channels), np.int16)
         weights, biases = self.predictor.weights, self.predictor.biases(row)
         if not decoder.apply(kernels.decode_frames, weights, biases, offsets, frames):
@@ -107,4 +81,4 @@ class CausalModel:
 
     @cached_property
     def _costs(self) -> Int32:
-        return self.tables.costs_of(np.arange(TABLES), kernels.COST_REACH)
+        return self.costs_of(np.arange(TABLES), kernels.COST_REACH)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Integer weights that predict mean and scale of latents along time from those before (`context.2`)."""
 
-from dataclasses import dataclass, fields
-from hashlib import sha256
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.arrays.types import Int16, Int32
-from isthmus.entropy.models.context_predictor import EXACT, MAX_CHANNELS, MAX_LEVEL, MAX_SHIFT, ROWS
+from isthmus.entropy.models.context_predictor import EXACT, MAX_CHANNELS, ROWS
+from isthmus.entropy.models.integer_arrays import Expected, IntegerArrays
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.context.causal import LAGS
 from isthmus.kernels.context.rows import MEAN_LIMIT, SCALE_LIMIT
@@ -20,7 +20,7 @@ MAX_TAPS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class CausalPredictor:
+class CausalPredictor(IntegerArrays):
     """The arrays of the page's model table, C channels and N taps.
 
     tap_counts: int32 [2, C]; tap_planes, tap_lags, tap_weights: int16 [N]; mean_shift: int32 [C], 0..14; mean_bias,
@@ -45,18 +45,13 @@ class CausalPredictor:
         if not 1 <= c <= MAX_CHANNELS:
             raise CorruptStreamError(f"weights file: context taps {shape}, expected int32 [2, channels]")
         taps = self.tap_planes.shape
-        expected = {
+        expected: Expected = {
             "tap_counts": (np.int32, (2, c)), "tap_planes": (np.int16, taps), "tap_lags": (np.int16, taps),
             "tap_weights": (np.int16, taps), "mean_shift": (np.int32, (c,)), "mean_bias": (np.int32, (ROWS, c)),
             "scale_bias": (np.int32, (ROWS, c)), "scale_offset": (np.int32, (ROWS, c)),
             "scale_levels": (np.int32, (LEVELS,)),
         }  # fmt: skip
-        for name, (dtype, size) in expected.items():
-            array = getattr(self, name)
-            if array.dtype != dtype or array.shape != size:
-                raise CorruptStreamError(
-                    f"weights file: context {name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {size}"
-                )
+        self.check_arrays(expected)
         if len(taps) != 1 or taps[0] > MAX_TAPS:
             raise CorruptStreamError(f"weights file: context taps {taps}, expected at most {MAX_TAPS}")
         self._check_values()
@@ -69,11 +64,7 @@ class CausalPredictor:
         known = (planes >= 0) & (planes < self.channels) & (lags >= 0) & (lags <= LAGS)
         if not (known & ((lags > 0) | (planes < self._of))).all():
             raise CorruptStreamError("weights file: a context tap looks at a position that is not decoded yet")
-        if self.mean_shift.min() < 0 or self.mean_shift.max() > MAX_SHIFT:
-            raise CorruptStreamError(f"weights file: a mean has {self.mean_shift} fractional bits, expected 0..14")
-        for name in ("scale_offset", "scale_levels"):
-            if np.abs(getattr(self, name).astype(np.int64)).max() > MAX_LEVEL:
-                raise CorruptStreamError(f"weights file: context {name} goes beyond +-{MAX_LEVEL}")
+        self.check_ranges(self.mean_shift)
         largest = int(self.reach().max())
         if largest >= EXACT:
             raise CorruptStreamError(f"weights file: context sums reach {largest}, the limit is 2**24")
@@ -96,18 +87,6 @@ class CausalPredictor:
         biases = [np.abs(b.astype(np.int64)).max(0) for b in (self.mean_bias, self.scale_bias)]
         reach: NDArray[np.int64] = sums.reshape(2, -1) * np.array([[MEAN_LIMIT], [SCALE_LIMIT]]) + np.stack(biases)
         return reach
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """All arrays by name, for safetensors."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    @cached_property
-    def digest(self) -> bytes:
-        """SHA-256 over the arrays as the page's hash takes them."""
-        digest = sha256()
-        for f in fields(self):
-            digest.update(getattr(self, f.name).astype("<i4").tobytes())
-        return digest.digest()
 
     @cached_property
     def weights(self) -> tuple[NDArray[Any], ...]:

@@ -5,9 +5,8 @@ Four passes over interleaved sub-grids of a plane, planes one after another, one
 decoded at once. Byte format: docs/format-context.md.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from hashlib import sha256
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from isthmus.arrays.types import Int16, Int32
 from isthmus.entropy.coders.rans import Part, encode_parts
 from isthmus.entropy.coders.rans_decoder import RansDecoder
 from isthmus.entropy.models.context_predictor import ContextPredictor, TileContexts, TileLayout, tiles
-from isthmus.entropy.models.context_tables import TABLES, ContextChoices, ContextTables
-from isthmus.entropy.tables.family import TableFamily
+from isthmus.entropy.models.context_tables import TABLES, ContextChoices, TabledContexts
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads as pool
 from isthmus.kernels import tier
@@ -28,31 +26,10 @@ from isthmus.kernels.rans import plain as rans_plain
 
 
 @dataclass(frozen=True, eq=False)
-class ContextModel:
-    """`predictor` and the tables that it names: 64 scales of 4 phases each, then one for image offsets."""
+class ContextModel(TabledContexts[ContextPredictor]):
+    """The contexts of a `ContextPredictor` and the tables that they name."""
 
-    predictor: ContextPredictor
-    family: TableFamily
-    hash: str = field(init=False)
-    tables: ContextTables = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tables", ContextTables(self.family))
-        digest = sha256(bytes.fromhex(self.family.hash) + self.predictor.digest)
-        object.__setattr__(self, "hash", digest.hexdigest()[:8])
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "ContextModel":
-        """The inverse of `to_arrays`; raises CorruptStreamError for arrays that are no valid model."""
-        try:
-            predictor = ContextPredictor(**{f.name: arrays[f.name] for f in fields(ContextPredictor)})
-        except KeyError as error:
-            raise CorruptStreamError(f"weights file: the context model lacks {error}; fetch the file again") from error
-        return cls(predictor, TableFamily.from_arrays(arrays))
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Integer arrays that hold the whole model, for safetensors."""
-        return self.family.to_arrays() | self.predictor.to_arrays()
+    Predictor = ContextPredictor
 
     def encode(self, planes: Int16, row: int, choices: ContextChoices | None = None) -> bytes:
         """int16 planes [C, h, w] to a payload; the choices are made here unless given.
@@ -76,7 +53,7 @@ class ContextModel:
 
     def choose(self, found: Sequence[TileContexts]) -> ContextChoices:
         """What the encoder is free to choose, for the tiles of one payload."""
-        return self.tables.choose(self.predictor.channels, [(tile.symbols, tile.contexts) for tile in found])
+        return self.choose_offsets(self.predictor.channels, [(tile.symbols, tile.contexts) for tile in found])
 
     def decode(
         self, payload: bytes | memoryview, shape: tuple[int, int, int], row: int
@@ -87,8 +64,8 @@ class ContextModel:
         """
         channels, height, width = shape
         decoder = RansDecoder(payload, self.family)
-        offsets = self.tables.read_offsets(decoder, channels)
-        self.tables.check_room(payload, shape)
+        offsets = self.read_offsets(decoder, channels)
+        self.check_room(payload, shape)
         planes = np.empty(shape, np.int16)
         seconds = planes.size * (plain.POSITION + rans_plain.SYMBOL)
         kernel = tier.pick(kernels.decode_tile, plain.decode_tile, seconds)

@@ -7,15 +7,15 @@ the coder's table (Wu and Memon, "Context-based, adaptive, lossless image coding
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.arrays.types import Int16, Int32
+from isthmus.entropy.models.integer_arrays import Expected, IntegerArrays
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import tier
 from isthmus.kernels.context import passes as kernels
@@ -27,8 +27,6 @@ from isthmus.lazy import cached_property
 ROWS = 100
 TILE = 128  # latent positions a side; no context crosses a tile
 EXACT = 1 << 24  # float32 holds all integers below it
-MAX_SHIFT = 14
-MAX_LEVEL = 1 << 20  # of levels and offsets: their sum fits 32 bits
 MAX_CHANNELS = 512
 
 
@@ -51,7 +49,7 @@ class TileContexts:
 
 
 @dataclass(frozen=True, eq=False)
-class ContextPredictor:
+class ContextPredictor(IntegerArrays):
     """The arrays of the page's model table, C channels and P = C (C - 1) / 2 pairs of them.
 
     mean_own, scale_own: int16 [C, 4, 25]; mean_earlier, scale_earlier: int16 [4, P, 9]; mean_shift: int32 [C], 0..14;
@@ -76,30 +74,20 @@ class ContextPredictor:
         if not 1 <= c <= MAX_CHANNELS:
             raise CorruptStreamError(f"weights file: context weights {shape}, expected int16 [channels, 4, 25]")
         pairs, levels = (4, c * (c - 1) // 2, EARLIER), (ROWS, c, 4)
-        expected = {
+        expected: Expected = {
             "mean_own": (np.int16, (c, 4, OWN)), "mean_earlier": (np.int16, pairs),
             "scale_own": (np.int16, (c, 4, OWN)), "scale_earlier": (np.int16, pairs),
             "mean_shift": (np.int32, (c,)), "mean_bias": (np.int32, levels), "scale_bias": (np.int32, levels),
             "scale_offset": (np.int32, levels), "scale_levels": (np.int32, (LEVELS,)),
         }  # fmt: skip
-        for name, (dtype, size) in expected.items():
-            array = getattr(self, name)
-            if array.dtype != dtype or array.shape != size:
-                raise CorruptStreamError(
-                    f"weights file: context {name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {size}"
-                )
+        self.check_arrays(expected)
         self._check_values()
 
     def _check_values(self) -> None:
         hidden = ~available()
         if self.mean_own[:, hidden].any() or self.scale_own[:, hidden].any():
             raise CorruptStreamError("weights file: a context weight looks at a position that is not decoded yet")
-        if self.mean_shift.min() < 0 or self.mean_shift.max() > MAX_SHIFT:
-            raise CorruptStreamError(f"weights file: a mean has {self.mean_shift} fractional bits, expected 0..14")
-        for name in ("scale_offset", "scale_levels"):
-            array = getattr(self, name).astype(np.int64)
-            if np.abs(array).max() > MAX_LEVEL:
-                raise CorruptStreamError(f"weights file: context {name} goes beyond +-{MAX_LEVEL}")
+        self.check_ranges(self.mean_shift)
         for name, limit in (("mean", MEAN_LIMIT), ("scale", SCALE_LIMIT)):
             largest = int(self.reach(name, limit).max())
             if largest >= EXACT:
@@ -123,18 +111,6 @@ class ContextPredictor:
     def channels(self) -> int:
         """Number of planes, C."""
         return self.mean_own.shape[0]
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """All arrays by name, for safetensors."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    @cached_property
-    def digest(self) -> bytes:
-        """SHA-256 over the arrays as the page's hash takes them."""
-        digest = sha256()
-        for f in fields(self):
-            digest.update(getattr(self, f.name).astype("<i4").tobytes())
-        return digest.digest()
 
     @cached_property
     def weights(self) -> tuple[NDArray[Any], ...]:

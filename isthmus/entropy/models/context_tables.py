@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables that contexts name, 64 scales of 4 phases each and one for image offsets, and what an encoder chooses."""
+"""What both context models share: the tables that contexts name, the arrays they ship as, and an encoder's choices."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from hashlib import sha256
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from isthmus.arrays.types import Int32
 from isthmus.entropy.coders.rans import lanes_for
 from isthmus.entropy.coders.rans_decoder import RansDecoder
+from isthmus.entropy.models.integer_arrays import IntegerArrays
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.entropy.tables.fixed_log2 import COST_ONE
 from isthmus.errors import CorruptStreamError
@@ -32,17 +34,43 @@ class ContextChoices:
     offsets: tuple[int, ...]  # scales added to what the contexts say, one a channel
 
 
-@dataclass(frozen=True, eq=False)
-class ContextTables:
-    """A family of TABLES + 1 tables. Raises CorruptStreamError for another number: it comes from a weights file."""
+P = TypeVar("P", bound=IntegerArrays)
+M = TypeVar("M", bound="TabledContexts[Any]")
 
+
+@dataclass(frozen=True, eq=False)
+class TabledContexts(Generic[P]):
+    """`predictor` and the tables that it names: 64 scales of 4 phases each, then one for image offsets.
+
+    Raises CorruptStreamError for another number of tables: they come from a weights file.
+    """
+
+    Predictor: ClassVar[type[Any]]
+
+    predictor: P
     family: TableFamily
+    hash: str = field(init=False)
 
     def __post_init__(self) -> None:
         if len(self.family) != TABLES + 1:
             raise CorruptStreamError(f"weights file: {len(self.family)} context tables, expected {TABLES + 1}")
+        digest = sha256(bytes.fromhex(self.family.hash) + self.predictor.digest)
+        object.__setattr__(self, "hash", digest.hexdigest()[:8])
 
-    def choose(self, channels: int, found: Sequence[tuple[NDArray[Any], NDArray[np.int16]]]) -> ContextChoices:
+    @classmethod
+    def from_arrays(cls: type[M], arrays: Mapping[str, NDArray[Any]]) -> M:
+        """The inverse of `to_arrays`; raises CorruptStreamError for arrays that are no valid model."""
+        try:
+            predictor = cls.Predictor(**{f.name: arrays[f.name] for f in fields(cls.Predictor)})
+        except KeyError as error:
+            raise CorruptStreamError(f"weights file: the context model lacks {error}; fetch the file again") from error
+        return cls(predictor, TableFamily.from_arrays(arrays))
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Integer arrays that hold the whole model, for safetensors."""
+        return self.family.to_arrays() | self.predictor.to_arrays()
+
+    def choose_offsets(self, channels: int, found: Sequence[tuple[NDArray[Any], NDArray[np.int16]]]) -> ContextChoices:
         """The cheapest image offset of each channel, judged on up to JUDGED positions of it, and lanes for that.
 
         found: symbols and contexts of parts of a payload, each [channels, n] or flat, channel after channel.

@@ -52,12 +52,17 @@ def _keep(values, residuals, at, q, e):  # type: ignore[no-untyped-def]
     residuals[at] = min(abs(e), SCALE_LIMIT)
 
 
+@njit(inline="always")
+def _histories(count, channels):  # type: ignore[no-untyped-def]
+    """Values and residuals of all positions, and of the frames of zeros before them."""
+    return np.zeros((LAGS + count) * channels, I32), np.zeros((LAGS + count) * channels, I32)
+
+
 @kernel
 def encode_frames(model, biases, frames, symbols, contexts):  # type: ignore[no-untyped-def]
     """Symbols int32 and contexts int16 [T * C] of int16 frames [T, C]."""
     count, channels = frames.shape
-    values = np.zeros((LAGS + count) * channels, I32)
-    residuals = np.zeros((LAGS + count) * channels, I32)
+    values, residuals = _histories(count, channels)
     first = LAGS * channels
     for t in range(count):
         for c in range(channels):
@@ -80,8 +85,7 @@ def decode_frames(first, lookups, states, words, escapes, at, escape_at, model, 
     shift, slot_mask = U32(precision), U32((1 << precision) - 1)
     mask, last, at = U64(len(states) - 1), U64(len(words) - rans_lanes.WORD_PADDING), U64(at)
     count, channels = frames.shape
-    values = np.zeros((LAGS + count) * channels, I32)
-    residuals = np.zeros((LAGS + count) * channels, I32)
+    values, residuals = _histories(count, channels)
     begin = LAGS * channels
     for t in range(count):
         for c in range(channels):
@@ -116,8 +120,7 @@ def choose_integers(model, biases, values_of, centres, costs, worth, frames):  #
     1/65536 bits.
     """
     count, channels = frames.shape
-    values = np.zeros((LAGS + count) * channels, I32)
-    residuals = np.zeros((LAGS + count) * channels, I32)
+    values, residuals = _histories(count, channels)
     begin = LAGS * channels
     factor = np.float32(worth / 65536)
     for t in range(count):

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.entropy.models.context_predictor import EXACT, MAX_SHIFT, ROWS, ContextPredictor
+from isthmus.entropy.models.context_predictor import EXACT, ROWS, ContextPredictor
+from isthmus.entropy.models.integer_arrays import MAX_SHIFT
 from isthmus.kernels.context.passes import SCALES
 from isthmus.kernels.context.rows import MEAN_LIMIT, SCALE_LIMIT
 from isthmus.kernels.context.sums import LEVELS

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from isthmus.models.wavelet_packet import analyze_by_matrix, packet_matrix, synt
 from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import TrainingState
 from isthmus.optim.loop import LoopSettings, Report, run_loop
-from isthmus.optim.muon import Muon, MuonAdamW
+from isthmus.optim.muon import muon_and_adamw, set_rates
 from isthmus.optim.schedule import warmup_cosine
 from isthmus.training.data.crops import ImageBank
 from isthmus.training.walloc.klt import initialize
@@ -90,18 +91,12 @@ class CodecTrainer:
         c = config
         linear = [*self.model.analysis.parameters(), *self.model.synthesis.parameters()]
         gains = [self.model.log_gain, self.model.log_step, *self.rate.parameters()]
-        matrices = self.model.network.matrices()
-        inside = {id(p) for group in matrices for p in group}
-        others = [p for p in self.model.network.parameters() if id(p) not in inside]
-        groups = [
-            {"params": others, "lr": c.network_rate, "weight_decay": 1e-4},
+        network = self.model.network
+        groups: list[dict[str, Any]] = [
             {"params": linear, "lr": c.linear_rate, "weight_decay": 0.0},
             {"params": gains, "lr": c.gain_rate, "weight_decay": 0.0},
         ]
-        adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=self.device.type == "cuda")
-        optimizer = MuonAdamW(Muon(matrices, c.matrix_rate), adam) if inside else adam
-        for group in optimizer.param_groups:
-            group["top"] = group["lr"]
+        optimizer = muon_and_adamw(network, network.matrices(), (c.matrix_rate, c.network_rate), groups)
         self.average = MovingAverage(modules, c.average)
         self.state = TrainingState(modules, self.average.tensors, optimizer)
         self.loss: Callable[..., tuple[Tensor, Tensor, Tensor]] = torch.compile(self._loss) if compiled else self._loss
@@ -137,8 +132,7 @@ class CodecTrainer:
         # Stratified levels: every batch covers the whole range of qualities.
         jitter = torch.rand(c.batch, device=self.device, generator=self.generator)
         level = (torch.arange(c.batch, device=self.device) + jitter) / c.batch * (c.model.gain_levels - 1)
-        for group in state.optimizer.param_groups:
-            group["lr"] = group["top"] * c.learning_factor(state.step)
+        set_rates(state.optimizer, c.learning_factor(state.step))
         loss, bits_per_pixel, mse = self.loss(x, level, state.step < c.noise_fraction * c.steps)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.entropy import TableFamily
 from isthmus.entropy.models.causal import CausalModel
 from isthmus.entropy.models.causal_predictor import CausalPredictor
-from isthmus.entropy.models.context_tables import TABLES
 from isthmus.kernels.context.sums import LEVELS
+from tests.entropy.models.random_context import laplace_tables
 
 
 def random_causal_arrays(seed: int, channels: int, size: float = 60.0, most: int = 9) -> dict[str, NDArray[Any]]:
@@ -37,8 +36,5 @@ def random_causal_arrays(seed: int, channels: int, size: float = 60.0, most: int
 
 def random_causal(seed: int, channels: int, size: float = 60.0) -> CausalModel:
     """A model of Laplace tables, wider with the scale, around a random predictor."""
-    ramp = np.arange(-200, 201)
-    rows = [np.exp(-np.abs(ramp) / (0.1 * 1.1 ** (k // 4))) for k in range(TABLES)]
-    rows.append(np.exp(-np.abs(ramp) / 2.0))
     predictor = CausalPredictor(**random_causal_arrays(seed, channels, size))
-    return CausalModel(predictor, TableFamily.from_counts(rows, [-200] * (TABLES + 1)))
+    return CausalModel(predictor, laplace_tables())

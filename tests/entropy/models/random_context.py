@@ -35,13 +35,18 @@ def random_arrays(seed: int, channels: int, size: float = 60.0) -> dict[str, NDA
     }
 
 
-def random_model(seed: int, channels: int, size: float = 60.0) -> ContextModel:
-    """A model of Laplace tables, wider with the scale, around a random predictor."""
+def laplace_tables() -> TableFamily:
+    """Of contexts: wider with the scale, and one of image offsets."""
     ramp = np.arange(-200, 201)
     rows = [np.exp(-np.abs(ramp) / (0.1 * 1.1 ** (k // 4))) for k in range(TABLES)]
     rows.append(np.exp(-np.abs(ramp) / 2.0))
+    return TableFamily.from_counts(rows, [-200] * (TABLES + 1))
+
+
+def random_model(seed: int, channels: int, size: float = 60.0) -> ContextModel:
+    """A model of Laplace tables, wider with the scale, around a random predictor."""
     predictor = ContextPredictor(**random_arrays(seed, channels, size))
-    return ContextModel(predictor, TableFamily.from_counts(rows, [-200] * (TABLES + 1)))
+    return ContextModel(predictor, laplace_tables())
 
 
 def random_planes(seed: int, channels: int, height: int, width: int, scale: float) -> NDArray[np.int16]:

@@ -38,19 +38,21 @@ def initialize(model: WallocAudio, crops: Iterable[Tensor], steps: list[float]) 
     model.deviation.copy_(variance[:c].sqrt())  # type: ignore[operator]
     model.basis.copy_(basis)  # type: ignore[operator]
     model.log_gain.copy_(-torch.tensor(steps).log()[:, None].expand_as(model.log_gain))
+    components = [basis.T.float() @ band for band in bands]
+    del bands
     for level, step in enumerate(steps):
         dot, square, error = (torch.zeros(k, dtype=torch.float64, device=basis.device) for k in (c, c, n))
-        for band in bands:
-            y = (basis.T.float() @ band) / step
-            q = quantize(y[:, :c])
-            dot += (y[:, :c] * q).double().sum((0, 2))
+        for y in components:
+            scaled = y[:, :c] / step
+            q = quantize(scaled)
+            dot += (scaled * q).double().sum((0, 2))
             square += q.square().double().sum((0, 2))
         centre = torch.where(square > 100, dot / square.clamp_min(1), 1.0).clamp(0.8, 1.2)
         model.log_step[level] = (step * centre).log()
-        for band in bands:
-            y = basis.T.float() @ band
-            y[:, :c] -= quantize(y[:, :c] / step) * (step * centre.float())[:, None]
-            error += y.square().double().sum((0, 2))
+        for y in components:
+            missed = y.clone()
+            missed[:, :c] -= quantize(y[:, :c] / step) * (step * centre.float())[:, None]
+            error += missed.square().double().sum((0, 2))
         model.get_buffer("spread")[level] = (error / total).clamp_min(1e-14).sqrt()
 
 

@@ -17,7 +17,7 @@ from isthmus.models.walloc.audio import WallocAudio, WallocAudioConfig, quantize
 from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import TrainingState
 from isthmus.optim.loop import LoopSettings, Report, run_loop
-from isthmus.optim.muon import Muon, MuonAdamW
+from isthmus.optim.muon import muon_and_adamw, set_rates
 from isthmus.optim.schedule import warmup_cosine
 from isthmus.training.data.sound import SoundBank
 from isthmus.training.walloc.audio.klt import expected_error, initialize
@@ -43,11 +43,10 @@ class AudioTrainingConfig:
     network_rate: float = 6e-4  # what else it has (AdamW)
     warmup: int = 300
     average: float = 0.999  # decay of the moving average of the weights, which is what ships
-    context_steps: int = 4000  # of the context model, which is fitted to the finished codec
 
     def check(self) -> None:
         """Raises ValueError for a recipe whose training could not begin, or not end in a codec."""
-        for name in ("steps", "batch", "frames", "context_steps"):
+        for name in ("steps", "batch", "frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}, expected at least 1")
         for name in ("step_low", "step_high"):
@@ -82,14 +81,8 @@ class AudioTrainer:
         initialize(self.model, crops, config.quantizer_steps)
         self.model.requires_grad_(False)
         self.model.network.requires_grad_(True)
-        matrices = self.model.network.matrices()
-        inside = {id(p) for group in matrices for p in group}
-        others = [p for p in self.model.network.parameters() if id(p) not in inside]
-        groups = [{"params": others, "lr": config.network_rate, "weight_decay": 1e-4}]
-        adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=self.device.type == "cuda")
-        optimizer = MuonAdamW(Muon(matrices, config.matrix_rate), adam) if inside else adam
-        for group in optimizer.param_groups:
-            group["top"] = group["lr"]
+        network = self.model.network
+        optimizer = muon_and_adamw(network, network.matrices(), (config.matrix_rate, config.network_rate), [])
         modules = nn.ModuleDict({"codec": self.model})
         self.average = MovingAverage(modules, config.average)
         self.state = TrainingState(modules, self.average.tensors, optimizer)
@@ -115,9 +108,7 @@ class AudioTrainer:
         # Stratified levels: every batch covers the whole range of qualities.
         jitter = torch.rand(c.batch, device=self.device, generator=self.generator)
         level = (torch.arange(c.batch, device=self.device) + jitter) / c.batch * (c.model.gain_levels - 1)
-        factor = warmup_cosine(state.step, c.steps, c.warmup)
-        for group in state.optimizer.param_groups:
-            group["lr"] = group["top"] * factor
+        set_rates(state.optimizer, warmup_cosine(state.step, c.steps, c.warmup))
         loss, share = self.loss(bands, level)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -133,7 +124,7 @@ class AudioTrainer:
         model.load_state_dict({k[6:]: v for k, v in self.state.average.items() if k.startswith("codec.")})
         return model.eval()
 
-    def validate(self, folder: Path) -> list[tuple[float, float, float, float]]:
+    def validate(self) -> list[tuple[float, float, float, float]]:
         """Rate and PSNR of the averaged model and of its floor on the validation sounds."""
         top = self.config.model.gain_levels - 1
         levels = [top * i / (VALIDATION_LEVELS - 1) for i in range(VALIDATION_LEVELS)]
@@ -146,7 +137,7 @@ class AudioTrainer:
         """
         config = {**asdict(self.config), "data": data}
         settings = settings or LoopSettings(self.config.steps)
-        validate = (lambda: describe(self.state.step, self.validate(folder))) if self.validation else None
+        validate = (lambda: describe(self.state.step, self.validate())) if self.validation else None
         return run_loop(self.state, self._shown_step, folder, config, settings, device=self.device, validate=validate)
 
     def _shown_step(self) -> Report:
