@@ -33,13 +33,20 @@ def option(
     short: str | None = None,
     stored: bool = False,
     flag: bool = True,
+    name: str | None = None,
+    seconds: bool = False,
 ) -> Any:
     """A field of `Options`.
 
     low, high: bounds of a number, both inside. short: the letter of a short flag. stored: kept in the header; such a
-    field is a bool, an int of at least 0, or a Literal. flag: whether the command has it.
+    field is a bool, an int of at least 0, or a Literal. flag: whether the command has it;
+    name: what it is called there, if not as the field. seconds: a time, which the command also takes as "12s".
     """
-    return field(default=default, metadata={"help": help, "low": low, "high": high, "short": short, "stored": stored, "flag": flag})  # fmt: skip  # noqa: E501
+    about = {
+        "help": help, "low": low, "high": high, "short": short, "stored": stored, "flag": flag, "name": name,
+        "seconds": seconds,
+    }  # fmt: skip
+    return field(default=default, metadata=about)
 
 
 @dataclass(frozen=True)

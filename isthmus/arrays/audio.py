@@ -6,26 +6,40 @@ from typing import Any
 import numpy as np
 
 MAX_CHANNELS = 255
+FULL_SCALE = {"int16": 2.0**15, "int32": 2.0**31}
 
 
 def to_audio(samples: Any) -> np.ndarray:
-    """float32 [C, T], contiguous, from torch or numpy floats [C, T] or [T].
+    """float32 [C, T], contiguous, from torch or numpy [C, T] or [T]: floats, int16 or int32 (full scale is 1).
 
     Raises TypeError for other types and dtypes, ValueError for other shapes and for samples that are not finite.
     """
     if hasattr(samples, "detach"):
-        samples = samples.detach().cpu().numpy()
+        samples = samples.detach().cpu()
+        samples = (samples.float() if str(samples.dtype) == "torch.bfloat16" else samples).numpy()
     if hasattr(samples, "filled"):  # np.ma
         raise TypeError("encode: sound is a masked array, whose mask would be lost: fill it first")
-    if not isinstance(samples, np.ndarray) or samples.dtype.kind != "f":
+    known = isinstance(samples, np.ndarray) and (samples.dtype.kind == "f" or samples.dtype.name in FULL_SCALE)
+    if not known:
         got = samples.dtype if isinstance(samples, np.ndarray) else type(samples).__name__
-        raise TypeError(f"encode: sound is {got}, expected torch or numpy floats, [C, T] or [T]")
+        raise TypeError(f"encode: sound is {got}, expected torch or numpy floats, int16 or int32, [C, T] or [T]")
     array = samples[None] if samples.ndim == 1 else samples
     if array.ndim != 2 or not 1 <= len(array) <= MAX_CHANNELS:
-        raise ValueError(f"encode: sound of shape {samples.shape}, expected [C, T] or [T], C from 1 to {MAX_CHANNELS}")
-    array = np.ascontiguousarray(array, np.float32)
-    if not np.isfinite(array).all():
-        raise ValueError("encode: sound holds NaN or infinite samples, expected finite ones")
+        hint = " (it is laid out [T, C]: transpose it)" if array.ndim == 2 and 1 <= array.shape[1] <= 8 else ""
+        raise ValueError(
+            f"encode: sound of shape {samples.shape}, expected [C, T] or [T], C from 1 to {MAX_CHANNELS}{hint}"
+        )
+    if array.dtype.kind != "f":
+        return np.ascontiguousarray(array * np.float64(1 / FULL_SCALE[array.dtype.name]), np.float32)
+    with np.errstate(over="ignore"):  # of float64, found below
+        array = np.ascontiguousarray(array, np.float32)
+    wrong = ~np.isfinite(array)
+    if wrong.any():
+        channel, place = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"encode: sound holds NaN or infinite samples ({int(wrong.sum())} of them, the first at sample {place} of "
+            f"channel {channel}), expected finite ones"
+        )
     return array
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
-from isthmus.bitstream.source import PIECE, CutStreamError, Source, as_bytes, write_all
+from isthmus.bitstream.source import PIECE, CutStreamError, DamagedChunkError, Source, as_bytes, write_all
 from isthmus.bitstream.track import HEADER_LIMIT
 from isthmus.errors import CorruptStreamError
 from isthmus.varint import BytesLike, pack_varint, unpack_varint
@@ -82,7 +82,7 @@ def read_frame(source: Source) -> Chunk | None:
     track = head[1]
     if stored != computed:
         sums = f"its checksum is {computed:08x}, stored is {stored:08x}"
-        raise CorruptStreamError(f"chunk {name!r} of track {track} {place} is damaged: {sums}")
+        raise DamagedChunkError(f"chunk {name!r} of track {track} {place} is damaged: {sums}")
     if name.isupper() and not known:
         raise CorruptStreamError(f"critical chunk {name!r} {place} is not known to this isthmus: upgrade to read it")
     if not fits(name, track):

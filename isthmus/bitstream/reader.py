@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from isthmus.bitstream.frame import PAYLOAD_LIMITS, Chunk, read_frame, within
 from isthmus.bitstream.prologue import PROLOGUE, read_prologue
-from isthmus.bitstream.source import CutStreamError, Source
+from isthmus.bitstream.source import CutStreamError, DamagedChunkError, Source
 from isthmus.bitstream.track import TrackHeader
 from isthmus.errors import CorruptStreamError
 from isthmus.varint import BytesLike, unpack_varint
@@ -19,14 +19,18 @@ class ChunkReader(Iterator[Chunk]):
     offset    where the last whole chunk ends; a cut stream truncated to it can be appended to
     finished  whether an end chunk is the last but for an index
     cut       what is missing at the end, in words, or None; only with `allow_truncated`, once iteration is over
+    damaged   what is wrong with each chunk that was passed over; only with `allow_damage`
     """
 
-    def __init__(self, source: BytesLike | BinaryIO, *, allow_truncated: bool = False) -> None:
+    def __init__(
+        self, source: BytesLike | BinaryIO, *, allow_truncated: bool = False, allow_damage: bool = False
+    ) -> None:
         self.tracks: dict[int, TrackHeader] = {}
         self.offset = len(PROLOGUE)
         self.finished = False
         self.cut: str | None = None
-        self._allow_truncated = allow_truncated
+        self.damaged: list[str] = []
+        self._allow_truncated, self._allow_damage = allow_truncated, allow_damage
         self._source = Source(source)
         self._units: dict[int, tuple[str, int]] = {}  # D or P, how many
         self._counted = 0  # H and D chunks
@@ -38,6 +42,12 @@ class ChunkReader(Iterator[Chunk]):
             self._over = True  # stays so if anything is raised
             try:
                 chunk = read_frame(self._source)
+            except DamagedChunkError as damage:
+                if not self._allow_damage:
+                    raise
+                self.damaged.append(str(damage))
+                self._over = False
+                continue
             except CutStreamError as cut:
                 if not self._allow_truncated:
                     advice = "fetch it again (read_chunks(..., allow_truncated=True) reads what comes before)"
@@ -85,13 +95,17 @@ class ChunkReader(Iterator[Chunk]):
         return chunk
 
 
-def read_chunks(source: BytesLike | BinaryIO, *, allow_truncated: bool = False) -> ChunkReader:
+def read_chunks(
+    source: BytesLike | BinaryIO, *, allow_truncated: bool = False, allow_damage: bool = False
+) -> ChunkReader:
     """Iterate over the chunks of a stream, each verified before it is given.
 
     `allow_truncated`: a stream that ends inside a chunk gives the whole chunks before and then says so in `.cut`,
-    instead of raising. Raises `CorruptStreamError` at once for a bad prologue, later at the first bad chunk.
+    instead of raising. `allow_damage`: a chunk whose checksum is wrong is passed over and told in `.damaged`, as long
+    as a chunk follows where its length says. Raises `CorruptStreamError` at once for a bad prologue, later at the first
+    bad chunk.
     """
-    return ChunkReader(source, allow_truncated=allow_truncated)
+    return ChunkReader(source, allow_truncated=allow_truncated, allow_damage=allow_damage)
 
 
 def read_header(source: BytesLike | BinaryIO) -> TrackHeader:

@@ -16,6 +16,10 @@ class CutStreamError(CorruptStreamError):
     """Bytes run out inside a chunk: what `allow_truncated` forgives."""
 
 
+class DamagedChunkError(CorruptStreamError):
+    """A chunk whose checksum is wrong, where the next may be whole: what `allow_damage` forgives."""
+
+
 class Source:
     """Bytes or a binary file, read forwards; `position` counts from the start of the stream."""
 

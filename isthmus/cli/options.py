@@ -57,17 +57,23 @@ class Sketch:
         return next((value for name, value in reversed(self.values.items()) if name in ("--codec", "-c")), None)
 
 
+def _seconds(text: str) -> float:
+    """A time such as 12, 12.5 or 12s. Raises ValueError."""
+    return float(str(text).strip().removesuffix("s"))
+
+
 def flags_of(options: type[Options], title: str) -> list[Any]:
     """The flags of all fields that have one, as a typer command takes them."""
     parameters = []
     for f in (f for f in fields(options) if f.metadata.get("flag", True)):
-        kind, name = kinds_of(options)[f.name], f.name.replace("_", "-")
+        kind, name = kinds_of(options)[f.name], f.metadata.get("name") or f.name.replace("_", "-")
         declarations = [f"--{name}/--no-{name}" if kind.base is bool else f"--{name}"]
         declarations += [f"-{f.metadata['short']}"] if f.metadata.get("short") else []
         about = typer.Option(
             *declarations, help=f.metadata.get("help"), rich_help_panel=title,
             metavar="|".join(map(str, kind.choices)) or None,
             min=f.metadata.get("low"), max=f.metadata.get("high"),
+            parser=_seconds if f.metadata.get("seconds") else None,
         )  # fmt: skip
         taken: Any = kind.base | None if kind.optional else kind.base
         annotation = Annotated[taken, about]

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from isthmus.bitstream.reader import read_header
+from isthmus.bitstream.single import pack_single
 from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.batching import check_errors, is_one, named_by_place, stack_planes, stack_samples
+from isthmus.codecs.units import Units
 from isthmus.devices import check_device
 from isthmus.errors import IsthmusError
 from isthmus.forks import first_time
@@ -145,6 +147,14 @@ class Codec(ABC):
         Raises CorruptStreamError, UnknownCodecError or WeightsMismatchError.
         """
 
+    def unpack_unit(self, header: TrackHeader, unit: int, payload: bytes | memoryview) -> Latent:
+        """One unit of a stream, as `open` reads them, to a latent; a codec of one unit a stream has that one."""
+        return self.unpack(pack_single(header, payload))
+
+    def open(self, source: Any, *, allow_loss: bool = False) -> Units:
+        """The units of a stream as latents, from bytes, a path, a binary file or a pipe; see `Units`."""
+        return Units(self, source, allow_loss=allow_loss)
+
     def encode(self, samples: Any, **options: Any) -> Any:
         """Samples to bytes; a batch to a list of bytes. options: fields of `Options`."""
         with first_time(f"encode {self.codec_id}"):
@@ -192,20 +202,22 @@ class Codec(ABC):
         return unpack_each(self.unpack, data, errors, device)
 
 
-def check_plane(plane: Tensor | None, name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+def check_plane(
+    plane: Tensor | None, name: str, shape: Sequence[int], dtype: torch.dtype, what: str = "pack"
+) -> Tensor:
     """A plane that is to be packed, on the CPU, contiguous, of an integer dtype.
 
     Raises ValueError where it is missing, of another shape, of floats, or holds what the dtype does not.
     """
     if plane is None or tuple(plane.shape) != tuple(shape) or plane.dtype.is_floating_point or plane.dtype.is_complex:
         got = "missing" if plane is None else f"{plane.dtype} {tuple(plane.shape)}"
-        raise ValueError(f"pack: plane {name} is {got}, expected integers {tuple(shape)}")
+        raise ValueError(f"{what}: plane {name} is {got}, expected integers {tuple(shape)}")
     import torch
 
     if plane.dtype != dtype and plane.numel():
         low, high, limits = int(plane.min()), int(plane.max()), torch.iinfo(dtype)
         if low < limits.min or high > limits.max:
-            raise ValueError(f"pack: plane {name} holds {low} to {high}, expected values that fit {dtype}")
+            raise ValueError(f"{what}: plane {name} holds {low} to {high}, expected values that fit {dtype}")
     return plane.cpu().to(dtype).contiguous()
 
 

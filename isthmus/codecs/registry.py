@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "dfloat": ("dfloat.1",),
-    "walloc": ("walloc.1", "walloc.2"),
+    "walloc": ("walloc.1", "walloc.2", "walloc.3"),
 }
 DEFAULTS = {"image": "walloc-image-f8c48", "tensors": "dfloat"}  # kind -> codec, where nobody names one
 PRETRAINED = Path(__file__).parent.parent / "pretrained"

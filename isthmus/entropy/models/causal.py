@@ -25,14 +25,6 @@ class CausalModel(TabledContexts[CausalPredictor]):
 
     Predictor = CausalPredictor
 
-    def contexts(self, planes: Int16, row: int) -> tuple[Int32, Int16]:
-        """Symbols int32 and contexts int16, as `kernels.context.passes` packs them, of int16 planes [C, T]: [C, T]."""
-        frames = np.ascontiguousarray(planes.T)
-        symbols, contexts = np.empty(planes.size, np.int32), np.empty(planes.size, np.int16)
-        kernels.encode_frames(self.predictor.weights, self.predictor.biases(row), frames, symbols, contexts)
-        shape = frames.shape
-        return np.ascontiguousarray(symbols.reshape(shape).T), np.ascontiguousarray(contexts.reshape(shape).T)
-
     def encode(self, planes: Int16, row: int, choices: ContextChoices | None = None) -> bytes:
         """int16 planes [C, T] to a payload; the choices are made here unless given.
 
@@ -40,7 +32,7 @@ class CausalModel(TabledContexts[CausalPredictor]):
         """
         if planes.ndim != 2 or planes.shape[0] != self.predictor.channels:
             raise ValueError(f"context: planes {planes.shape}, expected [{self.predictor.channels}, T]")
-        symbols, contexts = self.contexts(planes, row)
+        symbols, contexts = self.predictor.contexts(planes, row)
         if choices is None:
             choices = self.choose_offsets(len(planes), [(symbols, contexts)])
         offsets = np.array(choices.offsets, np.int16)

@@ -11,6 +11,7 @@ from isthmus.arrays.types import Int16, Int32
 from isthmus.entropy.models.context_predictor import EXACT, MAX_CHANNELS, ROWS
 from isthmus.entropy.models.integer_arrays import Expected, IntegerArrays
 from isthmus.errors import CorruptStreamError
+from isthmus.kernels.context import causal
 from isthmus.kernels.context.causal import LAGS
 from isthmus.kernels.context.rows import MEAN_LIMIT, SCALE_LIMIT
 from isthmus.kernels.context.sums import LEVELS
@@ -101,6 +102,14 @@ class CausalPredictor(IntegerArrays):
             backs[kind, : len(back[part])] = back[part]
             weights[kind, : len(back[part])] = self.tap_weights[part]
         return begins, backs, weights, self.mean_shift, self.scale_levels
+
+    def contexts(self, planes: Int16, row: int) -> tuple[Int32, Int16]:
+        """Symbols int32 and contexts int16, as `kernels.context.passes` packs them, of int16 planes [C, T]: [C, T]."""
+        frames = np.ascontiguousarray(planes.T)
+        symbols, contexts = np.empty(planes.size, np.int32), np.empty(planes.size, np.int16)
+        causal.encode_frames(self.weights, self.biases(row), frames, symbols, contexts)
+        shape = frames.shape
+        return np.ascontiguousarray(symbols.reshape(shape).T), np.ascontiguousarray(contexts.reshape(shape).T)
 
     def biases(self, row: int) -> tuple[Int32, Int32, Int32]:
         """What the kernels take of one row of the model, 1..100."""

@@ -115,7 +115,7 @@ def count_tables(
             tables = np.clip(scales, 0, SCALES - 1).reshape(-1).astype(np.int64) * PHASES + tile.phases
             places = tables * width + np.clip(tile.symbols, -REACH, REACH) + REACH
             counts += np.bincount(places, minlength=len(counts))
-    rows = _smooth(counts.reshape(SCALES, PHASES, width))
+    rows = smooth_counts(counts.reshape(SCALES, PHASES, width))
     low = [-REACH] * TABLES + [-OFFSET_REACH]
     return TableFamily.from_counts([*rows, offset_counts], low, precision=PRECISION, longest=LONGEST)
 
@@ -125,7 +125,7 @@ def _each(latents: list[list[NDArray[np.int16]]]) -> Iterator[tuple[NDArray[np.i
         yield from zip(image, KNOTS, strict=True)
 
 
-def _smooth(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def smooth_counts(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Counts [scale, phase, symbol] to weights [scale * phase, symbol]: rare tables lean on their scale and on Laplace.
 
     A Laplace distribution of the scale's own mean magnitude, or of its neighbour's where nothing was counted.

@@ -45,15 +45,15 @@ def to_integers(context: LinearContext) -> ContextPredictor:
     logarithm = place // 16 + np.log2(1 + (place % 16 + 0.5) / 16)  # the middle of each step
     outer = _pairs(len(n))[0]
     return ContextPredictor(
-        mean_own=_round(mean_own * by_mean[:, None, None], np.int16),
-        mean_earlier=_round(mean_earlier * by_mean[outer, None], np.int16),
+        mean_own=rounded(mean_own * by_mean[:, None, None], np.int16),
+        mean_earlier=rounded(mean_earlier * by_mean[outer, None], np.int16),
         mean_shift=shift,
-        mean_bias=_round(mean_bias * by_mean[:, None], np.int32),
-        scale_own=_round(scale_own * by_scale[:, None, None], np.int16),
-        scale_earlier=_round(scale_earlier * by_scale[outer, None], np.int16),
-        scale_bias=_round(scale_bias * by_scale[:, None], np.int32),
-        scale_offset=_round((offset / math.log(2) - math.log2(SMALLEST)) * STEPS_PER_OCTAVE, np.int32),
-        scale_levels=_round(slope * logarithm * STEPS_PER_OCTAVE, np.int32),
+        mean_bias=rounded(mean_bias * by_mean[:, None], np.int32),
+        scale_own=rounded(scale_own * by_scale[:, None, None], np.int16),
+        scale_earlier=rounded(scale_earlier * by_scale[outer, None], np.int16),
+        scale_bias=rounded(scale_bias * by_scale[:, None], np.int32),
+        scale_offset=rounded((offset / math.log(2) - math.log2(SMALLEST)) * STEPS_PER_OCTAVE, np.int32),
+        scale_levels=rounded(slope * logarithm * STEPS_PER_OCTAVE, np.int32),
     )
 
 
@@ -95,6 +95,6 @@ def _largest_scale(own: Float, earlier: Float, bias: Float, limit: int) -> Float
     return np.minimum(exact, 32767 / np.maximum(largest, 1e-9))
 
 
-def _round(values: NDArray[np.floating[Any]], dtype: type[np.signedinteger[Any]]) -> NDArray[Any]:
+def rounded(values: NDArray[np.floating[Any]], dtype: type[np.signedinteger[Any]]) -> NDArray[Any]:
     limit = 32767 if dtype is np.int16 else EXACT
     return np.ascontiguousarray(np.clip(np.rint(values), -limit, limit), dtype)

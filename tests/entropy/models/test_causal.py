@@ -28,7 +28,7 @@ def random_frames(seed: int, channels: int, count: int, scale: float) -> NDArray
 def test_kernel_equals_definition(seed: int, channels: int, count: int, scale: float) -> None:
     model = random_causal(seed % 7, channels)
     planes = random_frames(seed, channels, count, scale)
-    symbols, contexts = model.contexts(planes, 1 + seed % 100)
+    symbols, contexts = model.predictor.contexts(planes, 1 + seed % 100)
     found = reference.causal_contexts(model.predictor.to_arrays(), 1 + seed % 100, planes)
     k = contexts.T.reshape(-1)
     expected = [(d, min(max(s, -SCALES), 2 * SCALES), p) for d, s, p in found]

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Codec `walloc.3`: WaLLoC sound, in units of 256 frames whose latents are coded with contexts along time.
+
+Byte format: docs/format-walloc.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.arrays.audio import from_audio, to_audio
+from isthmus.bitstream import StreamWriter, TrackHeader
+from isthmus.codecs.base import Codec, Latent, LatentSpec, check_plane
+from isthmus.codecs.batching import is_one
+from isthmus.codecs.registry import load
+from isthmus.codecs.walloc.audio.encoder import UnitEncoder
+from isthmus.codecs.walloc.audio.options import AudioDecodeOptions, AudioOptions, scale_of
+from isthmus.codecs.walloc.audio.plan import CONTEXT, Plan, UnitLayout
+from isthmus.codecs.walloc.audio.scale import Loudness, Scale
+from isthmus.codecs.walloc.audio.synthesis import UnitSynthesis
+from isthmus.codecs.walloc.audio.unit import FASTEST, SLOWEST, UNIT_FRAMES, End, Grid, check_end, pack_unit, unpack_unit
+from isthmus.codecs.walloc.audio.units import AudioUnits, LatentUnits
+from isthmus.codecs.walloc.audio.weights import AudioWeights
+from isthmus.codecs.walloc.audio.writer import SoundWriter, write_units
+from isthmus.devices import usual_settings
+from isthmus.errors import CorruptStreamError, WeightsMismatchError
+from isthmus.forks import ForkLock, first_time, torch_computes
+from isthmus.kernels import threads
+from isthmus.models.walloc.audio import WallocAudio
+from isthmus.signals import AudioSignal
+
+
+class WallocAudioCodec(Codec):
+    """Sound of one or two channels: torch or numpy [C, T] or [T], floats in -1..1, int16 or int32.
+
+    `quality` 1..100, larger is better, spans the whole range of the model. The bytes depend on the samples, the quality
+    and the weights alone, not on threads or blocks. The network is read when it is first needed.
+    """
+
+    kind = "audio"
+    Options, DecodeOptions = AudioOptions, AudioDecodeOptions
+
+    def __init__(self, name: str, weights: AudioWeights, device: str) -> None:
+        self.name, self.weights, self.weights_hash = name, weights, weights.weights_hash
+        self.codec_id = CONTEXT
+        self.device = torch.device(device)
+        self.plan = lru_cache(maxsize=256)(self._plan)
+        self._lock = ForkLock()
+        self._model: WallocAudio | None = None
+
+    def __repr__(self) -> str:
+        config = ", ".join(f"{k}={v}" for k, v in asdict(self.weights.config).items())
+        return f"{type(self).__name__}({self.name!r}, {config}, device={str(self.device)!r})"
+
+    def __reduce__(self) -> tuple[Callable[..., Codec], tuple[str, str]]:
+        return load, (self.name, str(self.device))  # workers load by name; weights do not travel
+
+    @property
+    def model(self) -> WallocAudio:
+        """The whole autoencoder on the codec's device. Raises CorruptStreamError where its file is damaged."""
+        with self._lock, usual_settings():
+            if self._model is None:
+                self._model = self.weights.model().to(self.device)
+            return self._model
+
+    @property
+    def tables_hashes(self) -> dict[str, str]:
+        """Hash of the entropy tables of each codec id that this codec reads and writes."""
+        return {CONTEXT: self.weights.context.hash}
+
+    def analyze(self, samples: Any, **options: Any) -> Latent:
+        """One sound to a `Latent` with plane `y`, int16 [c, frames], ceil(T / 256) + 1 frames at the coded rate.
+
+        options: `AudioOptions`; sample_rate must be given. Raises ValueError or TypeError for other shapes, dtypes or
+        options, and for samples that are not finite.
+        """
+        chosen = AudioOptions.of(options)
+        sound = to_audio(samples)
+        loudness = Loudness(len(sound))
+        loudness.add(sound)
+        header, encoder = self.begin(len(sound), chosen, sound.shape[1], loudness.scale())
+        parts = encoder.push(sound)
+        rest, end = encoder.finish()
+        y = np.concatenate([*parts, *rest], 1)
+        return Latent({"y": torch.from_numpy(y)}, LatentSpec(header, layout=sound.shape[1]), self)
+
+    def begin(
+        self, channels: int, options: AudioOptions, samples: int | None, scale: Scale
+    ) -> tuple[TrackHeader, UnitEncoder]:
+        if options.sample_rate is None:
+            raise TypeError("encode: sample_rate must be given, in Hz: encode(x, sample_rate=44100)")
+        if channels > 2:
+            raise ValueError(
+                f"encode: sound of {channels} channels, this codec takes 1 or 2: mix them down, or encode them in pairs"
+            )
+        grid = Grid(self.weights.config.bank, options.sample_rate)
+        encoder = UnitEncoder(self.weights, grid, channels, options.quality, scale)
+        signal = AudioSignal(options.sample_rate, channels, samples)
+        option_bytes = options.pack() + scale.pack()
+        return TrackHeader(CONTEXT, self.weights.context.hash, self.weights_hash, signal, option_bytes), encoder
+
+    def pack(self, latent: Latent) -> bytes:
+        """Latent to bytes. Raises WeightsMismatchError for a latent of other tables, ValueError for other planes."""
+        header, choices = latent.spec.header, latent.spec.choices
+        plan = self.plan(header)
+        samples = latent.spec.layout if plan.samples is None else plan.samples
+        if type(samples) is not int:
+            raise ValueError("pack: a latent of unknown length; pack what `unpack` gives of a whole stream")
+        grid, coded = plan.grid, plan.grid.coded(samples)
+        frames = grid.bank.frames(coded)
+        y = check_plane(latent.planes.get("y"), "y", (self.weights.config.latent_channels, frames), torch.int16).numpy()
+        last = grid.units(coded) - 1
+        end = End(coded - last * grid.unit, grid.most(coded) - samples)
+
+        def one(unit: int) -> bytes:
+            begin = unit * UNIT_FRAMES
+            part = np.ascontiguousarray(y[:, begin : begin + grid.frames(unit, coded)])
+            return pack_unit(
+                part, plan.quality, self.weights.context, end if unit == last else None, grid.unit,
+                choices[unit] if choices else None,
+            )  # fmt: skip
+
+        file = BytesIO()
+        writer = StreamWriter(file)
+        writer.header(0, header)
+        write_units(writer, 0, threads.run(one, range(last + 1), torch.get_num_threads()), last=True)
+        return file.getvalue()
+
+    def unpack(self, data: bytes) -> Latent:
+        """Bytes of a whole stream to a `Latent`; reads and runs no network. Raises children of IsthmusError only."""
+        units = AudioUnits(self, data)
+        parts = list(units.parts())
+        y = np.concatenate([part.planes for part in parts if part.planes is not None], 1)
+        last = parts[-1]
+        assert last.end is not None
+        samples = check_end(last.end, units.plan.grid, last.unit, units.plan.samples)
+        spec = LatentSpec(units.header, tuple(part.choices for part in parts), samples)
+        return Latent({"y": torch.from_numpy(y)}, spec, self)
+
+    def unpack_unit(self, header: TrackHeader, unit: int, payload: bytes | memoryview) -> Latent:
+        """One unit to a `Latent` of its own, int16 [c, frames]; its spec's layout is a `UnitLayout`."""
+        plan = self.plan(header)
+        y, end, choices = unpack_unit(payload, plan.quality, self.weights.context, plan.grid.bank)
+        return Latent({"y": torch.from_numpy(y)}, LatentSpec(header, choices, UnitLayout(unit, end)), self)
+
+    def decode(self, data: bytes | Sequence[bytes], **options: Any) -> Any:
+        """Bytes to samples, as `synthesize` gives them; a list of streams to what `together` makes of them.
+
+        With `start` or `stop`, in seconds, only the units of that part are decoded.
+        """
+        if not is_one(data):
+            return super().decode(data, **options)
+        chosen = AudioDecodeOptions.of(options)
+        with first_time(f"decode {CONTEXT}"):
+            return from_audio(AudioUnits(self, data, allow_loss=chosen.allow_loss).read(**options), chosen.output)
+
+    def synthesize(self, latent: Latent, **options: Any) -> Any:
+        """Latent of a whole sound to float32 [C, T], torch or numpy, at the rate and level that went in.
+
+        options: `AudioDecodeOptions`. Raises WeightsMismatchError for a latent made with other synthesis weights.
+        """
+        chosen = AudioDecodeOptions.of(options)
+        return from_audio(LatentUnits(self, latent).read(**options), chosen.output)
+
+    def synthesis(self, plan: Plan, header: TrackHeader, options: AudioDecodeOptions) -> UnitSynthesis:
+        """What makes samples of the latents of a stream. Raises WeightsMismatchError for those of other weights."""
+        if header.weights_hash != self.weights_hash:
+            raise WeightsMismatchError(
+                f"the stream was made for synthesis weights {header.weights_hash}, {self.name} has "
+                f"{self.weights_hash}; load the weights it was made with"
+            )
+        model = None if options.synthesis == "linear" else self.model
+        return UnitSynthesis(
+            self.weights.linear, model, self.device, plan.quality, options.noise, mono=plan.channels == 1
+        )
+
+    def open(self, source: Any, *, allow_loss: bool = False) -> AudioUnits:
+        """The units of a stream, from bytes, a path, a binary file or a pipe: latents, and samples by `blocks`."""
+        return AudioUnits(self, source, allow_loss=allow_loss)
+
+    def write(
+        self,
+        blocks: Iterable[Any],
+        file: BinaryIO,
+        *,
+        samples: int | None = None,
+        scale: Scale | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> int:
+        """Encodes blocks [C, n] of one sound, as they come, to a binary file or a pipe; returns the bytes written.
+
+        samples: how many there will be of each channel, if it is known. scale: of a first look at them (`Loudness`);
+        without one a peak at full scale is assumed. metadata: of the file they come from. options: `AudioOptions`.
+        The bytes do not depend on how the sound is cut into blocks. Raises ValueError for blocks of different channels
+        and where the number of samples is not what was said.
+        """
+        chosen = AudioOptions.of(options)
+        writer = SoundWriter(self, file, chosen, samples, scale or Scale(), metadata)
+        for block in blocks:
+            writer.write(to_audio(block))
+        return writer.finish()
+
+    def _plan(self, header: TrackHeader) -> Plan:
+        """Raises WeightsMismatchError for other tables, CorruptStreamError for what this codec never writes."""
+        if header.codec_id != CONTEXT or header.tables_hash != self.weights.context.hash:
+            raise WeightsMismatchError(
+                f"the stream needs codec {header.codec_id} with entropy tables {header.tables_hash}; {self.name} is "
+                f"{CONTEXT} with {self.weights.context.hash}; use isthmus.decode(data) or load the weights it was made "
+                "with"
+            )
+        signal, scale = header.signal, scale_of(header.options)
+        if not isinstance(signal, AudioSignal) or signal.channels > 2 or len(scale.means) not in (0, signal.channels):
+            raise CorruptStreamError(
+                f"decode: a {CONTEXT} stream must describe sound of 1 or 2 channels, got {header.describe()}"
+            )
+        if not SLOWEST <= signal.sample_rate <= FASTEST:
+            raise CorruptStreamError(
+                f"decode: the header says {signal.sample_rate} Hz, expected {SLOWEST} to {FASTEST}; fetch it again"
+            )
+        grid = Grid(self.weights.config.bank, signal.sample_rate)
+        return Plan(grid, signal.channels, signal.samples, AudioOptions.unpack(header.options).quality, scale)
+
+    def admit(self, header: TrackHeader, options: Any) -> None:
+        """Raises CorruptStreamError for more than `options.max_samples` at once."""
+        plan = self.plan(header)
+        first, last = options.part(plan.grid.sample_rate)
+        there = plan.samples if plan.samples is not None else last
+        count = 0 if there is None else (there if last is None else min(last, there)) - first
+        if count * plan.channels > options.max_samples:
+            raise CorruptStreamError(
+                f"decode: {count * plan.channels:,} samples, at most {options.max_samples:,} at once: decode parts of "
+                "it (start=, stop=; --from, --to), read its blocks, or raise max_samples"
+            )
+
+    def dequantize(self, latent: Latent) -> dict[str, Tensor]:
+        """{"y": float32 [c, frames]}: latents times the trained step of their channel and quality."""
+        torch_computes()
+        step = torch.from_numpy(self.weights.linear.step(self.plan(latent.spec.header).quality))
+        y = latent.planes["y"]
+        return {"y": y.float() * step.to(y.device)[:, None]}

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples of any number, block by block, to the latents of units; they depend on the samples alone."""
+
+import numpy as np
+import torch
+
+from isthmus.arrays.types import Float32, Int16
+from isthmus.codecs.walloc.audio.scale import Scale
+from isthmus.codecs.walloc.audio.unit import UNIT_FRAMES, End, Grid
+from isthmus.codecs.walloc.audio.weights import AudioWeights
+from isthmus.kernels import threads
+from isthmus.kernels.resample.resampler import Resampler, mirrored
+
+WORTH = 0.1  # squared error, in quantizer steps, that a bit may save: what rates gain and errors lose cancels there
+
+
+class UnitEncoder:
+    """`push` blocks of samples [C, n], C of 1 or 2, then `finish`: latents int16 [c, frames], a unit after another."""
+
+    def __init__(self, weights: AudioWeights, grid: Grid, channels: int, quality: int, scale: Scale) -> None:
+        self.weights, self.grid, self.quality, self.scale = weights, grid, quality, scale
+        self.samples = 0  # so far, as given
+        self._resampler = Resampler(grid.sample_rate, grid.coded_rate, channels)
+        self._held = np.zeros((2, 0), np.float32)
+        self._begin = 0  # of what is held, at the coded rate
+        self._unit = 0  # the next one
+
+    def push(self, block: Float32) -> list[Int16]:
+        """Latents of the units that are whole now."""
+        self.samples += block.shape[1]
+        self._take(self._resampler.push(self.scale.apply(block)))
+        there = self._begin + self._held.shape[1]
+        hop, first, windows = self.grid.bank.hop, self._unit, []
+        while True:
+            low, high = self.grid.bank.needs(self._unit * UNIT_FRAMES, (self._unit + 1) * UNIT_FRAMES)
+            if there <= max((self._unit + 1) * self.grid.unit, high * hop):  # more must follow, or it is the last
+                break
+            windows.append(self._window(low, high, None))
+            self._unit += 1
+        if self._unit > first:
+            low, _ = self.grid.bank.needs(self._unit * UNIT_FRAMES, self._unit * UNIT_FRAMES + 1)
+            self._drop(min(low * hop, there - 2 * self.grid.bank.analysis.shape[1]))
+        return self._analyze(windows)
+
+    def finish(self) -> tuple[list[Int16], End]:
+        """Latents of the units that are left, the last one among them, and what that says of the end."""
+        self._take(self._resampler.finish())
+        grid, coded = self.grid, self._begin + self._held.shape[1]
+        windows = []
+        for unit in range(self._unit, grid.units(coded)):
+            first = unit * UNIT_FRAMES
+            windows.append(self._window(*grid.bank.needs(first, first + grid.frames(unit, coded)), coded))
+        last = coded - (grid.units(coded) - 1) * grid.unit
+        return self._analyze(windows), End(last, grid.most(coded) - self.samples)
+
+    def _take(self, block: Float32) -> None:
+        self._held = np.concatenate([self._held, np.broadcast_to(block, (2, block.shape[1]))], 1)
+
+    def _drop(self, begin: int) -> None:
+        if begin > self._begin:
+            self._held, self._begin = self._held[:, begin - self._begin :].copy(), begin
+
+    def _window(self, first: int, last: int, total: int | None) -> Float32:
+        """Samples of blocks first .. last, beyond the ends the mirror image; total: samples, where the end is known."""
+        low, high = first * self.grid.bank.hop, last * self.grid.bank.hop
+        if total == 0:
+            return np.zeros((2, max(0, high - low)), np.float32)
+        if low >= 0 and (total is None or high <= total):
+            return self._held[:, low - self._begin : high - self._begin]
+        places = np.abs(np.arange(low, high)) if total is None else mirrored(low, high, total)
+        return self._held[:, places - self._begin]
+
+    def _analyze(self, windows: list[Float32]) -> list[Int16]:
+        linear, context, q = self.weights.linear, self.weights.context, self.quality
+        centres = linear.step(q) * linear.gain(q)
+
+        def one(window: Float32) -> Int16:
+            if not window.shape[1]:
+                return np.zeros((len(centres), 0), np.int16)
+            return context.choose(linear.analyze(window, q), centres, q, WORTH)
+
+        return threads.run(one, windows, torch.get_num_threads())

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One unit of a sound: 256 frames that decode alone, the last unit with how many samples it holds.
+
+Byte format: docs/format-walloc.md, "walloc.3".
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from isthmus.arrays.types import Int16
+from isthmus.entropy.models.causal import CausalModel
+from isthmus.entropy.models.context_tables import ContextChoices
+from isthmus.errors import CorruptStreamError
+from isthmus.kernels.resample.filters import ratio
+from isthmus.kernels.resample.resampler import resampled_length
+from isthmus.models.filter_bank import FilterBank
+from isthmus.varint import pack_varint, unpack_varint
+
+UNIT_FRAMES = 256
+NATIVE = (44_100, 48_000)  # rates that sounds are coded at
+SLOWEST, FASTEST = 1_000, 768_000  # rates that sounds may have
+
+
+def coded_rate(sample_rate: int) -> int:
+    """The rate that a sound is coded at: its own, or that of its family. Raises ValueError for rates of no sound."""
+    if not SLOWEST <= sample_rate <= FASTEST:
+        raise ValueError(f"encode: {sample_rate} samples a second, expected {SLOWEST} to {FASTEST}")
+    if sample_rate in NATIVE:
+        return sample_rate
+    slow = sample_rate % 11_025 == 0 or 44_100 % sample_rate == 0
+    return NATIVE[0] if slow else NATIVE[1]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the samples of a sound lie in units: hop and frames of the bank, and both rates."""
+
+    bank: FilterBank
+    sample_rate: int
+
+    @property
+    def coded_rate(self) -> int:
+        return coded_rate(self.sample_rate)
+
+    @property
+    def unit(self) -> int:
+        """Samples of a whole unit, at the coded rate."""
+        return UNIT_FRAMES * self.bank.hop
+
+    def coded(self, samples: int) -> int:
+        """Samples at the coded rate of a sound of `samples`."""
+        return resampled_length(samples, self.sample_rate, self.coded_rate)
+
+    def most(self, coded: int) -> int:
+        """The longest sound of so many samples at the coded rate."""
+        p, q = ratio(self.sample_rate, self.coded_rate)
+        return coded * q // p
+
+    def units(self, coded: int) -> int:
+        """Units of so many samples at the coded rate; one of none."""
+        return max(1, -(-coded // self.unit))
+
+    def frames(self, unit: int, coded: int) -> int:
+        """Frames of a unit of a whole sound."""
+        if unit + 1 < self.units(coded):
+            return UNIT_FRAMES
+        return self.bank.frames(coded) - unit * UNIT_FRAMES
+
+
+class End(NamedTuple):
+    """What the last unit says: its samples at the coded rate, and how many fewer the sound has than the longest."""
+
+    coded: int
+    short: int
+
+
+def pack_unit(
+    planes: Int16, quality: int, model: CausalModel, end: End | None, unit: int, choices: ContextChoices | None
+) -> bytes:
+    """The payload of one unit of frames int16 [c, T]; `unit`: samples of a whole one."""
+    head = pack_varint(0) if end is None else pack_varint(unit + 1 - end.coded) + pack_varint(end.short)
+    return head + model.encode(planes, quality, choices)
+
+
+def unpack_end(payload: bytes | memoryview, unit: int) -> tuple[End | None, memoryview]:
+    """What a payload says of the end, and what follows. Raises CorruptStreamError."""
+    left, at = unpack_varint(payload, 0, unit + 1)
+    if left == 0:
+        return None, memoryview(payload)[at:]
+    short, at = unpack_varint(payload, at, FASTEST // NATIVE[0] + 1)
+    return End(unit + 1 - left, short), memoryview(payload)[at:]
+
+
+def unpack_unit(
+    payload: bytes | memoryview, quality: int, model: CausalModel, bank: FilterBank
+) -> tuple[Int16, End | None, ContextChoices]:
+    """The inverse of `pack_unit`. Raises CorruptStreamError."""
+    end, rest = unpack_end(payload, UNIT_FRAMES * bank.hop)
+    frames = UNIT_FRAMES if end is None else bank.frames(end.coded)
+    planes, choices = model.decode(rest, (model.predictor.channels, frames), quality)
+    return planes, end, choices
+
+
+def check_end(end: End, grid: Grid, unit: int, samples: int | None) -> int:
+    """Samples of the whole sound whose last unit is `unit`. Raises CorruptStreamError for an end of another sound."""
+    coded = unit * grid.unit + end.coded
+    found = grid.most(coded) - end.short
+    known = samples is None or samples == found
+    if not known or found < 0 or grid.coded(found) != coded or (unit and not end.coded):
+        raise CorruptStreamError(
+            f"unit {unit} ends after {found} samples, its header says {samples}: it belongs to another stream or is "
+            "damaged; fetch the stream again"
+        )
+    return found

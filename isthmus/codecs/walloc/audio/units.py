@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The units of a stream of sound, and the samples that they hold, any part of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import torch
+
+from isthmus.codecs.base import Latent, check_plane
+from isthmus.codecs.units import ADVICE, Units
+from isthmus.codecs.walloc.audio.plan import SoundCodec, UnitLayout
+from isthmus.codecs.walloc.audio.samples import Part, SampleReader
+from isthmus.codecs.walloc.audio.unit import UNIT_FRAMES, End, check_end, unpack_end, unpack_unit
+from isthmus.errors import CorruptStreamError
+from isthmus.kernels import threads
+
+AT_ONCE = 8  # units of a file that are unpacked together, for each thread
+
+
+class AudioUnits(SampleReader, Units):
+    """A stream of sound: a sequence of latents, one a unit, and `blocks` or `read`, the samples."""
+
+    codec: SoundCodec
+
+    def __init__(self, codec: SoundCodec, source: Any, *, allow_loss: bool = False) -> None:
+        Units.__init__(self, codec, source, allow_loss=allow_loss)
+        self.plan = codec.plan(self.header)
+
+    @property
+    def samples(self) -> int | None:
+        """Of each channel; None where the header does not know and the last unit is not there (yet)."""
+        if self.plan.samples is not None or self.is_pipe or not self.total:
+            return self.plan.samples
+        payload = self.payload(self.total - 1)
+        end = None if payload is None else unpack_end(payload, self.plan.grid.unit)[0]
+        return None if end is None else check_end(end, self.plan.grid, self.total - 1, None)
+
+    def parts(self, first: int = 0) -> Iterator[Part]:
+        """The units from `first` on, in order. Raises CorruptStreamError where the stream ends before its last unit."""
+        group: list[tuple[int, memoryview | None]] = []
+        most = 1 if self.is_pipe else AT_ONCE * torch.get_num_threads()
+        following, ended = first, False
+        for unit, payload in chain(self.payloads(first), [(-1, None)]):
+            if unit >= 0:
+                group.append((unit, payload))
+            if group and (unit < 0 or len(group) >= most):
+                for part in threads.run(self._part, group, torch.get_num_threads()):
+                    if ended:
+                        raise CorruptStreamError(f"unit {part.unit} comes after the last one; {ADVICE}")
+                    if part.planes is None and not any(lost.unit == part.unit for lost in self.lost):
+                        self.lose(part.unit, f"unit {part.unit} cannot be decoded")
+                    following, ended = part.unit + 1, part.end is not None
+                    yield part
+                group = []
+        if not ended:
+            yield from self._rest(following)
+
+    def _rest(self, following: int) -> Iterator[Part]:
+        """What a stream lacks at its end: as many units as its header tells, else one without a number."""
+        known = self.plan.samples
+        units = following + 1 if known is None else self.plan.grid.units(self.plan.grid.coded(known))
+        cut = f"the stream is cut: {self.cut}" if self.cut else "the stream ends"
+        self.lose(following, f"{cut} before unit {following}" + ("" if known is None else f" of {units}"))
+        for unit in range(following + 1, units):
+            self.lose(unit, f"{cut} before it")
+        yield from ()
+
+    def _part(self, item: tuple[int, memoryview | None]) -> Part:
+        unit, payload = item
+        if payload is None:
+            return Part(unit, None, None, None)
+        try:
+            planes, end, choices = unpack_unit(
+                payload, self.plan.quality, self.codec.weights.context, self.plan.grid.bank
+            )
+            if end is not None:
+                check_end(end, self.plan.grid, unit, self.plan.samples)
+        except CorruptStreamError as error:
+            if not self.allow_loss:
+                raise CorruptStreamError(f"unit {unit}: {error}") from error
+            return Part(unit, None, None, None)
+        return Part(unit, planes, end, choices)
+
+
+class LatentUnits(SampleReader):
+    """A latent in memory, whole or of one unit, as the units that it is made of."""
+
+    def __init__(self, codec: SoundCodec, latent: Latent) -> None:
+        self.codec, self.header = codec, latent.spec.header
+        self.plan = codec.plan(self.header)
+        samples = self.plan.samples if self.plan.samples is not None else latent.spec.layout
+        if type(samples) is not int or isinstance(latent.spec.layout, UnitLayout):
+            raise ValueError("synthesize: a part of a sound; open the stream and read its blocks, or decode it")
+        grid, coded = self.plan.grid, self.plan.grid.coded(samples)
+        shape = codec.weights.config.latent_channels, grid.bank.frames(coded)
+        self._length, self._coded_length = samples, coded
+        self._y = check_plane(latent.planes.get("y"), "y", shape, torch.int16, "synthesize").numpy()
+
+    @property
+    def samples(self) -> int:
+        return self._length
+
+    def parts(self, first: int = 0) -> Iterator[Part]:
+        grid, coded = self.plan.grid, self._coded_length
+        units = grid.units(coded)
+        for unit in range(first, units):
+            begin = unit * UNIT_FRAMES
+            end = End(coded - unit * grid.unit, grid.most(coded) - self._length)
+            planes = self._y[:, begin : begin + grid.frames(unit, coded)]
+            yield Part(unit, planes, end if unit == units - 1 else None)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The linear half of a WaLLoC model of sound as the kernels take it: samples to latents and back, one matrix each way.
+
+Filter bank and Karhunen-Loeve transform are both linear, so that their product needs neither the bands nor a fast
+transform; its sums have a fixed order, whatever the blocks and threads.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.arrays.types import Float32
+from isthmus.kernels import tier
+from isthmus.kernels.wavelet import linear as kernels
+from isthmus.kernels.wavelet import plain
+from isthmus.lazy import cached_property
+from isthmus.models.levels import lerp_levels, quality_to_level
+from isthmus.models.walloc.audio import WallocAudioConfig
+
+
+@dataclass(frozen=True, eq=False)
+class AudioLinear:
+    """n bands of all channels, c latent channels, L gain levels, all float32.
+
+    analysis_weight [c, n], synthesis_weight [n, c]; log_gain, log_step [L, c].
+    """
+
+    config: WallocAudioConfig
+    analysis_weight: Float32
+    synthesis_weight: Float32
+    log_gain: Tensor
+    log_step: Tensor
+
+    @classmethod
+    def from_state(cls, config: WallocAudioConfig, state: Mapping[str, Tensor]) -> "AudioLinear":
+        """From tensors named as in a model's state, which may hold others too.
+
+        Raises KeyError for one that is missing, ValueError for one of another shape.
+        """
+        c, n, levels = config.latent_channels, config.bands, config.gain_levels
+        shapes = {
+            "analysis.weight": (c, n), "synthesis.weight": (n, c), "log_gain": (levels, c), "log_step": (levels, c),
+        }  # fmt: skip
+        found = {name: state[name].detach().cpu().float().contiguous() for name in shapes}
+        for name, shape in shapes.items():
+            if tuple(found[name].shape) != shape:
+                raise ValueError(f"{name} is {tuple(found[name].shape)}, expected {shape}")
+        return cls(config, *(t.numpy() if "." in name else t for name, t in found.items()))  # type: ignore[arg-type]
+
+    def level(self, quality: int) -> Tensor:
+        """The place of a quality of 1 to 100 among the gain levels: float32 [1]."""
+        return torch.tensor([quality_to_level(quality, self.config.gain_levels)], dtype=torch.float32, device="cpu")
+
+    def _scale(self, table: Tensor, quality: int) -> Float32:
+        return lerp_levels(table, self.level(quality)).exp()[0].numpy()
+
+    def gain(self, quality: int) -> Float32:
+        """What latents are multiplied with before they are rounded: float32 [c]."""
+        return self._scale(self.log_gain, quality)
+
+    def step(self, quality: int) -> Float32:
+        """What integers are multiplied with to be latents again: float32 [c]."""
+        return self._scale(self.log_step, quality)
+
+    @cached_property
+    def analysis(self) -> Float32:
+        """Latents of samples: [c, channels * blocks * hop], those of a channel together."""
+        return self._through_bank(self.analysis_weight, self.config.bank.analysis)
+
+    @cached_property
+    def synthesis(self) -> Float32:
+        """A block of samples of latents: [channels * hop, blocks * c], those of the latest frame first."""
+        bank, config = self.config.bank, self.config
+        parts = self._through_bank(self.synthesis_weight.T, bank.synthesis)  # [c, channels * blocks * hop]
+        apart = parts.reshape(-1, config.signal_channels, bank.synthesis_blocks, bank.hop)
+        return np.ascontiguousarray(apart.transpose(1, 3, 2, 0)).reshape(config.bands, -1)
+
+    def _through_bank(self, weight: Float32, taps: np.ndarray) -> Float32:
+        """Rows over bands [r, channels * n] to rows over samples [r, channels * taps], in a fixed order of sums."""
+        bands = np.ascontiguousarray(taps[:, None], np.float32)  # [n, 1, taps]
+        zero, hop = np.zeros(len(weight), np.float32), self.config.factor
+        parts = [
+            kernels.apply_linear(bands, np.ascontiguousarray(weight[:, i : i + hop]), zero)[:, 0]
+            for i in range(0, weight.shape[1], hop)
+        ]
+        return np.concatenate(parts, 1)
+
+    def analyze(self, x: Float32, quality: int) -> Float32:
+        """Blocks of samples [channels, blocks * hop] to latents over their gain [c, frames], still real numbers."""
+        bank = self.config.bank
+        blocks = x.shape[1] // bank.hop
+        frames = blocks - bank.analysis_blocks + 1
+        phases = np.ascontiguousarray(x.reshape(len(x), blocks, bank.hop).transpose(0, 2, 1))  # [channels, hop, blocks]
+        places = np.arange(bank.analysis_blocks * bank.hop)
+        offsets = places % bank.hop * blocks + places // bank.hop
+        return _map(
+            phases, [i * bank.hop * blocks + offsets for i in range(len(x))], self.analysis, self.gain(quality), frames
+        )
+
+    def synthesize(self, y: Float32) -> Float32:
+        """Latents [c, frames] to the samples [channels, (frames - synthesis_blocks + 1) * hop] of whole blocks."""
+        bank, (c, frames) = self.config.bank, y.shape
+        count = bank.synthesis_blocks
+        offsets = [np.arange(c) * frames + count - 1 - i for i in range(count)]
+        ones = np.ones(self.config.bands, np.float32)
+        phases = _map(np.ascontiguousarray(y), offsets, self.synthesis, ones, frames - count + 1)
+        channels = self.config.signal_channels
+        return np.ascontiguousarray(phases.reshape(channels, bank.hop, -1).transpose(0, 2, 1)).reshape(channels, -1)
+
+
+def _map(source: Float32, offsets: list[np.ndarray], weight: Float32, gain: Float32, count: int) -> Float32:
+    """`weight` on the inputs that begin at `offsets` of a flat source, for `count` positions: [outputs, count]."""
+    padded, bias, gains = kernels.pad_weights(weight, np.zeros(len(weight), np.float32), gain)
+    target = np.empty((len(weight), count), np.float32)
+    starts = kernels.pad_offsets(np.concatenate(offsets).astype(np.int64))
+    targets = np.arange(len(weight), dtype=np.int64) * count
+    map_all = tier.pick(kernels.map_bands, plain.map_bands, count * padded.size * plain.PRODUCT)
+    map_all(source.reshape(-1), starts, padded, bias, gains, count, target.reshape(-1), targets)
+    return target

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fits the contexts of a codec of sound: taps by gradient, integers of them, then tables of what encoders choose."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from isthmus.arrays.types import Float32, Int16
+from isthmus.codecs.walloc.audio.encoder import WORTH
+from isthmus.codecs.walloc.audio.unit import UNIT_FRAMES
+from isthmus.entropy.models.causal import CausalModel
+from isthmus.entropy.models.causal_predictor import CausalPredictor
+from isthmus.entropy.models.context_tables import TABLES
+from isthmus.entropy.tables.family import TableFamily
+from isthmus.kernels import threads
+from isthmus.kernels.context.choice import OFFSET_REACH
+from isthmus.kernels.context.passes import PHASES, SCALES
+from isthmus.models.causal import CausalContext
+from isthmus.models.context import ScaleMixture
+from isthmus.models.walloc.audio import quantize
+from isthmus.models.walloc.audio_linear import AudioLinear
+from isthmus.training.walloc.audio.context_integers import to_integers
+from isthmus.training.walloc.context import LONGEST, PRECISION, PRUNED_AFTER, RATE, REACH, smooth_counts
+from isthmus.training.walloc.context_integers import KNOTS
+
+BATCH = 24  # units
+TAPS = 40  # of a plane, for its mean and its scale together, on average: each costs time for every position
+
+
+def fit_causal(
+    linear: AudioLinear,
+    sounds: Sequence[Float32],
+    *,
+    device: torch.device,
+    steps: int,
+    taps: int = TAPS,
+    seed: int = 0,
+) -> CausalModel:
+    """The context model of a codec, from sounds float32 [2, T] as the codec scales them: ten minutes on two cores."""
+    values = [latents_of(linear, x) for x in tqdm(sounds, desc="latents", unit="sound", disable=None)]
+    rounded = [[quantize(torch.from_numpy(y)[None])[0].to(torch.int16) for y in knots] for knots in values]
+    predictor = to_integers(fit_taps(rounded, device, steps, taps, seed).cpu())
+    model = CausalModel(predictor, count_tables(predictor, [[q.numpy() for q in knots] for knots in rounded], None))
+    for _ in range(2):  # counted again on what the encoder chooses by the tables before
+        chosen = choose_all(model, linear, values)
+        model = CausalModel(predictor, count_tables(predictor, chosen, model))
+    return model
+
+
+def latents_of(linear: AudioLinear, sound: Float32) -> list[Float32]:
+    """Latents over their gain, real numbers, of the frames that lie wholly inside a sound: [c, T] for each of KNOTS."""
+    hop = linear.config.factor
+    whole = np.ascontiguousarray(sound[:, : sound.shape[1] // hop * hop])
+    first = linear.analyze(whole, KNOTS[0]) / linear.gain(KNOTS[0])[:, None]
+    return [first * linear.gain(q)[:, None] for q in KNOTS]
+
+
+def fit_taps(latents: list[list[Tensor]], device: torch.device, steps: int, taps: int, seed: int) -> CausalContext:
+    """Gradient descent on the bits of random units; each quality in turn, weighted by the inverse of its rate."""
+    spread = [(q.float() - q.float().mean(1, keepdim=True)).abs().mean(1) for knots in latents for q in knots]
+    typical = torch.stack(spread).mean(0).clamp_min(0.05)
+    torch.manual_seed(seed)
+    context, mixture = CausalContext(typical, len(KNOTS)).to(device), ScaleMixture().to(device)
+    parameters = [*context.parameters(), *mixture.parameters()]
+    optimizer = torch.optim.Adam(parameters, RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(2, steps), pct_start=0.1)
+    generator = np.random.default_rng(seed)
+    bar = tqdm(range(steps), desc="context model", unit="step", disable=None)
+    for step in bar:
+        if step == int(PRUNED_AFTER * steps):
+            context.prune(taps * len(typical))
+        knot = step % len(KNOTS)
+        q = _units([knots[knot] for knots in latents], generator).to(device)
+        bits = mixture(q, *context(q, knot)).mean()
+        loss = bits / (0.05 + bits.detach())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % 100 < len(KNOTS):
+            bar.set_postfix_str(f"quality {KNOTS[knot]}: {bits.item():.4f} bits a latent")
+    return context
+
+
+def _units(planes: list[Tensor], generator: np.random.Generator) -> Tensor:
+    """[BATCH, c, UNIT_FRAMES] float32, sounds in proportion to their length; zeros behind their ends."""
+    share = np.array([q.shape[1] for q in planes], np.float64)
+    batch = torch.zeros(BATCH, planes[0].shape[0], UNIT_FRAMES)
+    for i, which in enumerate(generator.choice(len(planes), BATCH, p=share / share.sum())):
+        first = int(generator.integers(max(1, planes[which].shape[1] - UNIT_FRAMES + 1)))
+        crop = planes[which][:, first : first + UNIT_FRAMES]
+        batch[i, :, : crop.shape[1]] = crop
+    return batch
+
+
+def _cut(planes: Float32 | Int16) -> list[np.ndarray]:
+    """[c, T] in units."""
+    return [np.ascontiguousarray(planes[:, i : i + UNIT_FRAMES]) for i in range(0, planes.shape[1], UNIT_FRAMES)]
+
+
+def choose_all(model: CausalModel, linear: AudioLinear, values: list[list[Float32]]) -> list[list[Int16]]:
+    """What the encoder makes of latents, by the bits that `model` says."""
+
+    def one(knots: list[Float32]) -> list[Int16]:
+        found = []
+        for quality, y in zip(KNOTS, knots, strict=True):
+            centres = linear.step(quality) * linear.gain(quality)
+            found.append(np.concatenate([model.choose(u, centres, quality, WORTH) for u in _cut(y)], 1))
+        return found
+
+    return threads.run(one, values, torch.get_num_threads())
+
+
+def count_tables(predictor: CausalPredictor, latents: list[list[Int16]], chosen_by: CausalModel | None) -> TableFamily:
+    """Tables counted on all `latents`, with the image offsets that a model before chooses."""
+    width = 2 * REACH + 1
+    counts = np.zeros(TABLES * width, np.int64)
+    offset_counts = np.exp(-np.abs(np.arange(-OFFSET_REACH, OFFSET_REACH + 1)) / 2.0)
+    for knots in tqdm(latents, desc="counting", disable=None):
+        for quality, planes in zip(KNOTS, knots, strict=True):
+            for unit in _cut(planes):
+                symbols, contexts = predictor.contexts(unit, quality)
+                offsets = np.zeros(len(unit), np.int64)
+                if chosen_by:
+                    offsets[:] = chosen_by.choose_offsets(len(unit), [(symbols, contexts)]).offsets
+                np.add.at(offset_counts, offsets + OFFSET_REACH, 1)
+                scales = np.clip((contexts >> 3) - SCALES + offsets[:, None], 0, SCALES - 1).astype(np.int64)
+                tables = scales * PHASES + (contexts >> 1 & PHASES - 1)
+                place = tables * width + np.clip(symbols, -REACH, REACH) + REACH
+                counts += np.bincount(place.reshape(-1), minlength=len(counts))
+    rows = smooth_counts(counts.reshape(SCALES, PHASES, width))
+    low = [-REACH] * TABLES + [-OFFSET_REACH]
+    return TableFamily.from_counts([*rows, offset_counts], low, precision=PRECISION, longest=LONGEST)
