@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """`isthmus encode`, `decode`, `inspect` and `codecs`: one file at a time, of whatever kind has a codec."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from isthmus.cli.options import CodecName, Device, Sketch, chosen, codec_command
-from isthmus.cli.pipes import NAMES, STANDARD, is_pipe, readable, standard_input, tell, writable
+from isthmus.cli.pipes import NAMES, STANDARD, Begun, begun, is_pipe, readable, standard_input, tell, writable
+from isthmus.cli.sound import decode_sound, encode_pipe, encode_sound
 from isthmus.options import Options
 
+if TYPE_CHECKING:
+    from isthmus.bitstream import TrackHeader
+
+HEAD = 64  # bytes that tell a file's kind
 FOR_PYTHON = re.compile(r" \(read_chunks\([^)]*\) [^)]*\)|use isthmus\.decode\(data\) or ")
 
 
@@ -67,13 +74,31 @@ def encode(
     Example: cat photo.jpg | isthmus encode - - | isthmus decode - photo.png
     """
     import isthmus
+    from isthmus.codecs.registry import default_codec
+    from isthmus.media import kinds
+    from isthmus.media.audio.wav import is_wav
+
+    options = chosen(context)
+    with begun(source) if is_pipe(source) else nullcontext() as pipe:
+        if pipe is not None and kinds.kind_of_head(pipe.look(HEAD)) == "audio":
+            model: Any = isthmus.load(codec or default_codec("audio"), device)
+            if model.kind == "audio" and is_wav(pipe.look(HEAD)):
+                encode_pipe(model, pipe, source, target, options)
+                return
+        with readable(source, pipe) as file:
+            model = isthmus.load(codec or default_for(file), device)
+            if model.kind == "audio":
+                encode_sound(model, file, source, target, options)
+            else:
+                _encode_whole(model, file, source, target, options)
+
+
+def _encode_whole(model: Any, file: Path, source: Path, target: Path, options: dict[str, Any]) -> None:
     from isthmus.bitstream import read_header
     from isthmus.files import atomic_write
     from isthmus.media import kinds
 
-    options = chosen(context)
-    with writable(target, source=source) as place, readable(source) as file:
-        model: Any = isthmus.load(codec or default_for(file), device)
+    with writable(target, source=source) as place:
         samples, facts = kinds.read(file, model.kind, options)
         data = model.encode(samples, **facts, **options)
         atomic_write(place, data)
@@ -99,14 +124,22 @@ def decode(
     Example: isthmus decode photo.ist photo.png
     """
     import isthmus
-    from isthmus.bitstream import read_header
     from isthmus.codecs.registry import codec_class, codec_for
     from isthmus.media import kinds
 
-    data, options = read_stream(source), chosen(context)
-    with naming(source):
-        header = read_header(data)
-        reader = codec_class(header.codec_id)
+    options = chosen(context)
+    with begun(source) if is_pipe(source) else nullcontext() as pipe:
+        with naming(source):
+            header = first_header(source, pipe)
+            reader = codec_class(header.codec_id)
+        if reader.kind == "audio":
+            if not is_pipe(target):
+                kinds.check_writable(target, reader.kind)
+            with naming(source):
+                model: Any = isthmus.load(codec, device) if codec else codec_for(header, device)
+                decode_sound(model, source if pipe is None else pipe, source, target, options)
+            return
+        data = read_stream(source) if pipe is None else pipe.read()
     suffix = kinds.USUAL_SUFFIX[reader.kind] if is_pipe(target) else ""
     kinds.check_writable(target.with_suffix(suffix) if suffix else target, reader.kind)
     if reader.DecodeOptions.has("output"):
@@ -154,6 +187,28 @@ def naming(path: Path) -> Iterator[None]:
     except IsthmusError as error:
         told = FOR_PYTHON.sub("", str(error))
         raise type(error)(told if name in told else f"{name}: {told}") from error
+
+
+def first_header(path: Path, pipe: Begun | None) -> TrackHeader:
+    """The header of the first track of a file or pipe. Raises UnreadableFileError, and what `read_header` raises."""
+    from isthmus.bitstream import HEADER_LIMIT, read_header
+    from isthmus.errors import CorruptStreamError, UnreadableFileError
+
+    if pipe is None:
+        try:
+            with open(path, "rb") as file:
+                return read_header(file)
+        except OSError as error:
+            raise UnreadableFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    size = 64
+    while True:
+        head = pipe.look(size)
+        try:
+            return read_header(head)
+        except CorruptStreamError:
+            if len(head) < size or size > HEADER_LIMIT:
+                raise
+        size *= 4
 
 
 def read_stream(path: Path) -> bytes:

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """`-` and pipes as sources and targets of commands, whose readers and writers want files that they can go back in."""
 
+import io
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import typer
 
 from isthmus.errors import IsthmusError
-from isthmus.files import check_target, is_special, open_special
+from isthmus.files import atomic_file, check_target, is_special, open_special
 
 STANDARD = "-"  # input or output
 NAMES = ("standard input", "standard output")
@@ -31,22 +32,78 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
+class Begun(io.RawIOBase):
+    """A pipe whose first bytes were looked at."""
+
+    def __init__(self, head: bytes, pipe: BinaryIO) -> None:
+        self.head, self.pipe = head, pipe
+
+    def readable(self) -> bool:
+        return True
+
+    def look(self, count: int) -> bytes:
+        """The next bytes, which stay; fewer at the end."""
+        while len(self.head) < count:
+            more = self.pipe.read(count - len(self.head))
+            if not more:
+                break
+            self.head += more
+        return self.head[:count]
+
+    def read(self, count: int = -1) -> bytes:
+        """The next bytes, the first ones among them."""
+        if count is None or count < 0:
+            found, self.head = self.head + self.pipe.read(), b""
+            return found
+        if self.head:
+            found, self.head = self.head[:count], self.head[count:]
+            return found
+        return self.pipe.read(count)
+
+
 @contextmanager
-def readable(source: Path) -> Iterator[Path]:
-    """A file with what `source` holds, in whose place errors name what was asked for."""
+def begun(source: Path) -> Iterator[Begun]:
+    """A pipe or standard input, with nothing read yet."""
+    if str(source) == STANDARD:
+        yield Begun(b"", standard_input())
+    else:
+        with open(source, "rb") as pipe:
+            yield Begun(b"", pipe)
+
+
+def shown_as(source: Path) -> str:
+    """How errors name what is read."""
+    return NAMES[0] if str(source) == STANDARD else str(source)
+
+
+@contextmanager
+def readable(source: Path, pipe: Begun | None = None) -> Iterator[Path]:
+    """A file with what `source` holds, in whose place errors name what was asked for. pipe: what is open of it."""
     if not is_pipe(source):
         yield source
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "input"
-        with open(copy, "wb") as file:
-            if str(source) == STANDARD:
-                shutil.copyfileobj(standard_input(), file)
-            else:
-                with open(source, "rb") as pipe:
-                    shutil.copyfileobj(pipe, file)
-        with _named(copy, NAMES[0] if str(source) == STANDARD else str(source)):
+        with open(copy, "wb") as file, begun(source) if pipe is None else nullcontext(pipe) as opened:
+            shutil.copyfileobj(opened, file)
+        with _named(copy, shown_as(source)):
             yield copy
+
+
+@contextmanager
+def sink(target: Path, *, source: Path) -> Iterator[BinaryIO]:
+    """What takes bytes while they are made: a file, whole or absent, or the pipe itself. Refuses as `writable`."""
+    if not is_pipe(target):
+        with writable(target, source=source) as place, atomic_file(place) as file:
+            yield file
+        return
+    _check_output(target)
+    if str(target) == STANDARD:
+        yield sys.stdout.buffer
+        sys.stdout.flush()
+    else:
+        with open_special(target) as pipe:
+            yield pipe
 
 
 @contextmanager
@@ -62,10 +119,7 @@ def writable(target: Path, suffix: str = "", *, source: Path | None = None) -> I
         check_target(target)
         yield target
         return
-    if str(target) == STANDARD and sys.stdout is None:
-        raise ValueError("-: standard output is closed: give a file")
-    if str(target) == STANDARD and sys.stdout.isatty():
-        raise ValueError("-: standard output is a terminal, which shows no such data: give a file, or pipe it on")
+    _check_output(target)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / f"output{suffix}"
         with _named(copy, NAMES[1] if str(target) == STANDARD else str(target)):
@@ -77,6 +131,14 @@ def writable(target: Path, suffix: str = "", *, source: Path | None = None) -> I
             else:
                 with open_special(target) as pipe:
                     shutil.copyfileobj(file, pipe)
+
+
+def _check_output(target: Path) -> None:
+    """Raises ValueError where standard output is meant and takes no data."""
+    if str(target) == STANDARD and sys.stdout is None:
+        raise ValueError("-: standard output is closed: give a file")
+    if str(target) == STANDARD and sys.stdout.isatty():
+        raise ValueError("-: standard output is a terminal, which shows no such data: give a file, or pipe it on")
 
 
 @contextmanager

@@ -26,10 +26,11 @@ KINDS = ("image", "audio", "tensors")  # that have a room
 USUAL_SUFFIX = {"image": ".png", "audio": ".wav", "tensors": ".safetensors"}  # where no name tells the format
 _VIDEO = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m")
 _SUFFIXES = {".safetensors": "tensors", **dict.fromkeys(_VIDEO, "video")} | dict.fromkeys(
-    (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"), "audio"
+    (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".aif"), "audio"
 )
 _MAGIC = (  # offset, first bytes, kind; what is none of these is left to the suffix, then to the image reader
     (8, b"WAVE", "audio"), (0, b"fLaC", "audio"), (0, b"OggS", "audio"), (0, b"ID3", "audio"),
+    (0, b"\xff\xfb", "audio"), (0, b"\xff\xf3", "audio"), (0, b"FORM", "audio"), (4, b"ftypM4A", "audio"),
     (0, b"\x1aE\xdf\xa3", "video"), (4, b"ftypisom", "video"), (4, b"ftypmp4", "video"), (4, b"ftypqt", "video"),
     (8, b'{"', "tensors"),
 )  # fmt: skip
@@ -38,10 +39,12 @@ _MAGIC = (  # offset, first bytes, kind; what is none of these is left to the su
 def kind_of(path: str | os.PathLike[str]) -> str:
     """ "image", "audio", "video" or "tensors", by the first bytes of a file, then by its suffix; else "image"."""
     head = head_of(path)  # where there is none, the reader says what is wrong
-    for offset, magic, kind in _MAGIC:
-        if head.startswith(magic, offset):
-            return kind
-    return _SUFFIXES.get(Path(path).suffix.lower(), "image")
+    return kind_of_head(head) or _SUFFIXES.get(Path(path).suffix.lower(), "image")
+
+
+def kind_of_head(head: bytes) -> str | None:
+    """The same by the first bytes of a file alone; None where they do not tell."""
+    return next((kind for offset, magic, kind in _MAGIC if head.startswith(magic, offset)), None)
 
 
 def room(kind: str) -> Any:

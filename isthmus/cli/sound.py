@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sound through `isthmus encode` and `decode`: block by block, so that its length does not matter."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus.cli.pipes import Begun, is_pipe, shown_as, sink, tell
+from isthmus.cli.progress import Progress, progress
+
+SHOWN = "samples"
+
+
+def encode_sound(model: Any, source: Path, shown: Path, target: Path, options: dict[str, Any]) -> None:
+    """A file of sound to a stream; a first look at it finds its level. shown: the name that was asked for."""
+    from isthmus.arrays.audio import to_audio
+    from isthmus.codecs.walloc.audio.scale import Loudness
+    from isthmus.media.audio import open_sound
+
+    sound = open_sound(source)
+    loudness = Loudness(sound.channels)
+    with sink(target, source=shown) as file, progress(sound.samples, err=True, unit=SHOWN) as bar:
+        for block in sound.blocks():
+            loudness.add(to_audio(block))
+        metadata = {"tags": sound.tags} if sound.tags else None
+        count = model.write(
+            _counted(sound.blocks(), bar), file, samples=loudness.samples, scale=loudness.scale(), metadata=metadata,
+            sample_rate=sound.sample_rate, **options,
+        )  # fmt: skip
+        size = file.tell() if file.seekable() else None
+    _tell(target, count, sound.sample_rate, sound.channels, size)
+
+
+def encode_pipe(model: Any, pipe: Begun, source: Path, target: Path, options: dict[str, Any]) -> None:
+    """WAV that arrives through a pipe to a stream that is written while it does."""
+    from isthmus.media.audio.wav import open_pipe
+
+    sound = open_pipe(pipe, shown_as(source))  # type: ignore[arg-type]
+    with sink(target, source=source) as file, progress(sound.samples, err=True, unit=SHOWN) as bar:
+        blocks = _counted(sound.blocks(), bar)
+        count = model.write(blocks, file, samples=sound.samples, sample_rate=sound.sample_rate, **options)
+        size = file.tell() if file.seekable() else None
+    _tell(target, count, sound.sample_rate, sound.channels, size)
+
+
+def decode_sound(model: Any, source: Any, shown: Path, target: Path, options: dict[str, Any]) -> None:
+    """A stream, a path or a pipe, to a file of sound, or to a pipe as WAV."""
+    from isthmus.media import audio
+    from isthmus.signals import AudioSignal
+
+    units = model.open(source, allow_loss=bool(options.get("allow_loss")))
+    start, stop = model.DecodeOptions.of(options).part(units.sample_rate)
+    there = units.samples
+    end = stop if there is None else there if stop is None else min(stop, there)
+    count = None if end is None or units.cut else max(0, end - start)
+    with units, progress(count, err=True, unit=SHOWN) as bar:
+        blocks = _counted(units.blocks(**options), bar)
+        if is_pipe(target):
+            with sink(target, source=shown) as file:
+                audio.stream_blocks(file, blocks, units.sample_rate, units.channels, count)
+        else:
+            with sink(target, source=shown) as file:
+                writer = audio.WRITTEN[target.suffix.lower()]
+                tags = {k: str(v) for k, v in dict(units.metadata.get("tags") or {}).items()}
+                writer(file, blocks, units.sample_rate, units.channels, count, tags)
+    for lost in units.lost:
+        seconds = units.plan.grid.unit / units.plan.grid.coded_rate
+        print(
+            f"isthmus: warning: lost {lost.unit * seconds:.2f} to {(lost.unit + 1) * seconds:.2f} s: {lost.reason}",
+            file=sys.stderr,
+        )
+    signal = AudioSignal(units.sample_rate, units.channels, bar.done)
+    tell(f"{target}: {signal}", target)
+
+
+def _counted(blocks: Iterable[np.ndarray], bar: Progress) -> Iterator[np.ndarray]:
+    for block in blocks:
+        yield block
+        bar.update(block.shape[1])
+
+
+def _tell(target: Path, samples: int, sample_rate: int, channels: int, size: int | None) -> None:
+    from isthmus.signals import AudioSignal
+
+    signal = AudioSignal(sample_rate, channels, samples)
+    rate = None if size is None else signal.rate(size)
+    told = "" if rate is None else f", {size} bytes, {rate:.2f} {signal.unit}"
+    tell(f"{target}: {signal}{told}", target)

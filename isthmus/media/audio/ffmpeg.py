@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sound of MP4, M4A, WebM and other files that need FFmpeg, by the package av (extra `video`)."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from isthmus.errors import MissingExtraError, UnreadableFileError
+from isthmus.media.audio.sound import Sound
+
+SUFFIXES = frozenset({".m4a", ".aac", ".wma", ".mka"})
+_HEADS = (
+    (4, b"ftyp"),
+    (0, b"\x1aE\xdf\xa3"),
+    (0, b"\xff\xf1"),
+    (0, b"\xff\xf9"),
+    (8, b"AVI "),
+    (0, b"\x30\x26\xb2\x75"),
+)
+
+
+def knows(head: bytes) -> bool:
+    return any(head.startswith(magic, offset) for offset, magic in _HEADS)
+
+
+def library(path: Any) -> Any:
+    """The package. Raises MissingExtraError."""
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{path}: the sound of this file needs the package av: pip install 'isthmus[video]' ({error})"
+        ) from error
+    return av
+
+
+def open_ffmpeg(path: str | os.PathLike[str]) -> Sound:
+    """The first sound of a file that FFmpeg reads. Raises UnreadableFileError, MissingExtraError."""
+    av = library(path)
+    try:
+        with av.open(os.fspath(path)) as container:
+            stream = next(iter(container.streams.audio), None)
+            if stream is None:
+                raise UnreadableFileError(f"{path}: no sound in this file")
+            rate, channels = stream.rate, stream.codec_context.channels
+            tags = {k.lower(): v for k, v in container.metadata.items() if isinstance(v, str)}
+    except av.FFmpegError as error:
+        raise UnreadableFileError(f"{path}: cannot be read ({error}); fetch it again, or convert it") from error
+    if not rate or not channels:
+        raise UnreadableFileError(f"{path}: its sound has {channels} channels at {rate} Hz: the file is damaged")
+
+    def blocks() -> Iterator[np.ndarray]:
+        try:
+            with av.open(os.fspath(path)) as container:
+                resampler = av.AudioResampler(format="fltp")
+                for frame in container.decode(audio=0):
+                    for part in resampler.resample(frame):
+                        yield np.ascontiguousarray(part.to_ndarray(), np.float32)
+                for part in resampler.resample(None):
+                    yield np.ascontiguousarray(part.to_ndarray(), np.float32)
+        except av.FFmpegError as error:
+            raise UnreadableFileError(f"{path}: damaged ({error}); fetch it again") from error
+
+    return Sound(rate, channels, None, blocks, {k: tags[k] for k in ("title", "artist", "album", "date") if k in tags})

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a reader of sound gives: the facts at once, the samples block by block."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+BLOCK = 1 << 20  # samples of each channel that are read at once
+
+
+@dataclass(frozen=True)
+class Sound:
+    """samples: of each channel, None where the file does not tell. tags: title, artist and such.
+
+    blocks: float32 [C, n], full scale 1, from the beginning each time; from a pipe once. Raises UnreadableFileError
+    where the file turns out to be damaged.
+    """
+
+    sample_rate: int
+    channels: int
+    samples: int | None
+    blocks: Callable[[], Iterator[np.ndarray]]
+    tags: dict[str, str] = field(default_factory=dict)
