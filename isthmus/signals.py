@@ -118,7 +118,8 @@ class AudioSignal:
         return bytes([_AUDIO]) + pack_varint(self.sample_rate) + bytes([self.channels]) + _pack_count(self.samples)
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "audio", **asdict(self)}
+        seconds = None if self.samples is None else self.samples / self.sample_rate
+        return {"kind": "audio", **asdict(self), "seconds": seconds}
 
     unit: ClassVar[str] = "kbit/s"
 

@@ -32,11 +32,13 @@ def main(folder: Path, name: str, summary: str) -> None:
         ".validation.png": "validation.png",
     }.items():
         shutil.copyfile(folder / source, PRETRAINED / (stem + suffix))
-    networks = import_module(f"isthmus.codecs.{family_of(name)}.weights").NETWORK
+    kind = codec_class(next(iter(recipe["tables"]))).kind
+    room = f"isthmus.codecs.{family_of(name)}"
+    networks = import_module(f"{room}.weights" if kind == "image" else f"{room}.{kind}.weights").NETWORK
     write_tables(PRETRAINED / f"{stem}.safetensors", PRETRAINED / f"{stem}.tables.safetensors", networks)
     entry = {
         "name": name,
-        "kind": codec_class(next(iter(recipe["tables"]))).kind,
+        "kind": kind,
         "revision": revision,
         "file": f"{stem}.safetensors",
         "summary": summary,

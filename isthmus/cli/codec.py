@@ -82,12 +82,12 @@ def encode(
     with begun(source) if is_pipe(source) else nullcontext() as pipe:
         if pipe is not None and kinds.kind_of_head(pipe.look(HEAD)) == "audio":
             model: Any = isthmus.load(codec or default_codec("audio"), device)
-            if model.kind == "audio" and is_wav(pipe.look(HEAD)):
+            if model.in_blocks and is_wav(pipe.look(HEAD)):
                 encode_pipe(model, pipe, source, target, options)
                 return
         with readable(source, pipe) as file:
             model = isthmus.load(codec or default_for(file), device)
-            if model.kind == "audio":
+            if model.kind == "audio" and model.in_blocks:
                 encode_sound(model, file, source, target, options)
             else:
                 _encode_whole(model, file, source, target, options)
@@ -132,7 +132,7 @@ def decode(
         with naming(source):
             header = first_header(source, pipe)
             reader = codec_class(header.codec_id)
-        if reader.kind == "audio":
+        if reader.kind == "audio" and reader.in_blocks:
             if not is_pipe(target):
                 kinds.check_writable(target, reader.kind)
             with naming(source):

@@ -108,11 +108,13 @@ class Codec(ABC):
 
     kind: what it encodes, "image", "audio", "video" or "tensors". Options: what `analyze` and `encode` may be asked
     for; those that are stored are the option bytes of its streams. DecodeOptions: the same of `synthesize`, `decode`.
+    in_blocks: whether it has `write`, and units with `blocks`, for samples that come and go block by block.
     """
 
     kind: ClassVar[str]
     Options: ClassVar[type[NoOptions]] = NoOptions
     DecodeOptions: ClassVar[type[NoOptions]] = NoDecodeOptions
+    in_blocks: ClassVar[bool] = False
 
     name: str
     codec_id: str

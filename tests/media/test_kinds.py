@@ -54,7 +54,9 @@ def test_listing(tmp_path: Path) -> None:
     below = [p.name for p in kinds.list_files(tmp_path, "image", recursive=True)]
     assert below == ["a.jpg", "b.PNG", "d.png", "c.webp"]
     assert kinds.list_files(tmp_path / "notes.txt", "image") == [tmp_path / "notes.txt"]
-    with pytest.raises(UnreadableFileError, match=r"no audio files in this folder or below it; expected some of \.aac, "):
+    with pytest.raises(
+        UnreadableFileError, match=r"no audio files in this folder or below it; expected some of \.aac, "
+    ):
         kinds.list_files(tmp_path, "audio", recursive=True)
     with pytest.raises(UnreadableFileError, match="no such folder"):
         kinds.list_files(tmp_path / "absent", "image")

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sound as one tensor on the training device, and random crops gathered there without a Python loop."""
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from isthmus.arrays.types import Float32
+from isthmus.codecs.walloc.audio.unit import FASTEST, SLOWEST, coded_rate
+from isthmus.errors import UnreadableFileError
+from isthmus.kernels.resample.resampler import resample
+from isthmus.media.audio import open_sound
 
 PEAK = 0.5  # of every recording, as the codec scales them
 QUIETER, LOUDER = 0.5, 1.0  # factors of a crop: recordings are not all as loud below their peak
@@ -20,6 +27,46 @@ def pair_of(sound: Float32) -> Float32:
     pair = pair - pair.mean(1, keepdims=True, dtype=np.float64).astype(np.float32)
     peak = float(np.abs(pair).max(initial=0.0))
     return pair * np.float32(PEAK / peak) if peak > 0 else pair
+
+
+def load_sound(path: Path, longest: float) -> Float32:
+    """The middle of a file, `longest` seconds at most, at the rate that the codec codes it at: float32 [C, T].
+
+    Raises UnreadableFileError.
+    """
+    sound = open_sound(path)
+    if not SLOWEST <= sound.sample_rate <= FASTEST:
+        raise UnreadableFileError(f"{path}: {sound.sample_rate} Hz, expected {SLOWEST} to {FASTEST}")
+    most = int(longest * sound.sample_rate)
+    skipped = 0 if sound.samples is None else max(0, (sound.samples - most) // 2)
+    found: list[Float32] = []
+    there = 0
+    for block in sound.blocks():
+        if there >= skipped + most:
+            break
+        found.append(block[:2, max(0, skipped - there) : skipped + most - there])
+        there += block.shape[1]
+    whole = np.concatenate(found, 1) if found else np.zeros((1, 0), np.float32)
+    if not np.isfinite(whole).all():
+        raise UnreadableFileError(f"{path}: holds NaN or infinite samples")
+    return resample(whole, sound.sample_rate, coded_rate(sound.sample_rate))
+
+
+def read_all(files: Sequence[Path], longest: float) -> Iterator[Float32]:
+    """`load_sound` of files, with progress; warns in the end of how many cannot be read.
+
+    Raises UnreadableFileError if none can.
+    """
+    refused: list[UnreadableFileError] = []
+    for path in tqdm(files, desc="reading sound", unit="file", disable=None):
+        try:
+            yield load_sound(path, longest)
+        except UnreadableFileError as error:
+            refused.append(error)
+    if refused and len(refused) == len(files):
+        raise refused[0]
+    if refused:
+        warnings.warn(f"{len(refused)} of {len(files)} files are left out; the first: {refused[0]}", stacklevel=2)
 
 
 class SoundBank:

@@ -12,6 +12,8 @@ from isthmus.files import check_folder
 from isthmus.media.kinds import list_files, tell_left_out
 from isthmus.optim.loop import LoopSettings
 from isthmus.training.data.crops import ImageBank, read_all
+from isthmus.training.walloc.audio.run import train_sound
+from isthmus.training.walloc.audio.trainer import AudioTrainingConfig
 from isthmus.training.walloc.export import export
 from isthmus.training.walloc.recipes import RECIPES
 from isthmus.training.walloc.trainer import CodecTrainer, TrainingConfig
@@ -21,7 +23,7 @@ __all__ = ["RECIPES", "train"]
 
 def train(
     name: str,
-    recipe: TrainingConfig,
+    recipe: TrainingConfig | AudioTrainingConfig,
     folder: Path,
     out: Path,
     *,
@@ -29,12 +31,14 @@ def train(
     device: str = "cpu",
     loop: LoopSettings | None = None,
 ) -> Path | None:
-    """Trains a codec on the images in `folder`; its trained file in `out`, or None if time ran out before the end.
+    """Trains a codec on the images or the sound in `folder`; its trained file in `out`, or None if time ran out.
 
-    validation: a folder of images that are never trained on. Stopped or killed, the same call takes up the last
+    validation: a folder of files that are never trained on. Stopped or killed, the same call takes up the last
     checkpoint. Raises UnreadableFileError where there are no images, ValueError for a recipe that cannot be followed
     and for a checkpoint of other settings, UnwritableFileError where `out` cannot be made; all before it begins.
     """
+    if isinstance(recipe, AudioTrainingConfig):
+        return train_sound(name, recipe, folder, out, validation=validation, device=device, loop=loop)
     recipe.check()
     check_folder(out, parents=True)
     target = torch.device(check_device(device))

@@ -3,6 +3,7 @@
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -46,18 +47,20 @@ def rate_distortion(model: Walloc, images: list[Tensor], levels: list[float]) ->
     return points
 
 
-def append_csv(path: Path, step: int, seconds: float, points: list[tuple[float, float, float]]) -> None:
-    """Adds one validation to the CSV; the header is written when the file is new."""
+def append_csv(
+    path: Path, step: int, seconds: float, points: Sequence[tuple[float, ...]], fields: Sequence[str] = FIELDS
+) -> None:
+    """Adds one validation to the CSV, a line a point; the header is written when the file is new."""
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
         if new:
-            writer.writerow(FIELDS)
-        for level, rate, psnr in points:
-            writer.writerow([step, round(seconds, 1), level, round(rate, 5), round(psnr, 4)])
+            writer.writerow(fields)
+        for level, *values in points:
+            writer.writerow([step, round(seconds, 1), level, *(round(value, 5) for value in values)])
 
 
-def plot_csv(path: Path, target: Path) -> None:
+def plot_csv(path: Path, target: Path, rate: str = "bits_per_pixel", label: str = "bits per pixel") -> None:
     """Rate-distortion curves of all validations in the CSV, from pale (first) to dark (last)."""
     import matplotlib
 
@@ -67,13 +70,13 @@ def plot_csv(path: Path, target: Path) -> None:
     runs: dict[int, list[tuple[float, float]]] = {}
     with path.open() as file:
         for row in csv.DictReader(file):
-            runs.setdefault(int(row["step"]), []).append((float(row["bits_per_pixel"]), float(row["psnr"])))
+            runs.setdefault(int(row["step"]), []).append((float(row[rate]), float(row["psnr"])))
     figure, axes = plt.subplots(figsize=(7, 5))
     for i, (step, points) in enumerate(runs.items()):
         last = i in (0, len(runs) - 1)
-        label = f"step {step}" + (" (start)" if i == 0 else "") if last else None
-        axes.plot(*zip(*points, strict=True), "o-", color=plt.cm.viridis_r((i + 1) / len(runs)), label=label)  # type: ignore[attr-defined]
-    axes.set(xlabel="bits per pixel (order-0 entropy of each image and channel)", ylabel="PSNR (dB)")
+        named = f"step {step}" + (" (start)" if i == 0 else "") if last else None
+        axes.plot(*zip(*points, strict=True), "o-", color=plt.cm.viridis_r((i + 1) / len(runs)), label=named)  # type: ignore[attr-defined]
+    axes.set(xlabel=f"{label} (order-0 entropy of each file and channel)", ylabel="PSNR (dB)")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(target, dpi=110, bbox_inches="tight")

@@ -46,7 +46,7 @@ class WallocAudioCodec(Codec):
     """
 
     kind = "audio"
-    Options, DecodeOptions = AudioOptions, AudioDecodeOptions
+    Options, DecodeOptions, in_blocks = AudioOptions, AudioDecodeOptions, True
 
     def __init__(self, name: str, weights: AudioWeights, device: str) -> None:
         self.name, self.weights, self.weights_hash = name, weights, weights.weights_hash

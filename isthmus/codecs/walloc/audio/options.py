@@ -14,7 +14,7 @@ MAX_SAMPLES = 1 << 30
 
 @dataclass(frozen=True)
 class AudioOptions(Options):
-    """The option bytes of a stream are the quality and then the `Scale`."""
+    """The option bytes of a stream are the quality and then the `Scale`, which the sound decides."""
 
     quality: int = option(50, "1 to 100, larger is better.", low=1, high=100, short="q", stored=True)
     sample_rate: int | None = option(None, "Samples a second, in Hz; must be given.", low=1, flag=False)

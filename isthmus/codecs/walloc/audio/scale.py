@@ -41,21 +41,23 @@ class Scale:
         return (np.array(self.means or (0,), np.float32) / np.float32(MEAN_UNIT))[:, None]
 
     def pack(self) -> bytes:
-        """The gain, then each mean, zigzag; no means at all where all are 0."""
+        """The gain, then each mean, zigzag; no means at all where all are 0, nothing for the scale of a stream."""
         means = self.means if any(self.means) else ()
+        if self.gain == STREAMED and not means:
+            return b""
         return bytes([self.gain]) + b"".join(pack_varint(2 * m if m >= 0 else -2 * m - 1) for m in means)
 
     @classmethod
     def unpack(cls, data: BytesLike) -> "Scale":
         """The inverse of `pack`. Raises CorruptStreamError."""
         if not len(data):
-            raise CorruptStreamError("no gain follows")
+            return cls()
         at, means = 1, []
         while at < len(data):
             code, at = unpack_varint(data, at, 1 << 20)
             means.append(-(code + 1) // 2 if code & 1 else code // 2)
-        if len(means) > 2 or (means and not any(means)):
-            raise CorruptStreamError(f"{len(means)} means, expected none or those of the channels")
+        if len(means) > 2 or (means and not any(means)) or (data[0] == STREAMED and not means):
+            raise CorruptStreamError(f"gain {data[0]} and {len(means)} means, which are spelled otherwise")
         return cls(data[0], tuple(means))
 
 

@@ -23,7 +23,9 @@ from isthmus.optim.schedule import warmup_cosine
 from isthmus.training.data.sound import SoundBank
 from isthmus.training.walloc.audio.klt import expected_error, initialize
 from isthmus.training.walloc.audio.validation import rate_distortion
+from isthmus.training.walloc.validation import append_csv, plot_csv
 
+FIELDS = ["step", "seconds", "level", "kbit_per_second", "psnr", "psnr_of_floor"]
 VALIDATION_LEVELS = 6  # points of each validation curve
 CROPS_OF_KLT, AT_ONCE = 2048, 64
 NOISE_SHARE = 0.01  # of the loss: small, so that gradients are clipped by the other part
@@ -42,14 +44,17 @@ class AudioTrainingConfig:
     seed: int = 0
     step_low: float = 0.2  # quantizer steps of the lowest and the highest quality, for sound of peak 0.5
     step_high: float = 0.008
-    matrix_rate: float = 2e-3  # learning rates at the top of the cosine: the network's large matrices (Muon),
-    network_rate: float = 6e-4  # what else it has (AdamW)
+    matrix_rate: float = 4e-3  # learning rates at the top of the cosine: the network's large matrices (Muon),
+    network_rate: float = 1.2e-3  # what else it has (AdamW)
     warmup: int = 300
     average: float = 0.999  # decay of the moving average of the weights, which is what ships
+    longest: int = 600  # seconds of a file that are trained on, from its middle
+    context_steps: int = 1500  # of fitting the contexts, on `context_minutes` of the sound
+    context_minutes: int = 30
 
     def check(self) -> None:
         """Raises ValueError for a recipe whose training could not begin, or not end in a codec."""
-        for name in ("steps", "batch", "frames"):
+        for name in ("steps", "batch", "frames", "longest", "context_steps", "context_minutes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}, expected at least 1")
         for name in ("step_low", "step_high"):
@@ -131,11 +136,14 @@ class AudioTrainer:
         model.load_state_dict({k[6:]: v for k, v in self.state.average.items() if k.startswith("codec.")})
         return model.eval()
 
-    def validate(self) -> list[tuple[float, float, float, float]]:
-        """Rate and PSNR of the averaged model and of its floor on the validation sounds."""
+    def validate(self, folder: Path) -> list[tuple[float, float, float, float]]:
+        """Rate and PSNR of the averaged model and of its floor on the validation sounds; added to validation.csv."""
         top = self.config.model.gain_levels - 1
         levels = [top * i / (VALIDATION_LEVELS - 1) for i in range(VALIDATION_LEVELS)]
-        return rate_distortion(self.averaged(), self.validation, levels)
+        points = rate_distortion(self.averaged(), self.validation, levels)
+        append_csv(folder / "validation.csv", self.state.step, self.state.seconds, points, FIELDS)
+        plot_csv(folder / "validation.csv", folder / "validation.png", FIELDS[3], "kbit/s")
+        return points
 
     def run(self, folder: Path, settings: LoopSettings | None = None, *, data: str = "") -> bool:
         """Trains until the last step, or for some minutes; True when the training is complete.
@@ -144,7 +152,7 @@ class AudioTrainer:
         """
         config = {**asdict(self.config), "data": data}
         settings = settings or LoopSettings(self.config.steps)
-        validate = (lambda: describe(self.state.step, self.validate())) if self.validation else None
+        validate = (lambda: describe(self.state.step, self.validate(folder))) if self.validation else None
         return run_loop(self.state, self._shown_step, folder, config, settings, device=self.device, validate=validate)
 
     def _shown_step(self) -> Report:
