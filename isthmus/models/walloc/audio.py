@@ -4,8 +4,7 @@
 As the image model (`models.walloc.image`), with three differences that trials on sound asked for: the linear maps stay
 the Karhunen-Loeve transform of the bands, so the network is all that is trained; the network adds in the whole KLT
 basis, coded components and others, each in units of the error that the linear synthesis makes there; and a bank of 256
-bands with 172 frames a second takes the place of 8x8 packets. Besides, the network says how strong the error is that
-remains, so that what was lost can sound like noise instead of silence (`noise.py`).
+bands with 172 frames a second takes the place of 8x8 packets.
 
     x --bank--> bands --KLT, gain, round--> q --step--> y --linear synthesis + network--> bands --bank--> x
 
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from isthmus.models.filter_bank import FilterBank, filter_bank
 from isthmus.models.levels import lerp_levels
-from isthmus.models.walloc.noise import group_means, noise_widths
+from isthmus.models.walloc.noise import noise_widths
 
 LEAST_OFFSET, MORE_OFFSET, HALF_WAY = 0.1, 0.4, 0.25  # of the rounding, by the mean magnitude around
 NEAR = ((0, 0.5, 1, 0.5, 0), (0.5, 1, 2, 1, 0.5), (0.5, 1.5, 0, 1.5, 0.5), (0.5, 1, 2, 1, 0.5), (0, 0.5, 1, 0.5, 0))
@@ -92,7 +91,7 @@ class Block(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """What the linear synthesis misses, in units of its errors, and how much stays missed; both begin at zero."""
+    """What the linear synthesis misses, in units of its errors; the last layer begins at zero."""
 
     def __init__(self, config: WallocAudioConfig) -> None:
         super().__init__()
@@ -100,27 +99,21 @@ class ResidualNetwork(nn.Module):
         self.embed = nn.Conv1d(2 * config.latent_channels, d, 3, padding=1)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.output = nn.Linear(d, config.bands)
-        self.noise = nn.Linear(d, config.signal_channels * config.noise_groups)
-        for layer in (self.output, self.noise):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
         if self.output.weight.is_meta:
             return
         for block in self.blocks:
             nn.init.normal_(block.filter, std=config.kernel**-0.5)  # type: ignore[arg-type]
             nn.init.normal_(block.project.weight, std=0.02)  # type: ignore[union-attr, arg-type]
 
-    def forward(self, t: Tensor, q: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """t: latents over their deviation [B, c, T]; q: the integers; level [B].
-
-        Gives components [B, n, T] and corrections to the log variance of the noise [B, channels * groups, T]; what the
-        latter learn does not move the rest.
-        """
+    def forward(self, t: Tensor, q: Tensor, level: Tensor) -> Tensor:
+        """t: latents over their deviation [B, c, T]; q: the integers; level [B]. Gives components [B, n, T]."""
         seen = torch.cat([t / (1 + 0.3 * t.abs()), torch.asinh(q)], 1)  # latents are heavy-tailed
         x = self.embed(seen).transpose(1, 2)
         for block in self.blocks:
             x = block(x, level)
-        return self.output(x).transpose(1, 2), self.noise(x.detach()).transpose(1, 2)
+        return self.output(x).transpose(1, 2)
 
     def matrices(self) -> list[list[nn.Parameter]]:
         """The weights of the pointwise layers inside the blocks, those of one shape together."""
@@ -139,8 +132,8 @@ class WallocAudio(nn.Module):
         super().__init__()
         self.config = config
         c, n, levels = config.latent_channels, config.bands, config.gain_levels
-        self.analysis = nn.Linear(n, c)
-        self.synthesis = nn.Linear(c, n)
+        self.analysis = nn.Linear(n, c, bias=False)
+        self.synthesis = nn.Linear(c, n, bias=False)
         self.log_gain = nn.Parameter(torch.zeros(levels, c))
         self.log_step = nn.Parameter(torch.zeros(levels, c))  # inverse gain, times where values of a bin really lie
         self.register_buffer("deviation", torch.ones(c))  # of the latents before the gain
@@ -150,26 +143,19 @@ class WallocAudio(nn.Module):
 
     def analyze(self, bands: Tensor, level: Tensor) -> Tensor:
         """Bands [B, n, T] to scaled latents [B, c, T], still real numbers; `quantize` makes them integers."""
-        y = self.analysis.weight @ bands + self.analysis.bias[:, None]
-        return y * lerp_levels(self.log_gain, level).exp()[..., None]
+        return self.analysis.weight @ bands * lerp_levels(self.log_gain, level).exp()[..., None]
 
     def synthesize_linear(self, q: Tensor, level: Tensor) -> Tensor:
         """Quantized latents [B, c, T] to bands [B, n, T], without the network."""
         y = q * lerp_levels(self.log_step, level).exp()[..., None]
-        return self.synthesis.weight @ y + self.synthesis.bias[:, None]
+        return self.synthesis.weight @ y
 
-    def refine(self, q: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network adds to it, [B, n, T], and the log variance of what stays missed a band, by groups of bands.
-
-        The latter is [B, channels * groups, T], groups as of `noise_widths`.
-        """
+    def residual(self, q: Tensor, level: Tensor) -> Tensor:
+        """What the network adds to it: [B, n, T]."""
         t = q * (lerp_levels(self.log_step, level).exp() / self.deviation)[..., None]  # type: ignore[operator]
-        spread = lerp_levels(self.spread, level)  # type: ignore[arg-type]
-        components, correction = self.network(t, q, level)
-        variance = (self.basis.square() @ spread.square()[..., None])[..., 0]  # type: ignore[operator]
-        usual = group_means(variance[..., None], self.config.signal_channels).log()
-        return self.basis @ (spread[..., None] * components.float()), usual + correction.float()  # type: ignore[operator]
+        spread = lerp_levels(self.spread, level)[..., None]  # type: ignore[arg-type]
+        return self.basis @ (spread * self.network(t, q, level).float())  # type: ignore[operator]
 
     def synthesize(self, q: Tensor, level: Tensor) -> Tensor:
         """Quantized latents [B, c, T] to bands [B, n, T]: linear path plus network."""
-        return self.synthesize_linear(q, level) + self.refine(q, level)[0]
+        return self.synthesize_linear(q, level) + self.residual(q, level)

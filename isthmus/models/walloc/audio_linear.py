@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.arrays.types import Float32
+from isthmus.arrays.types import Float32, Int16
 from isthmus.kernels import tier
 from isthmus.kernels.wavelet import linear as kernels
 from isthmus.kernels.wavelet import plain
@@ -99,6 +99,22 @@ class AudioLinear:
         return _map(
             phases, [i * bank.hop * blocks + offsets for i in range(len(x))], self.analysis, self.gain(quality), frames
         )
+
+    def missed(self, x: Float32, q: Int16, quality: int, every: int) -> Float32:
+        """What the linear synthesis misses of the bands of every so many frames: [channels * n, frames / every].
+
+        x: blocks of samples as of `analyze`; q: integers [c, frames].
+        """
+        bank = self.config.bank
+        blocks = x.reshape(len(x), -1, bank.hop)
+        count, frames = bank.analysis_blocks, np.arange(0, q.shape[1], every)
+        seen = blocks[:, frames[:, None] + np.arange(count)]  # [channels, frames, blocks, hop]
+        phases = np.ascontiguousarray(seen.transpose(0, 2, 3, 1)).reshape(len(x), -1, 1, len(frames))
+        zero, taps = np.zeros(bank.hop, np.float32), np.ascontiguousarray(bank.analysis, np.float32)
+        bands = np.concatenate([kernels.apply_linear(one, taps, zero)[:, 0] for one in phases])
+        y = np.ascontiguousarray(q[:, frames] * self.step(quality)[:, None], np.float32)
+        zero = np.zeros(self.config.bands, np.float32)
+        return bands - kernels.apply_linear(y[:, None], self.synthesis_weight, zero)[:, 0]
 
     def synthesize(self, y: Float32) -> Float32:
         """Latents [c, frames] to the samples [channels, (frames - synthesis_blocks + 1) * hop] of whole blocks."""

@@ -26,7 +26,7 @@ from isthmus.codecs.walloc.audio.options import AudioDecodeOptions, AudioOptions
 from isthmus.codecs.walloc.audio.plan import CONTEXT, Plan, UnitLayout
 from isthmus.codecs.walloc.audio.scale import Loudness, Scale
 from isthmus.codecs.walloc.audio.synthesis import UnitSynthesis
-from isthmus.codecs.walloc.audio.unit import FASTEST, SLOWEST, UNIT_FRAMES, End, Grid, check_end, pack_unit, unpack_unit
+from isthmus.codecs.walloc.audio.unit import FASTEST, SLOWEST, End, Grid, UnitPlanes, check_end
 from isthmus.codecs.walloc.audio.units import AudioUnits, LatentUnits
 from isthmus.codecs.walloc.audio.weights import AudioWeights
 from isthmus.codecs.walloc.audio.writer import SoundWriter, write_units
@@ -35,6 +35,7 @@ from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.forks import ForkLock, first_time, torch_computes
 from isthmus.kernels import threads
 from isthmus.models.walloc.audio import WallocAudio
+from isthmus.models.walloc.noise import SILENT, STEP
 from isthmus.signals import AudioSignal
 
 
@@ -74,10 +75,12 @@ class WallocAudioCodec(Codec):
     @property
     def tables_hashes(self) -> dict[str, str]:
         """Hash of the entropy tables of each codec id that this codec reads and writes."""
-        return {CONTEXT: self.weights.context.hash}
+        return {CONTEXT: self.weights.tables_hash}
 
     def analyze(self, samples: Any, **options: Any) -> Latent:
-        """One sound to a `Latent` with plane `y`, int16 [c, frames], ceil(T / 256) + 1 frames at the coded rate.
+        """One sound to a `Latent`: plane `y`, int16 [c, frames], ceil(T / 256) + 1 frames at the coded rate.
+
+        Plane `noise`, int16 [channels * groups, frames / 64], are the levels of what is lost, in steps of -4 dB.
 
         options: `AudioOptions`; sample_rate must be given. Raises ValueError or TypeError for other shapes, dtypes or
         options, and for samples that are not finite.
@@ -89,8 +92,7 @@ class WallocAudioCodec(Codec):
         header, encoder = self.begin(len(sound), chosen, sound.shape[1], loudness.scale())
         parts = encoder.push(sound)
         rest, end = encoder.finish()
-        y = np.concatenate([*parts, *rest], 1)
-        return Latent({"y": torch.from_numpy(y)}, LatentSpec(header, layout=sound.shape[1]), self)
+        return Latent(_planes([*parts, *rest]), LatentSpec(header, layout=sound.shape[1]), self)
 
     def begin(
         self, channels: int, options: AudioOptions, samples: int | None, scale: Scale
@@ -102,10 +104,10 @@ class WallocAudioCodec(Codec):
                 f"encode: sound of {channels} channels, this codec takes 1 or 2: mix them down, or encode them in pairs"
             )
         grid = Grid(self.weights.config.bank, options.sample_rate)
-        encoder = UnitEncoder(self.weights, grid, channels, options.quality, scale)
+        encoder = UnitEncoder(self.weights, grid, channels, options.quality, scale, options.noise)
         signal = AudioSignal(options.sample_rate, channels, samples)
         option_bytes = options.pack() + scale.pack()
-        return TrackHeader(CONTEXT, self.weights.context.hash, self.weights_hash, signal, option_bytes), encoder
+        return TrackHeader(CONTEXT, self.weights.tables_hash, self.weights_hash, signal, option_bytes), encoder
 
     def pack(self, latent: Latent) -> bytes:
         """Latent to bytes. Raises WeightsMismatchError for a latent of other tables, ValueError for other planes."""
@@ -117,16 +119,18 @@ class WallocAudioCodec(Codec):
         grid, coded = plan.grid, plan.grid.coded(samples)
         frames = grid.bank.frames(coded)
         y = check_plane(latent.planes.get("y"), "y", (self.weights.config.latent_channels, frames), torch.int16).numpy()
+        groups = self.weights.noise.predictor.channels, grid.noise_count(coded) if plan.noise else 0
+        noise = check_plane(latent.planes.get("noise"), "noise", groups, torch.int16).numpy()
+        if noise.size and not 0 <= noise.min() <= noise.max() <= SILENT:
+            raise ValueError(f"pack: plane noise holds {noise.min()} to {noise.max()}, expected 0 to {SILENT}")
         last = grid.units(coded) - 1
         end = End(coded - last * grid.unit, grid.most(coded) - samples)
 
         def one(unit: int) -> bytes:
-            begin = unit * UNIT_FRAMES
-            part = np.ascontiguousarray(y[:, begin : begin + grid.frames(unit, coded)])
-            return pack_unit(
-                part, plan.quality, self.weights.context, end if unit == last else None, grid.unit,
-                choices[unit] if choices else None,
-            )  # fmt: skip
+            planes = grid.cut(UnitPlanes(y, noise), unit, coded)
+            return self.weights.coder.pack(
+                planes, plan.quality, end if unit == last else None, choices[unit] if choices else (None, None)
+            )
 
         file = BytesIO()
         writer = StreamWriter(file)
@@ -138,18 +142,17 @@ class WallocAudioCodec(Codec):
         """Bytes of a whole stream to a `Latent`; reads and runs no network. Raises children of IsthmusError only."""
         units = AudioUnits(self, data)
         parts = list(units.parts())
-        y = np.concatenate([part.planes for part in parts if part.planes is not None], 1)
         last = parts[-1]
         assert last.end is not None
         samples = check_end(last.end, units.plan.grid, last.unit, units.plan.samples)
         spec = LatentSpec(units.header, tuple(part.choices for part in parts), samples)
-        return Latent({"y": torch.from_numpy(y)}, spec, self)
+        return Latent(_planes([part.planes for part in parts if part.planes is not None]), spec, self)
 
     def unpack_unit(self, header: TrackHeader, unit: int, payload: bytes | memoryview) -> Latent:
         """One unit to a `Latent` of its own, int16 [c, frames]; its spec's layout is a `UnitLayout`."""
         plan = self.plan(header)
-        y, end, choices = unpack_unit(payload, plan.quality, self.weights.context, plan.grid.bank)
-        return Latent({"y": torch.from_numpy(y)}, LatentSpec(header, choices, UnitLayout(unit, end)), self)
+        planes, end, choices = self.weights.coder.unpack(payload, plan.quality)
+        return Latent(_planes([planes]), LatentSpec(header, choices, UnitLayout(unit, end)), self)
 
     def decode(self, data: bytes | Sequence[bytes], **options: Any) -> Any:
         """Bytes to samples, as `synthesize` gives them; a list of streams to what `together` makes of them.
@@ -179,7 +182,7 @@ class WallocAudioCodec(Codec):
             )
         model = None if options.synthesis == "linear" else self.model
         return UnitSynthesis(
-            self.weights.linear, model, self.device, plan.quality, options.noise, mono=plan.channels == 1
+            self.weights.linear, model, self.device, plan.quality, options.noise and plan.noise, mono=plan.channels == 1
         )
 
     def open(self, source: Any, *, allow_loss: bool = False) -> AudioUnits:
@@ -211,10 +214,10 @@ class WallocAudioCodec(Codec):
 
     def _plan(self, header: TrackHeader) -> Plan:
         """Raises WeightsMismatchError for other tables, CorruptStreamError for what this codec never writes."""
-        if header.codec_id != CONTEXT or header.tables_hash != self.weights.context.hash:
+        if header.codec_id != CONTEXT or header.tables_hash != self.weights.tables_hash:
             raise WeightsMismatchError(
                 f"the stream needs codec {header.codec_id} with entropy tables {header.tables_hash}; {self.name} is "
-                f"{CONTEXT} with {self.weights.context.hash}; use isthmus.decode(data) or load the weights it was made "
+                f"{CONTEXT} with {self.weights.tables_hash}; use isthmus.decode(data) or load the weights it was made "
                 "with"
             )
         signal, scale = header.signal, scale_of(header.options)
@@ -227,7 +230,8 @@ class WallocAudioCodec(Codec):
                 f"decode: the header says {signal.sample_rate} Hz, expected {SLOWEST} to {FASTEST}; fetch it again"
             )
         grid = Grid(self.weights.config.bank, signal.sample_rate)
-        return Plan(grid, signal.channels, signal.samples, AudioOptions.unpack(header.options).quality, scale)
+        options = AudioOptions.unpack(header.options)
+        return Plan(grid, signal.channels, signal.samples, options.quality, scale, options.noise)
 
     def admit(self, header: TrackHeader, options: Any) -> None:
         """Raises CorruptStreamError for more than `options.max_samples` at once."""
@@ -242,8 +246,14 @@ class WallocAudioCodec(Codec):
             )
 
     def dequantize(self, latent: Latent) -> dict[str, Tensor]:
-        """{"y": float32 [c, frames]}: latents times the trained step of their channel and quality."""
+        """{"y": float32 [c, frames], "noise"}: latents times the trained step of channel and quality; levels in dB."""
         torch_computes()
         step = torch.from_numpy(self.weights.linear.step(self.plan(latent.spec.header).quality))
         y = latent.planes["y"]
-        return {"y": y.float() * step.to(y.device)[:, None]}
+        return {"y": y.float() * step.to(y.device)[:, None], "noise": latent.planes["noise"].float() * -STEP}
+
+
+def _planes(units: Sequence[UnitPlanes]) -> dict[str, Tensor]:
+    """Those of units that follow each other as planes of a latent."""
+    y, noise = (np.concatenate(planes, 1) for planes in zip(*units, strict=True))
+    return {"y": torch.from_numpy(y), "noise": torch.from_numpy(noise)}

@@ -4,28 +4,31 @@
 import numpy as np
 import torch
 
-from isthmus.arrays.types import Float32, Int16
+from isthmus.arrays.types import Float32
 from isthmus.codecs.walloc.audio.scale import Scale
-from isthmus.codecs.walloc.audio.unit import UNIT_FRAMES, End, Grid
+from isthmus.codecs.walloc.audio.unit import UNIT_FRAMES, End, Grid, UnitPlanes
 from isthmus.codecs.walloc.audio.weights import AudioWeights
 from isthmus.kernels import threads
 from isthmus.kernels.resample.resampler import Resampler, mirrored
+from isthmus.models.walloc.noise import LOOKED_AT, measure_noise
 
 WORTH = 0.1  # squared error, in quantizer steps, that a bit may save: what rates gain and errors lose cancels there
 
 
 class UnitEncoder:
-    """`push` blocks of samples [C, n], C of 1 or 2, then `finish`: latents int16 [c, frames], a unit after another."""
+    """`push` blocks of samples [C, n], C of 1 or 2, then `finish`: the planes of one unit after another."""
 
-    def __init__(self, weights: AudioWeights, grid: Grid, channels: int, quality: int, scale: Scale) -> None:
-        self.weights, self.grid, self.quality, self.scale = weights, grid, quality, scale
+    def __init__(
+        self, weights: AudioWeights, grid: Grid, channels: int, quality: int, scale: Scale, noise: bool
+    ) -> None:
+        self.weights, self.grid, self.quality, self.scale, self.noise = weights, grid, quality, scale, noise
         self.samples = 0  # so far, as given
         self._resampler = Resampler(grid.sample_rate, grid.coded_rate, channels)
         self._held = np.zeros((2, 0), np.float32)
         self._begin = 0  # of what is held, at the coded rate
         self._unit = 0  # the next one
 
-    def push(self, block: Float32) -> list[Int16]:
+    def push(self, block: Float32) -> list[UnitPlanes]:
         """Latents of the units that are whole now."""
         self.samples += block.shape[1]
         self._take(self._resampler.push(self.scale.apply(block)))
@@ -42,7 +45,7 @@ class UnitEncoder:
             self._drop(min(low * hop, there - 2 * self.grid.bank.analysis.shape[1]))
         return self._analyze(windows)
 
-    def finish(self) -> tuple[list[Int16], End]:
+    def finish(self) -> tuple[list[UnitPlanes], End]:
         """Latents of the units that are left, the last one among them, and what that says of the end."""
         self._take(self._resampler.finish())
         grid, coded = self.grid, self._begin + self._held.shape[1]
@@ -70,13 +73,18 @@ class UnitEncoder:
         places = np.abs(np.arange(low, high)) if total is None else mirrored(low, high, total)
         return self._held[:, places - self._begin]
 
-    def _analyze(self, windows: list[Float32]) -> list[Int16]:
+    def _analyze(self, windows: list[Float32]) -> list[UnitPlanes]:
         linear, context, q = self.weights.linear, self.weights.context, self.quality
         centres = linear.step(q) * linear.gain(q)
+        silent = np.zeros((self.weights.noise.predictor.channels, 0), np.int16)
 
-        def one(window: Float32) -> Int16:
-            if not window.shape[1]:
-                return np.zeros((len(centres), 0), np.int16)
-            return context.choose(linear.analyze(window, q), centres, q, WORTH)
+        def one(window: Float32) -> UnitPlanes:
+            if window.shape[1] < linear.config.bank.analysis.shape[1]:  # of no sound
+                return UnitPlanes(np.zeros((len(centres), 0), np.int16), silent)
+            y = context.choose(linear.analyze(window, q), centres, q, WORTH)
+            if not self.noise:
+                return UnitPlanes(y, silent)
+            missed = linear.missed(window, y, q, LOOKED_AT)
+            return UnitPlanes(y, measure_noise(missed, y.shape[1], linear.config.signal_channels))
 
         return threads.run(one, windows, torch.get_num_threads())

@@ -14,28 +14,35 @@ MAX_SAMPLES = 1 << 30
 
 @dataclass(frozen=True)
 class AudioOptions(Options):
-    """The option bytes of a stream are the quality and then the `Scale`, which the sound decides."""
+    """The option bytes of a stream are quality and noise, and then the `Scale`, which the sound decides."""
 
     quality: int = option(50, "1 to 100, larger is better.", low=1, high=100, short="q", stored=True)
+    noise: bool = option(
+        True, "Keep how loud the noise is that is lost, so that decoders can fill it in: 0.3 kbit/s.", stored=True
+    )
     sample_rate: int | None = option(None, "Samples a second, in Hz; must be given.", low=1, flag=False)
 
     @classmethod
     def unpack(cls, data: BytesLike) -> "AudioOptions":
         """The quality. Raises CorruptStreamError."""
         try:
-            _, end = unpack_varint(data)
+            end = _end_of_options(data)
             Scale.unpack(data[end:])
         except CorruptStreamError as error:
             raise CorruptStreamError(
-                f"decode: the option bytes {bytes(data[:16]).hex()!r} should hold a quality, a gain and means: {error}"
-                "; the stream is damaged, fetch it again"
+                f"decode: the option bytes {bytes(data[:16]).hex()!r} should hold quality, noise, gain and means: "
+                f"{error}; the stream is damaged, fetch it again"
             ) from None
         return super().unpack(data[:end])
 
 
 def scale_of(options: bytes) -> Scale:
     """The `Scale` in the option bytes of a stream. Raises CorruptStreamError."""
-    return Scale.unpack(options[unpack_varint(options)[1] :])
+    return Scale.unpack(options[_end_of_options(options) :])
+
+
+def _end_of_options(data: BytesLike) -> int:
+    return unpack_varint(data, unpack_varint(data)[1])[1]
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,7 @@ class AudioDecodeOptions(DecodeOptions):
         "network", "linear leaves the network out: a preview at about the speed of encoding."
     )
     noise: bool = option(
-        True, "Noise of the right strength in place of what was lost: closer to the ear, further in PSNR. "
-        "Only with the network.",
+        True, "Fill in the noise that was lost, where the stream keeps its level: closer to the ear, further in PSNR.",
     )  # fmt: skip
     allow_loss: bool = option(False, "Units that are missing or damaged become silence, and are listed.")
     max_samples: int = option(MAX_SAMPLES, "More at once than that are refused.", low=1, flag=False)

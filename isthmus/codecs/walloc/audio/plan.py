@@ -23,6 +23,7 @@ class Plan(NamedTuple):
     samples: int | None
     quality: int
     scale: Scale
+    noise: bool
 
 
 class UnitLayout(NamedTuple):

@@ -14,19 +14,19 @@ from isthmus.arrays.types import Float32, Int16
 from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.walloc.audio.options import AudioDecodeOptions
 from isthmus.codecs.walloc.audio.plan import Plan, SoundCodec
-from isthmus.codecs.walloc.audio.unit import UNIT_FRAMES, End, check_end
-from isthmus.entropy.models.context_tables import ContextChoices
+from isthmus.codecs.walloc.audio.unit import UNIT_FRAMES, Choices, End, UnitPlanes, check_end
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.resample.resampler import Resampler
+from isthmus.models.walloc.noise import noise_deviation
 
 
 class Part(NamedTuple):
-    """One unit: its number, its latents [c, frames], None if it is lost, and the end if it is the last."""
+    """One unit: its number, its planes, None if it is lost, and the end if it is the last."""
 
     unit: int
-    planes: Int16 | None
+    planes: UnitPlanes | None
     end: End | None
-    choices: ContextChoices | None = None
+    choices: Choices | None = None
 
 
 class SampleReader(ABC):
@@ -131,7 +131,17 @@ class SampleReader(ABC):
                 offset = part.unit * UNIT_FRAMES
                 a, b = max(low, offset), min(high, offset + there)
                 if part.planes is not None and a < b:
-                    found[:, a - low : b - low] = part.planes[:, a - offset : b - offset]
+                    found[:, a - low : b - low] = part.planes.y[:, a - offset : b - offset]
+            return found
+
+        def deviations(low: int, high: int) -> Float32:
+            found = np.zeros((self.codec.weights.config.bands, high - low), np.float32)
+            for part, there in near:
+                offset = part.unit * UNIT_FRAMES
+                a, b = max(low, offset), min(high, offset + there)
+                if part.planes is not None and a < b:
+                    of_unit = noise_deviation(part.planes.noise, there, self.codec.weights.config.factor)
+                    found[:, a - low : b - low] = of_unit[:, a - offset : b - offset]
             return found
 
         blocks = min(UNIT_FRAMES, count - begin - (grid.bank.synthesis_blocks - 1))
@@ -140,10 +150,10 @@ class SampleReader(ABC):
         size = blocks * grid.bank.hop if now.end is None else now.end.coded
         if now.planes is None:
             return np.zeros((2, size), np.float32)
-        return synthesis.unit(frames, begin, blocks, count)[:, :size]
+        return synthesis.unit(frames, deviations, begin, blocks, count)[:, :size]
 
     def _frames(self, part: Part) -> int:
         if part.planes is not None:
-            return part.planes.shape[1]
+            return part.planes.y.shape[1]
         known, grid = self.plan.samples, self.plan.grid
         return UNIT_FRAMES if known is None else grid.frames(part.unit, grid.coded(known))

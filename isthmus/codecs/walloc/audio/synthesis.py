@@ -10,15 +10,15 @@ from isthmus.arrays.types import Float32, Int16
 from isthmus.devices import usual_settings
 from isthmus.models.walloc.audio import ResidualNetwork, WallocAudio
 from isthmus.models.walloc.audio_linear import AudioLinear
-from isthmus.models.walloc.noise import spread_groups
 
 Frames = Callable[[int, int], Int16]  # first and last frame to latents [c, last - first]
+Deviations = Callable[[int, int], Float32]  # the same to the noise in each band, [n, last - first]
 
 
 class UnitSynthesis:
     """The samples [2, n] of a unit at the coded rate and the model's level.
 
-    model: None for the linear synthesis alone. noise: whether what the network expects to be missed is filled in.
+    model: None for the linear synthesis alone. noise: whether noise is filled in.
     """
 
     def __init__(
@@ -36,28 +36,27 @@ class UnitSynthesis:
         self.level = linear.level(quality).to(device)
         self.reach = ResidualNetwork.reach(linear.config) if model is not None else 0
 
-    def unit(self, frames: Frames, first: int, blocks: int, count: int) -> Float32:
-        """Samples [2, blocks * hop] of the blocks from `first` on. frames: latents; count: frames there are."""
+    def unit(self, frames: Frames, deviations: Deviations, first: int, blocks: int, count: int) -> Float32:
+        """Samples [2, blocks * hop] of the blocks from `first` on; count: frames that there are."""
         bank = self.linear.config.bank
         end = first + blocks + bank.synthesis_blocks - 1
-        if self.model is None:
+        if self.model is None and not self.noise:
             return self.linear.synthesize(frames(first, end) * self.step[:, None])
         low, high = max(0, first - self.reach), min(count, end + self.reach)
-        q = frames(low, high)
         with usual_settings(), torch.inference_mode():
-            bands = self._bands(self.model, torch.from_numpy(q).to(self.device), low)[:, first - low : end - low]
+            q = torch.from_numpy(frames(low, high)).to(self.device).float()[None]
+            if self.model is None:
+                y = q[0] * torch.from_numpy(self.step).to(self.device)[:, None]
+                bands = torch.from_numpy(self.linear.synthesis_weight).to(self.device) @ y
+            else:
+                bands = self.model.synthesize(q, self.level)[0]
+            bands = bands[:, first - low : end - low]
+            if self.noise:
+                bands = bands + torch.from_numpy(deviations(first, end)).to(self.device) * self._white(
+                    first, end - first
+                )
             x = bank.synthesize(bands.reshape(self.linear.config.signal_channels, -1, bands.shape[1]))
             return x.cpu().numpy()
-
-    def _bands(self, model: WallocAudio, q: Tensor, first: int) -> Tensor:
-        x = q.float()[None]
-        refinement, log_variance = model.refine(x, self.level)
-        bands = model.synthesize_linear(x, self.level) + refinement
-        if self.noise:
-            config = self.linear.config
-            spread = spread_groups(log_variance, config.signal_channels, config.factor)
-            bands = bands + (0.5 * spread).exp() * self._white(first, q.shape[1])
-        return bands[0]
 
     def _white(self, first: int, count: int) -> Tensor:
         """Noise of variance 1, [n, count], a function of frame and band alone; one channel gets the same twice."""

@@ -7,13 +7,17 @@ Byte format: docs/format-walloc.md, "walloc.3".
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from isthmus.arrays.types import Int16
+from isthmus.bitstream.planes import pack_planes, unpack_planes
 from isthmus.entropy.models.causal import CausalModel
 from isthmus.entropy.models.context_tables import ContextChoices
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels.resample.filters import ratio
 from isthmus.kernels.resample.resampler import resampled_length
 from isthmus.models.filter_bank import FilterBank
+from isthmus.models.walloc.noise import NOISE_FRAMES, SILENT, noise_count
 from isthmus.varint import pack_varint, unpack_varint
 
 UNIT_FRAMES = 256
@@ -66,6 +70,18 @@ class Grid:
             return UNIT_FRAMES
         return self.bank.frames(coded) - unit * UNIT_FRAMES
 
+    def noise_count(self, coded: int) -> int:
+        """Levels of noise in time of a whole sound."""
+        last = self.units(coded) - 1
+        return last * (UNIT_FRAMES // NOISE_FRAMES) + noise_count(self.frames(last, coded))
+
+    def cut(self, planes: "UnitPlanes", unit: int, coded: int) -> "UnitPlanes":
+        """Those of one unit, of those of a whole sound."""
+        frames, each = self.frames(unit, coded), UNIT_FRAMES // NOISE_FRAMES
+        y = planes.y[:, unit * UNIT_FRAMES :][:, :frames]
+        noise = planes.noise[:, unit * each :][:, : noise_count(frames)]
+        return UnitPlanes(np.ascontiguousarray(y), np.ascontiguousarray(noise))
+
 
 class End(NamedTuple):
     """What the last unit says: its samples at the coded rate, and how many fewer the sound has than the longest."""
@@ -74,12 +90,47 @@ class End(NamedTuple):
     short: int
 
 
-def pack_unit(
-    planes: Int16, quality: int, model: CausalModel, end: End | None, unit: int, choices: ContextChoices | None
-) -> bytes:
-    """The payload of one unit of frames int16 [c, T]; `unit`: samples of a whole one."""
-    head = pack_varint(0) if end is None else pack_varint(unit + 1 - end.coded) + pack_varint(end.short)
-    return head + model.encode(planes, quality, choices)
+class UnitPlanes(NamedTuple):
+    """Latents int16 [c, frames] of a unit and levels of noise int16 [channels * groups, n]; n = 0 without noise."""
+
+    y: Int16
+    noise: Int16
+
+
+Choices = tuple[ContextChoices | None, ContextChoices | None]  # of an encoder, for both planes
+
+
+class UnitCoder(NamedTuple):
+    """The contexts of both planes, and the bank that says how many frames there are."""
+
+    context: CausalModel
+    noise: CausalModel
+    bank: FilterBank
+
+    @property
+    def samples(self) -> int:
+        """Of a whole unit, at the coded rate."""
+        return UNIT_FRAMES * self.bank.hop
+
+    def pack(self, planes: UnitPlanes, quality: int, end: End | None, choices: Choices = (None, None)) -> bytes:
+        """The payload of one unit."""
+        head = pack_varint(0) if end is None else pack_varint(self.samples + 1 - end.coded) + pack_varint(end.short)
+        noise = self.noise.encode(planes.noise, quality, choices[1]) if planes.noise.shape[1] else b""
+        return head + pack_planes([noise, self.context.encode(planes.y, quality, choices[0])])
+
+    def unpack(self, payload: bytes | memoryview, quality: int) -> tuple[UnitPlanes, End | None, Choices]:
+        """The inverse of `pack`. Raises CorruptStreamError."""
+        end, rest = unpack_end(payload, self.samples)
+        frames = UNIT_FRAMES if end is None else self.bank.frames(end.coded)
+        noise, latents = unpack_planes(rest, 2)
+        y, choices = self.context.decode(latents, (self.context.predictor.channels, frames), quality)
+        shape = self.noise.predictor.channels, noise_count(frames)
+        if not len(noise):
+            return UnitPlanes(y, np.zeros((shape[0], 0), np.int16)), end, (choices, None)
+        levels, chosen = self.noise.decode(noise, shape, quality)
+        if levels.size and not 0 <= levels.min() <= levels.max() <= SILENT:
+            raise CorruptStreamError(f"levels of noise from {levels.min()} to {levels.max()}, expected 0 to {SILENT}")
+        return UnitPlanes(y, levels), end, (choices, chosen)
 
 
 def unpack_end(payload: bytes | memoryview, unit: int) -> tuple[End | None, memoryview]:
@@ -89,16 +140,6 @@ def unpack_end(payload: bytes | memoryview, unit: int) -> tuple[End | None, memo
         return None, memoryview(payload)[at:]
     short, at = unpack_varint(payload, at, FASTEST // NATIVE[0] + 1)
     return End(unit + 1 - left, short), memoryview(payload)[at:]
-
-
-def unpack_unit(
-    payload: bytes | memoryview, quality: int, model: CausalModel, bank: FilterBank
-) -> tuple[Int16, End | None, ContextChoices]:
-    """The inverse of `pack_unit`. Raises CorruptStreamError."""
-    end, rest = unpack_end(payload, UNIT_FRAMES * bank.hop)
-    frames = UNIT_FRAMES if end is None else bank.frames(end.coded)
-    planes, choices = model.decode(rest, (model.predictor.channels, frames), quality)
-    return planes, end, choices
 
 
 def check_end(end: End, grid: Grid, unit: int, samples: int | None) -> int:

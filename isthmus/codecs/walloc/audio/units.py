@@ -13,7 +13,7 @@ from isthmus.codecs.base import Latent, check_plane
 from isthmus.codecs.units import ADVICE, Units
 from isthmus.codecs.walloc.audio.plan import SoundCodec, UnitLayout
 from isthmus.codecs.walloc.audio.samples import Part, SampleReader
-from isthmus.codecs.walloc.audio.unit import UNIT_FRAMES, End, check_end, unpack_end, unpack_unit
+from isthmus.codecs.walloc.audio.unit import End, UnitPlanes, check_end, unpack_end
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads
 
@@ -73,9 +73,7 @@ class AudioUnits(SampleReader, Units):
         if payload is None:
             return Part(unit, None, None, None)
         try:
-            planes, end, choices = unpack_unit(
-                payload, self.plan.quality, self.codec.weights.context, self.plan.grid.bank
-            )
+            planes, end, choices = self.codec.weights.coder.unpack(payload, self.plan.quality)
             if end is not None:
                 check_end(end, self.plan.grid, unit, self.plan.samples)
         except CorruptStreamError as error:
@@ -96,8 +94,10 @@ class LatentUnits(SampleReader):
             raise ValueError("synthesize: a part of a sound; open the stream and read its blocks, or decode it")
         grid, coded = self.plan.grid, self.plan.grid.coded(samples)
         shape = codec.weights.config.latent_channels, grid.bank.frames(coded)
+        groups = codec.weights.noise.predictor.channels, grid.noise_count(coded) if self.plan.noise else 0
         self._length, self._coded_length = samples, coded
         self._y = check_plane(latent.planes.get("y"), "y", shape, torch.int16, "synthesize").numpy()
+        self._noise = check_plane(latent.planes.get("noise"), "noise", groups, torch.int16, "synthesize").numpy()
 
     @property
     def samples(self) -> int:
@@ -107,7 +107,6 @@ class LatentUnits(SampleReader):
         grid, coded = self.plan.grid, self._coded_length
         units = grid.units(coded)
         for unit in range(first, units):
-            begin = unit * UNIT_FRAMES
             end = End(coded - unit * grid.unit, grid.most(coded) - self._length)
-            planes = self._y[:, begin : begin + grid.frames(unit, coded)]
+            planes = grid.cut(UnitPlanes(self._y, self._noise), unit, coded)
             yield Part(unit, planes, end if unit == units - 1 else None)

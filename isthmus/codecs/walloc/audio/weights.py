@@ -3,14 +3,17 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from isthmus.codecs.trained_file import TrainedFile, hash_tensors, save_trained
+from isthmus.codecs.walloc.audio.unit import UNIT_FRAMES, UnitCoder
 from isthmus.entropy.models.causal import CausalModel
 from isthmus.errors import CorruptStreamError
+from isthmus.lazy import cached_property
 from isthmus.models.filter_bank import TRANSFORMS
 from isthmus.models.walloc.audio import WallocAudio, WallocAudioConfig
 from isthmus.models.walloc.audio_linear import AudioLinear
@@ -29,6 +32,7 @@ class AudioWeights:
 
     linear: AudioLinear
     context: CausalModel
+    noise: CausalModel
     weights_hash: str
     file: TrainedFile
     whole: WallocAudio | None  # where it had to be read to know its hash
@@ -43,18 +47,18 @@ class AudioWeights:
             linear = AudioLinear.from_state(config, file.floats("model.", light=True))
         except (KeyError, ValueError) as error:
             raise CorruptStreamError(f"{file.path}: the tensors do not fit the configuration: {error}") from error
-        contexts = file.integers("context.")
-        if not contexts:
-            raise CorruptStreamError(f"{file.path}: no entropy tables in this file; was the training finished?")
-        try:
-            context = CausalModel.from_arrays(contexts)
-        except TypeError as error:  # an array without axes
-            raise CorruptStreamError(f"{file.path}: entropy tables of wrong shapes: {error}") from error
-        if context.predictor.channels != config.latent_channels:
-            raise CorruptStreamError(
-                f"{file.path}: tables for {context.predictor.channels} channels do not fit the model"
-            )
-        return cls(linear, context, weights_hash, file, whole)
+        groups = config.signal_channels * config.noise_groups
+        context = _contexts(file, "context.", config.latent_channels)
+        return cls(linear, context, _contexts(file, "noise.", groups), weights_hash, file, whole)
+
+    @property
+    def tables_hash(self) -> str:
+        """Of the contexts of latents and of noise."""
+        return sha256(bytes.fromhex(self.context.hash + self.noise.hash)).hexdigest()[:8]
+
+    @cached_property
+    def coder(self) -> UnitCoder:
+        return UnitCoder(self.context, self.noise, self.config.bank)
 
     @property
     def config(self) -> WallocAudioConfig:
@@ -74,13 +78,28 @@ class AudioWeights:
         return model
 
 
-def save_audio_weights(path: Path, model: WallocAudio, context: CausalModel) -> None:
+def save_audio_weights(path: Path, model: WallocAudio, context: CausalModel, noise: CausalModel) -> None:
     """Writes one codec, all of it or nothing. Raises UnwritableFileError when the file cannot be written."""
     state = {k: v.half() if k.startswith(HALF) else v.float() for k, v in model.state_dict().items()}
     save_trained(path, "walloc", asdict(model.config), {
         **{f"model.{k}": v for k, v in state.items()},
         **{f"context.{k}": v for k, v in context.to_arrays().items()},
+        **{f"noise.{k}": v for k, v in noise.to_arrays().items()},
     })  # fmt: skip
+
+
+def _contexts(file: TrainedFile, prefix: str, channels: int) -> CausalModel:
+    arrays = file.integers(prefix)
+    if not arrays:
+        raise CorruptStreamError(f"{file.path}: no entropy tables in this file; was the training finished?")
+    try:
+        context = CausalModel.from_arrays(arrays)
+    except TypeError as error:  # an array without axes
+        raise CorruptStreamError(f"{file.path}: entropy tables of wrong shapes: {error}") from error
+    if context.predictor.channels != channels:
+        found = context.predictor.channels
+        raise CorruptStreamError(f"{file.path}: tables for {found} channels do not fit the model, which has {channels}")
+    return context
 
 
 def _model(file: TrainedFile, config: WallocAudioConfig) -> WallocAudio:
@@ -109,6 +128,9 @@ def check_audio_config(values: Mapping[str, Any]) -> None:
         raise ValueError(f"signal_channels = {values['signal_channels']}, expected 2: one channel is coded as two")
     if values["transform"] == "packets" and values["factor"] & (values["factor"] - 1):
         raise ValueError(f"factor = {values['factor']}, expected a power of two for packets")
+    reach = 1 + values["blocks"] * (values["kernel"] // 2)
+    if reach > UNIT_FRAMES // 2:
+        raise ValueError(f"a network that sees {reach} frames to each side, expected at most {UNIT_FRAMES // 2}")
     if values["latent_channels"] > 2 * values["factor"]:
         raise ValueError(f"latent_channels = {values['latent_channels']}, expected at most the bands of two channels")
 

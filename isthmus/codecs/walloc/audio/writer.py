@@ -8,13 +8,13 @@ from typing import Any, BinaryIO
 
 import torch
 
-from isthmus.arrays.types import Float32, Int16
+from isthmus.arrays.types import Float32
 from isthmus.bitstream import StreamWriter
 from isthmus.codecs.walloc.audio.encoder import UnitEncoder
 from isthmus.codecs.walloc.audio.options import AudioOptions
 from isthmus.codecs.walloc.audio.plan import SoundCodec
 from isthmus.codecs.walloc.audio.scale import Scale
-from isthmus.codecs.walloc.audio.unit import End, pack_unit
+from isthmus.codecs.walloc.audio.unit import End, UnitPlanes
 from isthmus.kernels import threads
 
 
@@ -70,13 +70,10 @@ class SoundWriter:
         self._put(parts, end)
         return self.encoder.samples
 
-    def _put(self, parts: list[Int16], end: End | None) -> None:
-        assert self.encoder is not None
-        model, unit = self.codec.weights.context, self.encoder.grid.unit
-
+    def _put(self, parts: list[UnitPlanes], end: End | None) -> None:
         def one(place: int) -> bytes:
             is_last = end is not None and place == len(parts) - 1
-            return pack_unit(parts[place], self.options.quality, model, end if is_last else None, unit, None)
+            return self.codec.weights.coder.pack(parts[place], self.options.quality, end if is_last else None)
 
         payloads = threads.run(one, range(len(parts)), torch.get_num_threads())
         write_units(self._writer, self._units, payloads, last=end is not None)

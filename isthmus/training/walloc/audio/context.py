@@ -22,48 +22,74 @@ from isthmus.models.causal import CausalContext
 from isthmus.models.context import ScaleMixture
 from isthmus.models.walloc.audio import quantize
 from isthmus.models.walloc.audio_linear import AudioLinear
+from isthmus.models.walloc.noise import LOOKED_AT, NOISE_FRAMES, measure_noise
 from isthmus.training.walloc.audio.context_integers import to_integers
 from isthmus.training.walloc.context import LONGEST, PRECISION, PRUNED_AFTER, RATE, REACH, smooth_counts
 from isthmus.training.walloc.context_integers import KNOTS
 
-BATCH = 24  # units
+POSITIONS = 6144  # in time, of a step
 TAPS = 40  # of a plane, for its mean and its scale together, on average: each costs time for every position
+NOISE_TAPS = 12
+
+Planes = list[list[Int16]]  # [c, T] of each sound at each of KNOTS
 
 
 def fit_causal(
-    linear: AudioLinear,
-    sounds: Sequence[Float32],
-    *,
-    device: torch.device,
-    steps: int,
-    taps: int = TAPS,
-    seed: int = 0,
-) -> CausalModel:
-    """The context model of a codec, from sounds float32 [2, T] as the codec scales them: ten minutes on two cores."""
+    linear: AudioLinear, sounds: Sequence[Float32], *, device: torch.device, steps: int, taps: int = TAPS, seed: int = 0
+) -> tuple[CausalModel, CausalModel]:
+    """The context models of a codec, of latents and of noise: ten minutes on two cores.
+
+    sounds: float32 [2, T] as the codec scales them.
+    """
     values = [latents_of(linear, x) for x in tqdm(sounds, desc="latents", unit="sound", disable=None)]
-    rounded = [[quantize(torch.from_numpy(y)[None])[0].to(torch.int16) for y in knots] for knots in values]
-    predictor = to_integers(fit_taps(rounded, device, steps, taps, seed).cpu())
-    model = CausalModel(predictor, count_tables(predictor, [[q.numpy() for q in knots] for knots in rounded], None))
+    rounded = [[quantize(torch.from_numpy(y)[None])[0].to(torch.int16).numpy() for y in knots] for knots in values]
+    predictor = to_integers(fit_taps(rounded, UNIT_FRAMES, device, steps, taps, seed).cpu())
+    model = CausalModel(predictor, count_tables(predictor, rounded, UNIT_FRAMES, None))
+    chosen = rounded
     for _ in range(2):  # counted again on what the encoder chooses by the tables before
         chosen = choose_all(model, linear, values)
-        model = CausalModel(predictor, count_tables(predictor, chosen, model))
-    return model
+        model = CausalModel(predictor, count_tables(predictor, chosen, UNIT_FRAMES, model))
+    unit = UNIT_FRAMES // NOISE_FRAMES
+    noise = [noise_of(linear, x, knots) for x, knots in zip(sounds, chosen, strict=True)]
+    of_noise = to_integers(fit_taps(noise, unit, device, steps, NOISE_TAPS, seed).cpu())
+    first = CausalModel(of_noise, count_tables(of_noise, noise, unit, None))
+    return model, CausalModel(of_noise, count_tables(of_noise, noise, unit, first))
+
+
+def _blocks(linear: AudioLinear, sound: Float32) -> Float32:
+    hop = linear.config.factor
+    return np.ascontiguousarray(sound[:, : sound.shape[1] // hop * hop])
 
 
 def latents_of(linear: AudioLinear, sound: Float32) -> list[Float32]:
     """Latents over their gain, real numbers, of the frames that lie wholly inside a sound: [c, T] for each of KNOTS."""
-    hop = linear.config.factor
-    whole = np.ascontiguousarray(sound[:, : sound.shape[1] // hop * hop])
-    first = linear.analyze(whole, KNOTS[0]) / linear.gain(KNOTS[0])[:, None]
+    first = linear.analyze(_blocks(linear, sound), KNOTS[0]) / linear.gain(KNOTS[0])[:, None]
     return [first * linear.gain(q)[:, None] for q in KNOTS]
 
 
-def fit_taps(latents: list[list[Tensor]], device: torch.device, steps: int, taps: int, seed: int) -> CausalContext:
+def noise_of(linear: AudioLinear, sound: Float32, knots: list[Int16]) -> list[Int16]:
+    """Levels of noise of the whole units of a sound, at each of KNOTS."""
+    blocks, found = _blocks(linear, sound), []
+    for quality, y in zip(KNOTS, knots, strict=True):
+        missed = linear.missed(blocks, y, quality, LOOKED_AT)
+        each = UNIT_FRAMES // LOOKED_AT
+        units = range(max(1, y.shape[1] // UNIT_FRAMES))
+        parts = [missed[:, u * each : (u + 1) * each] for u in units]
+        channels = linear.config.signal_channels
+        found.append(np.concatenate([measure_noise(p, min(UNIT_FRAMES, y.shape[1]), channels) for p in parts], 1))
+    return found
+
+
+def fit_taps(latents: Planes, unit: int, device: torch.device, steps: int, taps: int, seed: int) -> CausalContext:
     """Gradient descent on the bits of random units; each quality in turn, weighted by the inverse of its rate."""
-    spread = [(q.float() - q.float().mean(1, keepdim=True)).abs().mean(1) for knots in latents for q in knots]
+    planes = [[torch.from_numpy(q).float() for q in knots] for knots in latents]
+    means = torch.stack([torch.stack([q.mean(1) for q in knots]) for knots in planes]).mean(0)  # [knots, c]
+    spread = [(q - q.mean(1, keepdim=True)).abs().mean(1) for knots in planes for q in knots]
     typical = torch.stack(spread).mean(0).clamp_min(0.05)
     torch.manual_seed(seed)
-    context, mixture = CausalContext(typical, len(KNOTS)).to(device), ScaleMixture().to(device)
+    context, mixture = CausalContext(typical, len(KNOTS), min(15, unit - 1)).to(device), ScaleMixture().to(device)
+    with torch.no_grad():
+        context.mean_bias.copy_(means / typical)
     parameters = [*context.parameters(), *mixture.parameters()]
     optimizer = torch.optim.Adam(parameters, RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(2, steps), pct_start=0.1)
@@ -73,7 +99,7 @@ def fit_taps(latents: list[list[Tensor]], device: torch.device, steps: int, taps
         if step == int(PRUNED_AFTER * steps):
             context.prune(taps * len(typical))
         knot = step % len(KNOTS)
-        q = _units([knots[knot] for knots in latents], generator).to(device)
+        q = _units([knots[knot] for knots in planes], unit, generator).to(device)
         bits = mixture(q, *context(q, knot)).mean()
         loss = bits / (0.05 + bits.detach())
         optimizer.zero_grad(set_to_none=True)
@@ -85,47 +111,47 @@ def fit_taps(latents: list[list[Tensor]], device: torch.device, steps: int, taps
     return context
 
 
-def _units(planes: list[Tensor], generator: np.random.Generator) -> Tensor:
-    """[BATCH, c, UNIT_FRAMES] float32, sounds in proportion to their length; zeros behind their ends."""
+def _units(planes: list[Tensor], unit: int, generator: np.random.Generator) -> Tensor:
+    """[POSITIONS / unit, c, unit] float32, sounds in proportion to their length; zeros behind their ends."""
     share = np.array([q.shape[1] for q in planes], np.float64)
-    batch = torch.zeros(BATCH, planes[0].shape[0], UNIT_FRAMES)
-    for i, which in enumerate(generator.choice(len(planes), BATCH, p=share / share.sum())):
-        first = int(generator.integers(max(1, planes[which].shape[1] - UNIT_FRAMES + 1)))
-        crop = planes[which][:, first : first + UNIT_FRAMES]
+    batch = torch.zeros(POSITIONS // unit, planes[0].shape[0], unit)
+    for i, which in enumerate(generator.choice(len(planes), len(batch), p=share / share.sum())):
+        first = int(generator.integers(max(1, planes[which].shape[1] - unit + 1)))
+        crop = planes[which][:, first : first + unit]
         batch[i, :, : crop.shape[1]] = crop
     return batch
 
 
-def _cut(planes: Float32 | Int16) -> list[np.ndarray]:
+def _cut(planes: Float32 | Int16, unit: int) -> list[np.ndarray]:
     """[c, T] in units."""
-    return [np.ascontiguousarray(planes[:, i : i + UNIT_FRAMES]) for i in range(0, planes.shape[1], UNIT_FRAMES)]
+    return [np.ascontiguousarray(planes[:, i : i + unit]) for i in range(0, planes.shape[1], unit)]
 
 
-def choose_all(model: CausalModel, linear: AudioLinear, values: list[list[Float32]]) -> list[list[Int16]]:
+def choose_all(model: CausalModel, linear: AudioLinear, values: list[list[Float32]]) -> Planes:
     """What the encoder makes of latents, by the bits that `model` says."""
 
     def one(knots: list[Float32]) -> list[Int16]:
         found = []
         for quality, y in zip(KNOTS, knots, strict=True):
             centres = linear.step(quality) * linear.gain(quality)
-            found.append(np.concatenate([model.choose(u, centres, quality, WORTH) for u in _cut(y)], 1))
+            found.append(np.concatenate([model.choose(u, centres, quality, WORTH) for u in _cut(y, UNIT_FRAMES)], 1))
         return found
 
     return threads.run(one, values, torch.get_num_threads())
 
 
-def count_tables(predictor: CausalPredictor, latents: list[list[Int16]], chosen_by: CausalModel | None) -> TableFamily:
+def count_tables(predictor: CausalPredictor, latents: Planes, unit: int, chosen_by: CausalModel | None) -> TableFamily:
     """Tables counted on all `latents`, with the image offsets that a model before chooses."""
     width = 2 * REACH + 1
     counts = np.zeros(TABLES * width, np.int64)
     offset_counts = np.exp(-np.abs(np.arange(-OFFSET_REACH, OFFSET_REACH + 1)) / 2.0)
     for knots in tqdm(latents, desc="counting", disable=None):
         for quality, planes in zip(KNOTS, knots, strict=True):
-            for unit in _cut(planes):
-                symbols, contexts = predictor.contexts(unit, quality)
-                offsets = np.zeros(len(unit), np.int64)
+            for part in _cut(planes, unit):
+                symbols, contexts = predictor.contexts(part, quality)
+                offsets = np.zeros(len(part), np.int64)
                 if chosen_by:
-                    offsets[:] = chosen_by.choose_offsets(len(unit), [(symbols, contexts)]).offsets
+                    offsets[:] = chosen_by.choose_offsets(len(part), [(symbols, contexts)]).offsets
                 np.add.at(offset_counts, offsets + OFFSET_REACH, 1)
                 scales = np.clip((contexts >> 3) - SCALES + offsets[:, None], 0, SCALES - 1).astype(np.int64)
                 tables = scales * PHASES + (contexts >> 1 & PHASES - 1)

@@ -33,8 +33,6 @@ def initialize(model: WallocAudio, crops: Iterable[Tensor], steps: list[float]) 
     c, n = model.config.latent_channels, model.config.bands
     model.analysis.weight.copy_(basis[:, :c].T)
     model.synthesis.weight.copy_(basis[:, :c])
-    model.analysis.bias.zero_()
-    model.synthesis.bias.zero_()
     model.deviation.copy_(variance[:c].sqrt())  # type: ignore[operator]
     model.basis.copy_(basis)  # type: ignore[operator]
     model.log_gain.copy_(-torch.tensor(steps).log()[:, None].expand_as(model.log_gain))

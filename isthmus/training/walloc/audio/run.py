@@ -79,9 +79,9 @@ def export_sound(
     """Fits the contexts; writes NAME.safetensors and NAME.json."""
     model, recipe = trainer.averaged().cpu(), trainer.config
     linear = AudioLinear.from_state(recipe.model, model.state_dict())
-    context = fit_causal(linear, sounds, device=device, steps=recipe.context_steps, seed=recipe.seed)
+    context, noise = fit_causal(linear, sounds, device=device, steps=recipe.context_steps, seed=recipe.seed)
     path = out / f"{name}.safetensors"
-    save_audio_weights(path, model, context)
+    save_audio_weights(path, model, context, noise)
     codec = load(str(path))  # reads back what was written: a file that does not load never ships
     assert isinstance(codec, WallocAudioCodec)
     told = {

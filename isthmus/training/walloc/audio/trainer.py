@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.models.walloc.audio import WallocAudio, WallocAudioConfig, quantize
-from isthmus.models.walloc.noise import group_means
 from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import TrainingState
 from isthmus.optim.loop import LoopSettings, Report, run_loop
@@ -28,8 +27,6 @@ from isthmus.training.walloc.validation import append_csv, plot_csv
 FIELDS = ["step", "seconds", "level", "kbit_per_second", "psnr", "psnr_of_floor"]
 VALIDATION_LEVELS = 6  # points of each validation curve
 CROPS_OF_KLT, AT_ONCE = 2048, 64
-NOISE_SHARE = 0.01  # of the loss: small, so that gradients are clipped by the other part
-LEAST_VARIANCE, REACH_OF_NOISE = 1e-11, 6.0  # errors far smaller or off by more teach the strength of noise nothing
 QUIET = 0.1  # of the error that typical sound has, added to what a crop's is measured by: silence says nothing
 
 
@@ -101,15 +98,11 @@ class AudioTrainer:
         q = quantize(self.model.analyze(bands, level))
         missing = bands - self.model.synthesize_linear(q, level)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            found, log_variance = self.model.refine(q, level)
-        squares = (missing - found.float()).square()
-        error = squares.mean((1, 2))
+            found = self.model.residual(q, level)
+        error = (missing - found.float()).square().mean((1, 2))
         floor = missing.square().mean((1, 2))
         loss = error / (floor + QUIET * expected_error(self.model, level))
-        remains = group_means(squares.detach(), self.config.model.signal_channels) + LEAST_VARIANCE
-        log_variance = remains.log() + (log_variance - remains.log()).clamp(-REACH_OF_NOISE, REACH_OF_NOISE)
-        likelihood = (remains * (-log_variance).exp() + log_variance - remains.log()).mean()
-        return loss.mean() + NOISE_SHARE * likelihood, (error.sum() / floor.sum()).detach()
+        return loss.mean(), (error.sum() / floor.sum()).detach()
 
     def step(self) -> tuple[Tensor, Tensor]:
         """One optimizer step; its randomness depends on the seed and the step alone, so a resumed run goes on alike."""

@@ -34,7 +34,7 @@ def rate_distortion(
             q = quantize(model.analyze(whole_bands(model, sound)[None], level))
             linear = model.synthesize_linear(q, level)
             rate += order0_bits(q[0]) / sound.shape[1] * RATE / 1000 / len(sounds)
-            psnr += _psnr(model, linear + model.refine(q, level)[0], sound) / len(sounds)
+            psnr += _psnr(model, linear + model.residual(q, level), sound) / len(sounds)
             floor += _psnr(model, linear, sound) / len(sounds)
         points.append((value, rate, psnr, floor))
     return points
