@@ -18,15 +18,16 @@ from torch import Tensor
 
 from isthmus.arrays.audio import from_audio, to_audio
 from isthmus.bitstream import StreamWriter, TrackHeader
-from isthmus.codecs.base import Codec, Latent, LatentSpec, check_plane
+from isthmus.codecs.base import Codec, Latent, LatentSpec
 from isthmus.codecs.batching import is_one
 from isthmus.codecs.registry import load
 from isthmus.codecs.walloc.audio.encoder import UnitEncoder
 from isthmus.codecs.walloc.audio.options import AudioDecodeOptions, AudioOptions, scale_of
 from isthmus.codecs.walloc.audio.plan import CONTEXT, Plan, UnitLayout
+from isthmus.codecs.walloc.audio.samples import Part
 from isthmus.codecs.walloc.audio.scale import Loudness, Scale
 from isthmus.codecs.walloc.audio.synthesis import UnitSynthesis
-from isthmus.codecs.walloc.audio.unit import FASTEST, SLOWEST, End, Grid, UnitPlanes, check_end
+from isthmus.codecs.walloc.audio.unit import FASTEST, SLOWEST, Grid, UnitPlanes, check_end
 from isthmus.codecs.walloc.audio.units import AudioUnits, LatentUnits
 from isthmus.codecs.walloc.audio.weights import AudioWeights
 from isthmus.codecs.walloc.audio.writer import SoundWriter, write_units
@@ -35,7 +36,7 @@ from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from isthmus.forks import ForkLock, first_time, torch_computes
 from isthmus.kernels import threads
 from isthmus.models.walloc.audio import WallocAudio
-from isthmus.models.walloc.noise import SILENT, STEP
+from isthmus.models.walloc.noise import STEP
 from isthmus.signals import AudioSignal
 
 
@@ -111,31 +112,17 @@ class WallocAudioCodec(Codec):
 
     def pack(self, latent: Latent) -> bytes:
         """Latent to bytes. Raises WeightsMismatchError for a latent of other tables, ValueError for other planes."""
-        header, choices = latent.spec.header, latent.spec.choices
-        plan = self.plan(header)
-        samples = latent.spec.layout if plan.samples is None else plan.samples
-        if type(samples) is not int:
-            raise ValueError("pack: a latent of unknown length; pack what `unpack` gives of a whole stream")
-        grid, coded = plan.grid, plan.grid.coded(samples)
-        frames = grid.bank.frames(coded)
-        y = check_plane(latent.planes.get("y"), "y", (self.weights.config.latent_channels, frames), torch.int16).numpy()
-        groups = self.weights.noise.predictor.channels, grid.noise_count(coded) if plan.noise else 0
-        noise = check_plane(latent.planes.get("noise"), "noise", groups, torch.int16).numpy()
-        if noise.size and not 0 <= noise.min() <= noise.max() <= SILENT:
-            raise ValueError(f"pack: plane noise holds {noise.min()} to {noise.max()}, expected 0 to {SILENT}")
-        last = grid.units(coded) - 1
-        end = End(coded - last * grid.unit, grid.most(coded) - samples)
+        units, choices = LatentUnits(self, latent, "pack"), latent.spec.choices
 
-        def one(unit: int) -> bytes:
-            planes = grid.cut(UnitPlanes(y, noise), unit, coded)
-            return self.weights.coder.pack(
-                planes, plan.quality, end if unit == last else None, choices[unit] if choices else (None, None)
-            )
+        def one(part: Part) -> bytes:
+            assert part.planes is not None
+            chosen = choices[part.unit] if choices else (None, None)
+            return self.weights.coder.pack(part.planes, units.plan.quality, part.end, chosen)
 
         file = BytesIO()
         writer = StreamWriter(file)
-        writer.header(0, header)
-        write_units(writer, 0, threads.run(one, range(last + 1), torch.get_num_threads()), last=True)
+        writer.header(0, units.header)
+        write_units(writer, 0, threads.run(one, list(units.parts()), torch.get_num_threads()), last=True)
         return file.getvalue()
 
     def unpack(self, data: bytes) -> Latent:
@@ -151,7 +138,7 @@ class WallocAudioCodec(Codec):
     def unpack_unit(self, header: TrackHeader, unit: int, payload: bytes | memoryview) -> Latent:
         """One unit to a `Latent` of its own, int16 [c, frames]; its spec's layout is a `UnitLayout`."""
         plan = self.plan(header)
-        planes, end, choices = self.weights.coder.unpack(payload, plan.quality)
+        planes, end, choices = self.weights.coder.unpack(payload, plan.quality, plan.noise)
         return Latent(_planes([planes]), LatentSpec(header, choices, UnitLayout(unit, end)), self)
 
     def decode(self, data: bytes | Sequence[bytes], **options: Any) -> Any:

@@ -16,6 +16,7 @@ STREAMED = UNITY - OCTAVE  # of a sound whose peak is not known before its end: 
 LOUDEST = 2.0**15
 FRACTION = 1 << 24  # sums of samples are exact in this unit, so that means do not depend on blocks
 MEAN_UNIT = 1 << 16
+MEAN_LIMIT = 1 << 49  # of a mean's spelling: the loudest at the largest factor takes 2^48
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Scale:
             return cls()
         at, means = 1, []
         while at < len(data):
-            code, at = unpack_varint(data, at, 1 << 20)
+            code, at = unpack_varint(data, at, MEAN_LIMIT)
             means.append(-(code + 1) // 2 if code & 1 else code // 2)
         if len(means) > 2 or (means and not any(means)) or (data[0] == STREAMED and not means):
             raise CorruptStreamError(f"gain {data[0]} and {len(means)} means, which are spelled otherwise")
@@ -76,7 +77,7 @@ class Loudness:
         low, high = block.min(1).astype(np.float64), block.max(1).astype(np.float64)
         if max(-low.min(), high.max()) > LOUDEST:
             raise ValueError(
-                f"encode: samples reach {max(-low.min(), high.max()):g}; expected -1 to 1, at most {LOUDEST:g}"
+                f"encode: samples reach {max(-low.min(), high.max()):g}; full scale is 1, expected at most {LOUDEST:g}"
             )
         self._low = np.minimum(self._low, low) if self.samples else low
         self._high = np.maximum(self._high, high) if self.samples else high
@@ -92,5 +93,4 @@ class Loudness:
         gain = min(255, max(0, math.floor(UNITY + OCTAVE * math.log2(PEAK / peak)))) if peak > 0 else UNITY
         factor = Scale(gain).factor
         codes = tuple(round(m * factor * MEAN_UNIT) for m in means)
-        limit = 1 << 19
-        return Scale(gain, tuple(min(limit, max(-limit, c)) for c in codes) if any(codes) else ())
+        return Scale(gain, codes if any(codes) else ())

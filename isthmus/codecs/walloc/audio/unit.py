@@ -118,13 +118,18 @@ class UnitCoder(NamedTuple):
         noise = self.noise.encode(planes.noise, quality, choices[1]) if planes.noise.shape[1] else b""
         return head + pack_planes([noise, self.context.encode(planes.y, quality, choices[0])])
 
-    def unpack(self, payload: bytes | memoryview, quality: int) -> tuple[UnitPlanes, End | None, Choices]:
-        """The inverse of `pack`. Raises CorruptStreamError."""
+    def unpack(
+        self, payload: bytes | memoryview, quality: int, with_noise: bool
+    ) -> tuple[UnitPlanes, End | None, Choices]:
+        """The inverse of `pack`; with_noise: what the header says. Raises CorruptStreamError."""
         end, rest = unpack_end(payload, self.samples)
         frames = UNIT_FRAMES if end is None else self.bank.frames(end.coded)
         noise, latents = unpack_planes(rest, 2)
         y, choices = self.context.decode(latents, (self.context.predictor.channels, frames), quality)
         shape = self.noise.predictor.channels, noise_count(frames)
+        if bool(len(noise)) != (with_noise and frames > 0):
+            told = "none" if with_noise else f"{len(noise)} bytes"
+            raise CorruptStreamError(f"{told} of levels of noise, the header says otherwise; fetch the stream again")
         if not len(noise):
             return UnitPlanes(y, np.zeros((shape[0], 0), np.int16)), end, (choices, None)
         levels, chosen = self.noise.decode(noise, shape, quality)

@@ -16,6 +16,7 @@ from isthmus.codecs.walloc.audio.samples import Part, SampleReader
 from isthmus.codecs.walloc.audio.unit import End, UnitPlanes, check_end, unpack_end
 from isthmus.errors import CorruptStreamError
 from isthmus.kernels import threads
+from isthmus.models.walloc.noise import SILENT
 
 AT_ONCE = 8  # units of a file that are unpacked together, for each thread
 
@@ -73,7 +74,7 @@ class AudioUnits(SampleReader, Units):
         if payload is None:
             return Part(unit, None, None, None)
         try:
-            planes, end, choices = self.codec.weights.coder.unpack(payload, self.plan.quality)
+            planes, end, choices = self.codec.weights.coder.unpack(payload, self.plan.quality, self.plan.noise)
             if end is not None:
                 check_end(end, self.plan.grid, unit, self.plan.samples)
         except CorruptStreamError as error:
@@ -86,18 +87,21 @@ class AudioUnits(SampleReader, Units):
 class LatentUnits(SampleReader):
     """A latent in memory, whole or of one unit, as the units that it is made of."""
 
-    def __init__(self, codec: SoundCodec, latent: Latent) -> None:
+    def __init__(self, codec: SoundCodec, latent: Latent, what: str = "synthesize") -> None:
         self.codec, self.header = codec, latent.spec.header
         self.plan = codec.plan(self.header)
         samples = self.plan.samples if self.plan.samples is not None else latent.spec.layout
         if type(samples) is not int or isinstance(latent.spec.layout, UnitLayout):
-            raise ValueError("synthesize: a part of a sound; open the stream and read its blocks, or decode it")
+            raise ValueError(f"{what}: a latent of a part or of unknown length; expected that of a whole stream")
         grid, coded = self.plan.grid, self.plan.grid.coded(samples)
         shape = codec.weights.config.latent_channels, grid.bank.frames(coded)
         groups = codec.weights.noise.predictor.channels, grid.noise_count(coded) if self.plan.noise else 0
         self._length, self._coded_length = samples, coded
-        self._y = check_plane(latent.planes.get("y"), "y", shape, torch.int16, "synthesize").numpy()
-        self._noise = check_plane(latent.planes.get("noise"), "noise", groups, torch.int16, "synthesize").numpy()
+        self._y = check_plane(latent.planes.get("y"), "y", shape, torch.int16, what).numpy()
+        self._noise = noise = check_plane(latent.planes.get("noise"), "noise", groups, torch.int16, what).numpy()
+
+        if noise.size and not 0 <= noise.min() <= noise.max() <= SILENT:
+            raise ValueError(f"{what}: plane noise holds {noise.min()} to {noise.max()}, expected 0 to {SILENT}")
 
     @property
     def samples(self) -> int:

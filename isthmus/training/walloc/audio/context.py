@@ -39,8 +39,10 @@ def fit_causal(
 ) -> tuple[CausalModel, CausalModel]:
     """The context models of a codec, of latents and of noise: ten minutes on two cores.
 
-    sounds: float32 [2, T] as the codec scales them.
+    sounds: float32 [2, T] as the codec scales them; shorter ones than a few frames are left out.
     """
+    least = 2 * linear.config.bank.analysis.shape[1]
+    sounds = [x for x in sounds if x.shape[1] >= least]
     values = [latents_of(linear, x) for x in tqdm(sounds, desc="latents", unit="sound", disable=None)]
     rounded = [[quantize(torch.from_numpy(y)[None])[0].to(torch.int16).numpy() for y in knots] for knots in values]
     predictor = to_integers(fit_taps(rounded, UNIT_FRAMES, device, steps, taps, seed).cpu())

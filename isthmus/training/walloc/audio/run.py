@@ -63,8 +63,7 @@ def pieces_of(bank: SoundBank, recipe: AudioTrainingConfig) -> list[Float32]:
     places = [(i, start) for i in range(len(bank)) for start in range(0, int(bank.lengths[i]), PIECE)]
     most = max(1, recipe.context_minutes * 60 * RATE // PIECE)
     chosen = np.random.default_rng(recipe.seed).permutation(len(places))[:most]
-    pieces = [bank.sound(places[k][0])[:, places[k][1] : places[k][1] + PIECE].cpu().numpy() for k in sorted(chosen)]
-    return [piece for piece in pieces if piece.shape[1] >= 2 * recipe.model.bank.analysis.shape[1]]
+    return [bank.sound(places[k][0])[:, places[k][1] : places[k][1] + PIECE].cpu().numpy() for k in sorted(chosen)]
 
 
 def export_sound(
