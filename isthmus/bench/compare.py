@@ -89,14 +89,19 @@ def encode_within(codec: PillowCodec, image: np.ndarray, limit: int) -> tuple[in
 def numbers_table(measurements: Sequence[Measurement]) -> str:
     """The measurements as aligned lines of text, for a terminal."""
     header = ["codec", "setting", "bytes", "bpp", "PSNR dB", "MS-SSIM", ""]
-    lines = [header] + [
+    return aligned([header] + [
         [x.codec, x.setting, f"{x.bytes:,}", f"{x.bpp:.3f}", f"{x.psnr:.2f}", f"{x.ms_ssim:.4f}", x.note]
         for x in measurements
-    ]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    ])  # fmt: skip
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Cells in columns, the first two and the last at the left, numbers between them at the right."""
+    last = len(lines[0]) - 1
+    widths = [max(len(line[i]) for line in lines) for i in range(last + 1)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if i in (0, 1, 6) else cell.rjust(width)
+            cell.ljust(width) if i in (0, 1, last) else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines

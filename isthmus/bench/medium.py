@@ -42,7 +42,8 @@ class Medium:
     """A kind in the bench.
 
     measures: by name, the first the most important. rate: of so many bytes for samples and their facts, in `unit`.
-    amount: of samples, in `amount_unit`, for speeds. size: samples in words. prepare: samples as all codecs take them.
+    amount: of samples, in `amount_unit`, for speeds. size: samples in words. prepare: samples and facts as all codecs
+    take them. variants: the ways in which one of ours is measured.
     peers: codecs of others, and a note for each that is missing. anchor, span: the peer that BD-rates are against, and
     between which of its rates.
     """
@@ -54,10 +55,11 @@ class Medium:
     rate: Callable[[int, Any, dict[str, Any]], float]
     amount: Callable[[Any], float]
     size: Callable[[Any], str]
-    prepare: Callable[[Any], Any]
+    prepare: Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
     peers: Callable[[], tuple[list[Any], list[str]]]
     anchor: str
     span: tuple[float, float] | None = None
+    variants: Callable[[Any], list[Any]] = lambda codec: [codec]
 
 
 def medium_of(kind: str) -> Medium:

@@ -107,12 +107,12 @@ def run(
         warm: set[tuple[str, str]] = set()
         for path in files:
             samples, facts = kinds.read(path, medium.kind, {})
-            samples = medium.prepare(samples)
+            samples, facts = medium.prepare(samples, facts)
             for codec in codecs:
                 place = codec.name, medium.size(samples)
                 if place not in warm:
                     for setting in ladders[codec.name][:3]:  # those that are no ladder may run different code
-                        _decode(codec, codec.encode(samples, **facts, **setting))
+                        _decode(codec, codec.encode(samples, **facts, **setting), samples, facts)
                     warm.add(place)
                 for setting in ladders[codec.name]:
                     rows.append(_measure(medium, codec, setting, samples, facts, Path(path).name, repeats))
@@ -159,7 +159,9 @@ def average(medium: Medium, rows: Sequence[Row]) -> dict[str, list[CurvePoint]]:
     return {codec: sorted(points, key=lambda point: point.rate) for codec, points in curves.items()}
 
 
-def _decode(codec: Any, data: bytes) -> Any:
+def _decode(codec: Any, data: bytes, samples: Any, facts: dict[str, Any]) -> Any:
+    if hasattr(codec, "decode_like"):  # a peer that comes late, or fills up
+        return codec.decode_like(data, samples, **facts)
     options = getattr(codec, "DecodeOptions", None)
     asks = options is None or options.has("output")
     return codec.decode(data, output="numpy") if asks else codec.decode(data)
@@ -169,7 +171,7 @@ def _measure(
     medium: Medium, codec: BenchCodec, setting: Setting, samples: Any, facts: dict[str, Any], name: str, repeats: int
 ) -> Row:
     data, encode_seconds = _timed(lambda: codec.encode(samples, **facts, **setting), repeats)
-    decoded, decode_seconds = _timed(lambda: _decode(codec, data), repeats)
+    decoded, decode_seconds = _timed(lambda: _decode(codec, data, samples, facts), repeats)
     return Row(
         codec=codec.name,
         setting=describe(setting),

@@ -49,7 +49,7 @@ def image(
 def audio(
     folder: Folder, out: Out = Path("bench"), codec: Codecs = None, last: Last = None, repeats: Repeats = 1
 ) -> None:
-    """Rate-distortion of our sound codecs, and speeds per thread.
+    """Rate-distortion of our sound codecs beside MP3, Opus, AAC and Vorbis, and speeds per thread.
 
     Example: isthmus bench audio songs/ --out bench/
     """
@@ -93,6 +93,7 @@ def _bench(
         raise ValueError(f"bench {kind}: {wrong.name} encodes {wrong.kind}; see `isthmus bench {wrong.kind}`")
     if not ours:
         raise ValueError(f"bench {kind}: this version has no codec for it; name a weights file with --codec")
+    ours = [variant for one in ours for variant in medium.variants(one)]
     peers, notes = medium.peers()
     for note in notes:
         typer.echo(note, err=True)

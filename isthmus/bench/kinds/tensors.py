@@ -37,7 +37,7 @@ MEDIUM = Medium(
     rate=rate,
     amount=lambda tensors: sum(_bytes(tensor).numel() for tensor in tensors.values()) / 1e6,
     size=lambda tensors: f"{len(tensors)} tensors",
-    prepare=lambda tensors: tensors,
+    prepare=lambda tensors, facts: (tensors, facts),
     peers=lambda: ([Deflate()], []),
     anchor="",  # nothing is lost, so there is no rate at equal loss
 )

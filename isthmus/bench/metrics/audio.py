@@ -40,6 +40,7 @@ def psnr(original: np.ndarray, decoded: np.ndarray) -> float:
 def si_sdr(original: np.ndarray, decoded: np.ndarray) -> float:
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al., ICASSP 2019, equation 5)."""
     a, b = (x.reshape(-1) for x in scaled(original, decoded))
+    a, b = (x - x.mean() if x.size else x for x in (a, b))
     energy = float(a @ a)
     target = (a @ b) / energy * a if energy else 0 * a
     error, kept = float(np.square(b - target).sum()), float(np.square(target).sum())

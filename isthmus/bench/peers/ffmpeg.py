@@ -45,7 +45,7 @@ class FfmpegCodec:
             container.mux(stream.encode(None))
         return buffer.getvalue()
 
-    def decode(self, data: bytes, *, like: np.ndarray, sample_rate: int) -> np.ndarray:
+    def decode_like(self, data: bytes, like: np.ndarray, *, sample_rate: int) -> np.ndarray:
         """The sound again, of the shape of `like`, brought into step with it: decoders may come late."""
         import av
 

@@ -27,7 +27,7 @@ class Vorbis:
                 target.write(np.ascontiguousarray(sound[:, start : start + PIECE].T))
         return buffer.getvalue()
 
-    def decode(self, data: bytes, *, like: np.ndarray, sample_rate: int) -> np.ndarray:
+    def decode_like(self, data: bytes, like: np.ndarray, *, sample_rate: int) -> np.ndarray:
         """The sound again, of the shape of `like`."""
         import soundfile
 

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One piece of sound through one of our codecs, beside MP3 and Opus at the same size: numbers and a picture of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from isthmus.bench.kinds.audio import prepare, rate
+from isthmus.bench.metrics.audio import log_mel, psnr, si_sdr
+from isthmus.bench.peers.ffmpeg import MP3, OPUS, FfmpegCodec, ffmpeg_codecs
+from isthmus.bench.runs import describe
+from isthmus.bench.sheets.audio import draw_sheet
+
+LADDERS = {"mp3": (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320), "opus": (6, 256)}
+
+
+@dataclass(frozen=True)
+class SoundMeasurement:
+    """One codec on one sound. kbps: kbit/s; psnr, si_sdr and log_mel in dB; note: what stands out, or empty."""
+
+    codec: str
+    setting: str
+    bytes: int
+    kbps: float
+    psnr: float
+    si_sdr: float
+    log_mel: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class SoundComparison:
+    """A picture as PNG, the measurements on it, ours first, and what was decoded, by codec, the original first."""
+
+    png: bytes
+    measurements: list[SoundMeasurement]
+    sounds: dict[str, np.ndarray]
+    sample_rate: int
+
+
+def compare_sound(
+    sound: np.ndarray,
+    sample_rate: int,
+    codec: Any,
+    options: Mapping[str, Any] | None = None,
+    title: str = "",
+    rivals: Sequence[FfmpegCodec] | None = None,
+) -> SoundComparison:
+    """Encode and decode float32 [C, T] with `codec`, and with each rival at the largest rate of no more bytes.
+
+    options: of `encode`. rivals: MP3 and Opus unless given. One whose smallest file is larger is shown at that, with a
+    note. All are measured at 44.1 or 48 kHz.
+    """
+    if rivals is None:
+        rivals = [rival for rival in ffmpeg_codecs()[0] if rival in (MP3, OPUS)]
+    original, facts = prepare(sound, {"sample_rate": sample_rate})
+    given = {k: v for k, v in (options or {}).items() if v is not None}
+    data = codec.encode(original, **facts, **given)
+    sounds = {"original": original, codec.name: codec.decode(data, output="numpy")}
+    found = [_measure(codec.name, describe(given), len(data), original, sounds[codec.name], facts)]
+    for rival in rivals:
+        setting, encoded = encode_within(rival, original, facts["sample_rate"], len(data))
+        sounds[rival.name] = rival.decode_like(encoded, original, **facts)
+        note = "its smallest file" if len(encoded) > len(data) else ""
+        row = _measure(rival.name, f"{setting} kbit/s", len(encoded), original, sounds[rival.name], facts, note)
+        found.append(row)
+    heads = {"original": [f"{original.shape[1] / facts['sample_rate']:.2f} s, {facts['sample_rate']} Hz"]}
+    heads |= {x.codec: _caption(x) for x in found}
+    return SoundComparison(draw_sheet(sounds, heads, facts["sample_rate"], title), found, sounds, facts["sample_rate"])
+
+
+def encode_within(codec: FfmpegCodec, sound: np.ndarray, sample_rate: int, limit: int) -> tuple[int, bytes]:
+    """The largest rate in kbit/s whose file takes at most `limit` bytes, and the file; the smallest if none does."""
+    ladder = LADDERS.get(codec.name, codec.qualities)
+    steps = range(ladder[0], ladder[1] + 1) if len(ladder) == 2 else ladder
+    low, high = 0, len(steps) - 1
+    best = codec.encode(sound, sample_rate=sample_rate, quality=steps[0])
+    while low < high:
+        middle = (low + high + 1) // 2
+        data = codec.encode(sound, sample_rate=sample_rate, quality=steps[middle])
+        if len(data) <= limit:
+            low, best = middle, data
+        else:
+            high = middle - 1
+    return steps[low], best
+
+
+def sound_table(measurements: Sequence[SoundMeasurement]) -> list[list[str]]:
+    """The measurements as cells, a header first."""
+    header = ["codec", "setting", "bytes", "kbit/s", "PSNR dB", "SI-SDR dB", "log-mel dB", ""]
+    return [header] + [
+        [
+            x.codec,
+            x.setting,
+            f"{x.bytes:,}",
+            f"{x.kbps:.2f}",
+            f"{x.psnr:.2f}",
+            f"{x.si_sdr:.2f}",
+            f"{x.log_mel:.2f}",
+            x.note,
+        ]
+        for x in measurements
+    ]
+
+
+def _measure(
+    name: str,
+    setting: str,
+    size: int,
+    original: np.ndarray,
+    decoded: np.ndarray,
+    facts: dict[str, Any],
+    note: str = "",
+) -> SoundMeasurement:
+    values = psnr(original, decoded), si_sdr(original, decoded), log_mel(original, decoded, facts["sample_rate"])
+    return SoundMeasurement(name, setting, size, rate(size, original, facts), *values, note)
+
+
+def _caption(x: SoundMeasurement) -> list[str]:
+    size = f"{x.bytes:,} bytes = {x.kbps:.2f} kbit/s" + (f" ({x.note})" if x.note else "")
+    return [size, f"PSNR {x.psnr:.2f} dB, log-mel distance {x.log_mel:.2f} dB"]
