@@ -3,4 +3,5 @@
 
 from pathlib import Path
 
+SPEECH = Path(__file__).parent / "speech.wav"
 ASTRONAUT = Path(__file__).parent / "astronaut.png"

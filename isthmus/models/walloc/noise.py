@@ -16,6 +16,7 @@ NOISE_FRAMES = 64  # that share a level: 0.37 s
 LOOKED_AT = 4  # every so many frames are measured
 STEP = 4.0  # dB
 SILENT = 30  # -120 dB
+LAZY = 1.0  # steps by which a level may be off rather than change
 SHARE = 0.6  # of that mean which the noise gets: what sounds closest in mel spectra, for 1 dB of PSNR
 
 
@@ -51,8 +52,33 @@ def measure_noise(missed: Float32, frames: int, channels: int) -> Int16:
     block = np.minimum(np.arange(0, frames, LOOKED_AT) // NOISE_FRAMES, count - 1)
     firsts = np.searchsorted(block, np.arange(count))
     means = np.add.reduceat(log2, firsts, 1) / np.bincount(block, minlength=count)
-    levels = np.rint(means * (-10 * 0.30103 / STEP))
+    exact = means * (-10 * 0.30103 / STEP)
+    levels = np.rint(exact)
+    for t in range(1, count):  # what has not changed much stays, which costs least
+        near = np.abs(exact[:, t] - levels[:, t - 1]) <= LAZY
+        levels[near, t] = levels[near, t - 1]
     return np.clip(levels, 0, SILENT).astype(np.int16)
+
+
+def level_differences(levels: Int16) -> Int16:
+    """What is coded of the levels [channels * groups, n] of a unit, of the same shape.
+
+    Of the first channel at first how each group differs from the one below it, then from itself before; of the second
+    channel how it differs from the first.
+    """
+    first, *others = np.split(levels, 2) if len(levels) % 2 == 0 else [levels]
+    found = np.concatenate([first[:, :1], np.diff(first, axis=1)], 1)
+    found[1:, :1] -= first[:-1, :1]
+    return np.ascontiguousarray(np.concatenate([found, *(other - first for other in others)]))
+
+
+def levels_of(differences: Int16) -> Int16:
+    """The inverse of `level_differences`, modulo 2^16."""
+    first, *others = np.split(differences, 2) if len(differences) % 2 == 0 else [differences]
+    first = first.copy()
+    first[:, :1] = np.cumsum(first[:, :1], 0, dtype=np.int16)
+    first = np.cumsum(first, 1, dtype=np.int16)
+    return np.ascontiguousarray(np.concatenate([first, *(other + first for other in others)]))
 
 
 def noise_deviation(levels: NDArray[np.integer], frames: int, bands: int) -> Float32:

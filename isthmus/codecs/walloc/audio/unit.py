@@ -17,7 +17,7 @@ from isthmus.errors import CorruptStreamError
 from isthmus.kernels.resample.filters import ratio
 from isthmus.kernels.resample.resampler import resampled_length
 from isthmus.models.filter_bank import FilterBank
-from isthmus.models.walloc.noise import NOISE_FRAMES, SILENT, noise_count
+from isthmus.models.walloc.noise import NOISE_FRAMES, SILENT, level_differences, levels_of, noise_count
 from isthmus.varint import pack_varint, unpack_varint
 
 UNIT_FRAMES = 256
@@ -115,7 +115,9 @@ class UnitCoder(NamedTuple):
     def pack(self, planes: UnitPlanes, quality: int, end: End | None, choices: Choices = (None, None)) -> bytes:
         """The payload of one unit."""
         head = pack_varint(0) if end is None else pack_varint(self.samples + 1 - end.coded) + pack_varint(end.short)
-        noise = self.noise.encode(planes.noise, quality, choices[1]) if planes.noise.shape[1] else b""
+        noise = (
+            self.noise.encode(level_differences(planes.noise), quality, choices[1]) if planes.noise.shape[1] else b""
+        )
         return head + pack_planes([noise, self.context.encode(planes.y, quality, choices[0])])
 
     def unpack(
@@ -132,7 +134,8 @@ class UnitCoder(NamedTuple):
             raise CorruptStreamError(f"{told} of levels of noise, the header says otherwise; fetch the stream again")
         if not len(noise):
             return UnitPlanes(y, np.zeros((shape[0], 0), np.int16)), end, (choices, None)
-        levels, chosen = self.noise.decode(noise, shape, quality)
+        differences, chosen = self.noise.decode(noise, shape, quality)
+        levels = levels_of(differences)
         if levels.size and not 0 <= levels.min() <= levels.max() <= SILENT:
             raise CorruptStreamError(f"levels of noise from {levels.min()} to {levels.max()}, expected 0 to {SILENT}")
         return UnitPlanes(y, levels), end, (choices, chosen)

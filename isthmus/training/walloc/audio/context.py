@@ -22,14 +22,14 @@ from isthmus.models.causal import CausalContext
 from isthmus.models.context import ScaleMixture
 from isthmus.models.walloc.audio import quantize
 from isthmus.models.walloc.audio_linear import AudioLinear
-from isthmus.models.walloc.noise import LOOKED_AT, NOISE_FRAMES, measure_noise
+from isthmus.models.walloc.noise import LOOKED_AT, NOISE_FRAMES, level_differences, measure_noise
 from isthmus.training.walloc.audio.context_integers import to_integers
 from isthmus.training.walloc.context import LONGEST, PRECISION, PRUNED_AFTER, RATE, REACH, smooth_counts
 from isthmus.training.walloc.context_integers import KNOTS
 
 POSITIONS = 6144  # in time, of a step
 TAPS = 40  # of a plane, for its mean and its scale together, on average: each costs time for every position
-NOISE_TAPS = 12
+NOISE_TAPS = 16
 
 Planes = list[list[Int16]]  # [c, T] of each sound at each of KNOTS
 
@@ -51,11 +51,25 @@ def fit_causal(
     for _ in range(2):  # counted again on what the encoder chooses by the tables before
         chosen = choose_all(model, linear, values)
         model = CausalModel(predictor, count_tables(predictor, chosen, UNIT_FRAMES, model))
+    return model, fit_noise(linear, sounds, chosen, device=device, steps=steps, seed=seed)
+
+
+def fit_noise(
+    linear: AudioLinear,
+    sounds: Sequence[Float32],
+    chosen: Planes,
+    *,
+    device: torch.device,
+    steps: int,
+    taps: int = NOISE_TAPS,
+    seed: int = 0,
+) -> CausalModel:
+    """The context model of levels of noise beside latents that were chosen, as `choose_all` gives them."""
     unit = UNIT_FRAMES // NOISE_FRAMES
-    noise = [noise_of(linear, x, knots) for x, knots in zip(sounds, chosen, strict=True)]
-    of_noise = to_integers(fit_taps(noise, unit, device, steps, NOISE_TAPS, seed).cpu())
-    first = CausalModel(of_noise, count_tables(of_noise, noise, unit, None))
-    return model, CausalModel(of_noise, count_tables(of_noise, noise, unit, first))
+    planes = [noise_of(linear, x, knots) for x, knots in zip(sounds, chosen, strict=True)]
+    predictor = to_integers(fit_taps(planes, unit, device, steps, taps, seed).cpu())
+    first = CausalModel(predictor, count_tables(predictor, planes, unit, None))
+    return CausalModel(predictor, count_tables(predictor, planes, unit, first))
 
 
 def _blocks(linear: AudioLinear, sound: Float32) -> Float32:
@@ -70,7 +84,7 @@ def latents_of(linear: AudioLinear, sound: Float32) -> list[Float32]:
 
 
 def noise_of(linear: AudioLinear, sound: Float32, knots: list[Int16]) -> list[Int16]:
-    """Levels of noise of the whole units of a sound, at each of KNOTS."""
+    """What is coded of the levels of noise of the whole units of a sound, at each of KNOTS."""
     blocks, found = _blocks(linear, sound), []
     for quality, y in zip(KNOTS, knots, strict=True):
         missed = linear.missed(blocks, y, quality, LOOKED_AT)
@@ -78,7 +92,8 @@ def noise_of(linear: AudioLinear, sound: Float32, knots: list[Int16]) -> list[In
         units = range(max(1, y.shape[1] // UNIT_FRAMES))
         parts = [missed[:, u * each : (u + 1) * each] for u in units]
         channels = linear.config.signal_channels
-        found.append(np.concatenate([measure_noise(p, min(UNIT_FRAMES, y.shape[1]), channels) for p in parts], 1))
+        levels = [measure_noise(p, min(UNIT_FRAMES, y.shape[1]), channels) for p in parts]
+        found.append(np.concatenate([level_differences(x) for x in levels], 1))
     return found
 
 
