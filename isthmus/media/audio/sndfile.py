@@ -75,12 +75,16 @@ def write_blocks(
 ) -> None:
     """Blocks in the format of a suffix of FORMATS."""
     form, subtype = FORMATS[suffix]
+    given = 0
     soundfile = library(suffix)
     with soundfile.SoundFile(file, "w", rate, channels, format=form, subtype=subtype) as target:
         for key in TAGS:
             if key in tags:
                 setattr(target, key, tags[key])
         for block in blocks:
+            given += block.shape[1]
             clipped = np.clip(block, -1, np.float32(32767 / 32768)).T
             for start in range(0, len(clipped), PIECE):
                 target.write(np.ascontiguousarray(clipped[start : start + PIECE]))
+    if not given and form == "FLAC":
+        raise ValueError("a sound of no samples cannot be written as FLAC: write .wav")

@@ -75,10 +75,9 @@ def read_format(file: BinaryIO, name: str) -> Format:
             if code == EXTENSIBLE and size >= 40:
                 code = struct.unpack("<H", body[24:26])[0]
             described = code, channels, rate, block // channels if channels else 0
-            if bits > 8 * described[3] or bits <= 8 * (described[3] - 1):
-                raise UnreadableFileError(
-                    f"{name}: {bits} bits in {described[3]} bytes a sample; convert it to PCM first"
-                )
+            if channels and not 8 * (described[3] - 1) < bits <= 8 * described[3]:
+                told = f"{bits} bits in {described[3]} bytes a sample"
+                raise UnreadableFileError(f"{name}: {told}; convert it to PCM first")
         else:
             left = size + size % 2
             while left:
