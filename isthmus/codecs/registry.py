@@ -28,11 +28,12 @@ from isthmus.forks import first_time, first_use
 if TYPE_CHECKING:
     from isthmus.codecs.trained_file import TrainedFile
 
-FAMILIES: dict[str, tuple[str, ...]] = {
-    "dfloat": ("dfloat.1",),
-    "walloc": ("walloc.1", "walloc.2", "walloc.3"),
-}
-DEFAULTS = {"image": "walloc-image-f8c48", "tensors": "dfloat"}  # kind -> codec, where nobody names one
+FAMILIES: dict[str, tuple[str, ...]] = {"dfloat": ("dfloat.1",), "walloc": ("walloc.1", "walloc.2", "walloc.3")}
+DEFAULTS = {
+    "image": "walloc-image-f8c48",
+    "audio": "walloc-audio-f256c108",
+    "tensors": "dfloat",
+}  # kind -> codec, where nobody names one
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 MOST_FILES = 8  # codecs of files that are kept

@@ -69,14 +69,15 @@ class TrainedFile:
             raise CorruptStreamError(f"{self.path}: entropy tables must be integers; fetch the file again")
         return {k: v.numpy() for k, v in found.items()}
 
-    def floats(self, prefix: str, *, light: bool = False) -> dict[str, Tensor]:
-        """Parameters whose names begin so, as float32.
+    def floats(self, prefix: str, *, light: bool = False, half: bool = False) -> dict[str, Tensor]:
+        """Parameters whose names begin so. half: some may be float16, which takes half the room; they become float32.
 
-        Raises CorruptStreamError unless all are finite and float32, or float16 to take half the room.
+        Raises CorruptStreamError unless all are finite float32.
         """
+        allowed = (torch.float32, torch.float16) if half else (torch.float32,)
         found = self.light_tensors(prefix) if light else self.tensors(prefix)
-        if not all(v.dtype in (torch.float32, torch.float16) and v.isfinite().all() for v in found.values()):
-            raise CorruptStreamError(f"{self.path}: the model's tensors must be finite floats; fetch the file again")
+        if not all(v.dtype in allowed and v.isfinite().all() for v in found.values()):
+            raise CorruptStreamError(f"{self.path}: the model's tensors must be finite float32; fetch the file again")
         return {k: v.float() for k, v in found.items()}
 
     def _read(self, path: Path, prefixes: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Tensor]]:

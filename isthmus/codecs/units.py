@@ -130,6 +130,12 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
         for unit, payload in self.payloads():
             if payload is not None:
                 yield self.codec.unpack_unit(self.header, unit, payload)
+        self.check_end()
+
+    def check_end(self) -> None:
+        """Raises CorruptStreamError where all was read and bytes are missing at the end, unless that is allowed."""
+        if self.cut and not self.allow_loss:
+            raise CorruptStreamError(f"{self.cut}: {ADVICE}")
 
     def payload(self, unit: int) -> memoryview | None:
         """What unit `unit` of a file holds; None where it is lost and that is allowed."""

@@ -188,7 +188,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "train recipe": (["train", "codec", folder, "--name", "nothing", "--out", folder / "run"], "nothing"),
         "train a room": (["train", "codec", folder, "--name", "data", "--out", folder / "run"], "no recipe 'data'"),
         "train a module": (["train", "codec", folder, "--name", "walloc.trainer"], "no recipe"),
-        "bench without codecs": (["bench", "audio", png, "--out", folder / "bench"], "--codec"),
+        "bench of a picture": (["bench", "audio", png, "--out", folder / "bench"], "PNG"),
         "train device": (["train", "codec", folder, "--device", "toaster", "--out", folder / "run"], "toaster"),
         "bench without folder": (["bench", "image", folder / "absent", "--out", folder / "bench"], "absent"),
         "unknown command": (["frobnicate"], "frobnicate"),

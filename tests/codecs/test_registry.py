@@ -16,6 +16,7 @@ import isthmus
 from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs import registry
 from isthmus.codecs.registry import PRETRAINED, codec_for, describe, pretrained
+from isthmus.codecs.walloc.audio.codec import WallocAudioCodec
 from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.devices import check_device
 from isthmus.errors import UnknownCodecError, UnreadableFileError, WeightsMismatchError
@@ -29,15 +30,17 @@ def trained() -> list[Any]:
 def test_what_ships_is_what_the_index_says() -> None:
     for entry in trained():
         codec = isthmus.load(entry.label)
-        assert isinstance(codec, WallocImageCodec) and codec.kind == entry.kind
+        assert isinstance(codec, WallocImageCodec | WallocAudioCodec) and codec.kind == entry.kind
         assert (codec.codec_id, codec.tables_hashes, codec.weights_hash) == (
             entry.codec_id, entry.tables, entry.weights_hash,
         )  # fmt: skip
-        assert set(entry.tables) == {"walloc.1", "walloc.2"} and entry.codec_id == "walloc.2"
-        assert (PRETRAINED / entry.file).stat().st_size <= 12e6
+        ids = {"image": ["walloc.1", "walloc.2"], "audio": ["walloc.3"]}[entry.kind]
+        assert list(entry.tables) == ids and entry.codec_id == ids[-1]
+        assert (PRETRAINED / entry.file).stat().st_size <= {"image": 12e6, "audio": 6e6}[entry.kind]
         assert entry.summary and "\n" not in entry.summary
         recipe = json.loads((PRETRAINED / entry.file).with_suffix(".json").read_text())
-        assert recipe["weights_hash"] == entry.weights_hash and recipe["seconds"] > 0 and recipe["images"]
+        assert recipe["weights_hash"] == entry.weights_hash and recipe["seconds"] > 0
+        assert recipe["images" if entry.kind == "image" else "sounds"]
     assert len({(p.name, p.revision) for p in pretrained()}) == len(pretrained())
 
 
@@ -45,6 +48,9 @@ def test_a_codec_has_the_channels_of_its_name() -> None:
     for name, channels in (("walloc-image-f8c12", 12), ("walloc-image-f8c48", 48)):
         config = isthmus.load(name).model.config  # type: ignore[attr-defined]
         assert config.latent_channels == channels and 1 << config.levels == 8
+    for name, channels in (("walloc-audio-f256c27", 27), ("walloc-audio-f256c108", 108)):
+        config = isthmus.load(name).model.config  # type: ignore[attr-defined]
+        assert config.latent_channels == channels and config.factor == 256
 
 
 def test_the_plain_name_is_the_newest_revision() -> None:
@@ -126,7 +132,8 @@ def second_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 def test_old_streams_still_decode_when_a_name_moves_on(astronaut: np.ndarray, request: pytest.FixtureRequest) -> None:
     old = isthmus.load("walloc-image-f8c12")
-    data, revision = old.encode(astronaut[:32, :32]), trained()[0].revision
+    data = old.encode(astronaut[:32, :32])
+    revision = next(p.revision for p in trained() if p.name == old.name)
     before = isthmus.decode(data)
     request.getfixturevalue("second_revision")
     name = "walloc-image-f8c12"

@@ -84,6 +84,8 @@ class SampleReader(ABC):
             )
         last = there if last is None else last if there is None else min(last, there)
         if last is not None and last <= first:
+            for _ in self.parts() if there == 0 else ():  # of a sound of no samples at least the stream is whole
+                pass
             return
         grid, scale = self.plan.grid, self.plan.scale
         low = max(0, Resampler.needs(grid.coded_rate, grid.sample_rate, first, first + 1)[0])

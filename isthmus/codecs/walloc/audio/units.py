@@ -58,6 +58,7 @@ class AudioUnits(SampleReader, Units):
                 group = []
         if not ended:
             yield from self._rest(following)
+        self.check_end()
 
     def _rest(self, following: int) -> Iterator[Part]:
         """What a stream lacks at its end: as many units as its header tells, else one without a number."""

@@ -44,7 +44,7 @@ class AudioWeights:
         whole = None if file.weights_hash else _model(file, config)  # kept: the next training may replace its file
         weights_hash = file.weights_hash or hash_tensors(whole.state_dict() if whole else {})
         try:
-            linear = AudioLinear.from_state(config, file.floats("model.", light=True))
+            linear = AudioLinear.from_state(config, file.floats("model.", light=True, half=True))
         except (KeyError, ValueError) as error:
             raise CorruptStreamError(f"{file.path}: the tensors do not fit the configuration: {error}") from error
         groups = config.signal_channels * config.noise_groups
@@ -106,7 +106,7 @@ def _model(file: TrainedFile, config: WallocAudioConfig) -> WallocAudio:
     with torch.device("meta"):  # memory is taken by the tensors of the file alone, not by what it claims
         model = WallocAudio(config)
     try:
-        model.load_state_dict(file.floats("model."), assign=True)
+        model.load_state_dict(file.floats("model.", half=True), assign=True)
     except RuntimeError as error:
         raise CorruptStreamError(f"{file.path}: the tensors do not fit the configuration: {error}") from error
     return model.eval().requires_grad_(False)
