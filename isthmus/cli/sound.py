@@ -51,29 +51,25 @@ def decode_sound(model: Any, source: Any, shown: Path, target: Path, options: di
     from isthmus.media import audio
     from isthmus.signals import AudioSignal
 
-    units = model.open(source, allow_loss=bool(options.get("allow_loss")))
-    start, stop = model.DecodeOptions.of(options).part(units.sample_rate)
-    there = units.samples
-    end = stop if there is None else there if stop is None else min(stop, there)
-    count = None if end is None or units.cut else max(0, end - start)
-    with units, progress(count, err=True, unit=SHOWN) as bar:
-        blocks = _counted(units.blocks(**options), bar)
-        if is_pipe(target):
-            with sink(target, source=shown) as file:
+    with model.open(source, allow_loss=bool(options.get("allow_loss"))) as units:
+        start, stop = model.DecodeOptions.of(options).part(units.sample_rate)
+        there = units.samples
+        end = stop if there is None else there if stop is None else min(stop, there)
+        count = None if end is None or units.cut else max(0, end - start)
+        with progress(count, err=True, unit=SHOWN) as bar, sink(target, source=shown) as file:
+            blocks = _counted(units.blocks(**options), bar)
+            if is_pipe(target):
                 audio.stream_blocks(file, blocks, units.sample_rate, units.channels, count)
-        else:
-            with sink(target, source=shown) as file:
-                writer = audio.WRITTEN[target.suffix.lower()]
+            else:
                 tags = {k: str(v) for k, v in dict(units.metadata.get("tags") or {}).items()}
+                writer = audio.WRITTEN[target.suffix.lower()]
                 writer(file, blocks, units.sample_rate, units.channels, count, tags)
+        done = AudioSignal(units.sample_rate, units.channels, bar.done)
+    seconds = units.plan.grid.unit / units.plan.grid.coded_rate
     for lost in units.lost:
-        seconds = units.plan.grid.unit / units.plan.grid.coded_rate
-        print(
-            f"isthmus: warning: lost {lost.unit * seconds:.2f} to {(lost.unit + 1) * seconds:.2f} s: {lost.reason}",
-            file=sys.stderr,
-        )
-    signal = AudioSignal(units.sample_rate, units.channels, bar.done)
-    tell(f"{target}: {signal}", target)
+        place = f"{lost.unit * seconds:.2f} to {(lost.unit + 1) * seconds:.2f} s"
+        print(f"isthmus: warning: lost {place}: {lost.reason}", file=sys.stderr)
+    tell(f"{target}: {done}", target)
 
 
 def _counted(blocks: Iterable[np.ndarray], bar: Progress) -> Iterator[np.ndarray]:

@@ -59,7 +59,7 @@ def draw_sheet(
             lost.text(
                 0,
                 0.5,
-                f"To the right: what differs from the\noriginal, blue for too little,\nred for too much, to {LARGEST} dB.",
+                f"To the right: what differs\nfrom the original, blue for\ntoo little, red for too\nmuch, to {LARGEST} dB.",
             )
             continue
         apart = lost.imshow(

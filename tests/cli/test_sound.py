@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sound through the commands: files and pipes, parts, lost units, tags, bad input in one line."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import isthmus
+from isthmus.bitstream import read_chunks
+from isthmus.media import audio
+from isthmus.samples import SPEECH
+from isthmus.signals import AudioSignal
+from tests.cli.test_main import Run
+from tests.cli.test_pipes import ISTHMUS, shell
+from tests.codecs.walloc.audio.tiny import tones
+
+C27 = ("--codec", "walloc-audio-f256c27")
+RATE = 44_100
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four units and a bit, with tags."""
+    path = tmp_path_factory.mktemp("songs") / "song.flac"
+    with soundfile.SoundFile(path, "w", RATE, 2, format="FLAC") as file:
+        file.title, file.artist = "Nänie", "B."
+        file.write(tones(2, 4 * 65_536 + 500).T)
+    return path
+
+
+@pytest.fixture(scope="module")
+def stream(song: Path) -> Path:
+    path = song.with_suffix(".ist")
+    codec = isthmus.load(C27[1])
+    sound, facts = audio.read(song, {})
+    path.write_bytes(codec.encode(sound, **facts))
+    return path
+
+
+def test_there_and_back(run: Run, song: Path, stream: Path, tmp_path: Path) -> None:
+    status, out, err = run("encode", song, tmp_path / "a.ist", *C27)
+    assert (status, err) == (0, "") and "5.96 s, 44100 Hz, 2 channels" in out and "kbit/s" in out
+    with isthmus.load(C27[1]).open(tmp_path / "a.ist") as units:
+        assert units.metadata == {"tags": {"title": "Nänie", "artist": "B."}}
+    status, out, err = run("decode", tmp_path / "a.ist", tmp_path / "a.flac")
+    assert (status, err) == (0, "") and "5.96 s" in out
+    assert audio.open_sound(tmp_path / "a.flac").tags == {"title": "Nänie", "artist": "B."}
+    found, _ = audio.read(tmp_path / "a.flac", {})
+    expected = isthmus.decode(stream.read_bytes(), output="numpy")
+    assert np.abs(found - np.clip(expected, -1, 1)).max() < 1e-4
+    status, out, err = run("inspect", tmp_path / "a.ist")
+    assert '"seconds": 5.95' in out and '"sample_rate": 44100' in out
+
+
+def test_parts(run: Run, stream: Path, tmp_path: Path) -> None:
+    whole = isthmus.decode(stream.read_bytes(), output="numpy")
+    status, out, err = run("decode", stream, tmp_path / "a.wav", "--from", "2s", "--to", "3.5")
+    assert (status, err) == (0, "") and "1.50 s" in out
+    found, _ = audio.read(tmp_path / "a.wav", {})
+    assert found.shape == (2, 66_150) and np.abs(found - np.clip(whole[:, 88_200:154_350], -1, 1)).max() < 1e-4
+    for wrong in (("--from", "3", "--to", "2"), ("--from", "100"), ("--from", "x"), ("--to", "-1")):
+        status, out, err = run("decode", stream, tmp_path / "b.wav", *wrong)
+        assert status == 2 and err.count("\n") == 1 and not (tmp_path / "b.wav").exists(), wrong
+
+
+def test_lost_units(run: Run, stream: Path, tmp_path: Path) -> None:
+    data = stream.read_bytes()
+    chunk = [chunk for chunk in read_chunks(data) if chunk.type == "P"][2]
+    damaged = tmp_path / "a.ist"
+    damaged.write_bytes(data[: chunk.offset + 20] + b"\xff" + data[chunk.offset + 21 :])
+    status, out, err = run("decode", damaged, tmp_path / "a.wav")
+    assert status == 2 and "unit 2" in err and "--allow-loss" in err and not (tmp_path / "a.wav").exists()
+    status, out, err = run("decode", damaged, tmp_path / "a.wav", "--allow-loss")
+    assert status == 0 and "lost 2.97 to 4.46 s" in err and audio.read(tmp_path / "a.wav", {})[0].shape[1] == 262_644
+    damaged.write_bytes(data[: chunk.offset + 20])
+    assert run("decode", damaged, tmp_path / "b.wav")[0] == 2
+    status, out, err = run("decode", damaged, tmp_path / "b.wav", "--allow-loss")
+    assert status == 0 and audio.read(tmp_path / "b.wav", {})[0].shape[1] == 2 * 65_536 - 256
+
+
+def test_pipes(tmp_path: Path) -> None:
+    (tmp_path / "speech.wav").write_bytes(SPEECH.read_bytes())
+    done = shell(f"cat speech.wav | {ISTHMUS} encode - - {' '.join(C27)} > a.ist", tmp_path)
+    assert done.returncode == 0 and b"22050 Hz, 1 channel" in done.stderr, done.stderr
+    done = shell(f"cat a.ist | {ISTHMUS} decode - - > a.wav && {ISTHMUS} decode a.ist b.wav", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (a, facts), (b, _) = audio.read(tmp_path / "a.wav", {}), audio.read(tmp_path / "b.wav", {})
+    assert facts == {"sample_rate": 22_050} and np.array_equal(a, b) and a.shape == audio.read(SPEECH, {})[0].shape
+    done = shell(f"{{ cat speech.wav; }} | {ISTHMUS} encode - direct.ist -q 30", tmp_path)
+    assert done.returncode == 0 and (tmp_path / "direct.ist").stat().st_size > 100
+    done = shell(f"head -c 90000 speech.wav | {ISTHMUS} encode - cut.ist", tmp_path)
+    assert done.returncode == 2 and b"truncated" in done.stderr and not (tmp_path / "cut.ist").exists()
+
+
+def test_bad_files_are_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("not a sound")
+    audio.write(tmp_path / "seven.wav", tones(7, 100), AudioSignal(8000, 7))
+    soundfile.write(tmp_path / "nan.wav", np.full((50, 1), np.nan, np.float32), 8000, subtype="FLOAT")
+    for name, words in (
+        ("text.wav", "looks like text"),
+        ("seven.wav", "7 channels"),
+        ("nan.wav", "NaN"),
+        ("no.wav", "no such"),
+    ):
+        status, out, err = run("encode", tmp_path / name, tmp_path / "a.ist")
+        assert status == 2 and words in err and err.count("\n") == 1 and out == "", err
+        assert not (tmp_path / "a.ist").exists()
+
+
+def test_compare_keeps_what_it_decoded(run: Run, tmp_path: Path) -> None:
+    status, out, err = run("compare", SPEECH, "--out", tmp_path / "look.png", "--keep", *C27)
+    assert status == 0 and "mp3" in out and "opus" in out
+    kept = {path.name for path in tmp_path.glob("*.wav")}
+    assert kept == {"look.original.wav", "look.walloc-audio-f256c27.wav", "look.mp3.wav", "look.opus.wav"}
+    assert (tmp_path / "look.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_standard_output_of_a_stream(stream: Path) -> None:
+    """Bytes of a file object and of a path are the same stream."""
+    codec = isthmus.load(C27[1])
+    with open(stream, "rb") as file, codec.open(file) as units, codec.open(io.BytesIO(stream.read_bytes())) as again:
+        assert len(units) == len(again) == 5
