@@ -11,6 +11,9 @@ from isthmus.bench.metrics.audio import FLOOR, HOP, TOP, WINDOW, mel_matrix
 
 LOWEST, LARGEST = -80, 30  # dB: of what is shown, and of differences
 POINTS = 4000  # of a waveform
+EXPLANATION = (
+    f"To the right: what differs\nfrom the original, blue for\ntoo little, red for too\nmuch, to {LARGEST} dB."
+)
 
 
 def log_mel_image(sound: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -59,7 +62,7 @@ def draw_sheet(
             lost.text(
                 0,
                 0.5,
-                f"To the right: what differs\nfrom the original, blue for\ntoo little, red for too\nmuch, to {LARGEST} dB.",
+                EXPLANATION,
             )
             continue
         apart = lost.imshow(
