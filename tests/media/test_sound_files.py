@@ -91,7 +91,13 @@ def test_wav_that_lies(tmp_path: Path) -> None:
     path = written(tmp_path / "a.wav")
     data = bytearray(path.read_bytes())
     place = data.index(b"data") + 4
-    for told, message in ((10**9, "truncated: 5000 of 250000000"), (200, None), (0xFFFFFFFF, None), (0, None)):
+    for told, message in (
+        (10**9, "truncated: 5000 of 250000000"),
+        (200, None),
+        (0xFFFFFFFF, None),
+        (0x7FFFFFFF, None),
+        (0, None),
+    ):
         data[place : place + 4] = struct.pack("<I", told)
         path.write_bytes(data)
         if message:
@@ -101,6 +107,8 @@ def test_wav_that_lies(tmp_path: Path) -> None:
                 list(open_pipe(Pipe(bytes(data)), "-").blocks())  # type: ignore[arg-type]
         else:
             assert audio.read(path, {})[0].shape == (2, 50 if told == 200 else 5000)
+            piped = open_pipe(Pipe(bytes(data)), "-")  # type: ignore[arg-type]
+            assert sum(block.shape[1] for block in piped.blocks()) == (50 if told == 200 else 5000)
     for wrong, message in (
         (b"RIFF\0\0\0\0WAVE", "header is cut"),
         (b"RIFF\0\0\0\0WAVEdata\4\0\0\0abcd", "before their format"),

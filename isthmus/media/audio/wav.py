@@ -19,8 +19,10 @@ from isthmus.media.audio.sound import BLOCK, Sound
 SUFFIXES = frozenset({".wav"})
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 UNKNOWN = 0xFFFFFFFF  # a length, from writers that could not go back
+HARDLY = 0x7FFFF000  # lengths from here on are what recorders tell a pipe: an end before them is none of damage
 LARGEST = UNKNOWN - 64  # bytes of samples that a RIFF file can hold
 PIECE = 1 << 16
+OF_A_PIPE = 1 << 14  # samples of a block: 0.4 s, so that what is recorded is soon written
 
 
 def is_wav(head: bytes) -> bool:
@@ -50,11 +52,17 @@ class Format:
 
     @property
     def samples(self) -> int | None:
+        unknown = self.size is None or self.size >= HARDLY
+        return None if unknown else self.size // (self.width * self.channels)  # type: ignore[operator]
+
+    @property
+    def most(self) -> int | None:
+        """Samples that may follow."""
         return None if self.size is None else self.size // (self.width * self.channels)
 
 
 def _exactly(file: BinaryIO, count: int, name: str) -> bytes:
-    found = file.read(count)
+    found = _up_to(file, count)
     if len(found) < count:
         raise UnreadableFileError(f"{name}: the WAV header is cut after {len(found)} of {count} bytes; fetch it again")
     return found
@@ -94,45 +102,38 @@ def read_format(file: BinaryIO, name: str) -> Format:
     return Format(code, channels, rate, width, None if size in (0, UNKNOWN) or size > LARGEST else size)
 
 
-def blocks_of(file: BinaryIO, form: Format, name: str) -> Iterator[np.ndarray]:
-    """Samples float32 [C, n] from a file or pipe whose header is read. Raises UnreadableFileError where it is cut."""
+def blocks_of(file: BinaryIO, form: Format, name: str, block: int = BLOCK) -> Iterator[np.ndarray]:
+    """Samples float32 [C, n], n at most `block`, from a file or pipe whose header is read.
+
+    Raises UnreadableFileError where it is cut.
+    """
     frame = form.width * form.channels
-    left, given = form.samples, 0
+    left, given = form.most, 0
     while left is None or left > 0:
-        want = BLOCK if left is None else min(BLOCK, left)
-        data = b""
-        while len(data) < want * frame:
-            piece = file.read(want * frame - len(data))
-            if not piece:
-                break
-            data = data + piece if data else piece
-            if left is None and len(data) >= frame * PIECE // 8:
-                break  # what a pipe has so far
+        want = block if left is None else min(block, left)
+        data = _up_to(file, want * frame)
         count = len(data) // frame
         given += count
-        if left is not None:
-            left -= count
-            if count < want:
-                raise UnreadableFileError(
-                    f"{name}: truncated: {given} of {form.samples} samples are there; fetch the file again"
-                )
-        if len(data) % frame and left is None:
-            data += _exactly_frame(file, frame - len(data) % frame)
-            count = len(data) // frame
-        if not count:
+        left = None if left is None else left - count
+        if count:
+            yield _floats(data[: count * frame], form)
+        if count < want:
+            if form.samples is not None:
+                told = f"truncated: {given} of {form.samples} samples are there"
+                raise UnreadableFileError(f"{name}: {told}; fetch the file again")
             return
-        yield _floats(data[: count * frame], form)
 
 
-def _exactly_frame(file: BinaryIO, count: int) -> bytes:
-    """The rest of a frame that a pipe has given a part of; less at its end."""
-    found = b""
-    while len(found) < count:
-        piece = file.read(count - len(found))
+def _up_to(file: BinaryIO, count: int) -> bytes:
+    """So many bytes, fewer at the end only: a pipe may give less at once."""
+    pieces: list[bytes] = []
+    while count:
+        piece = file.read(count)
         if not piece:
             break
-        found += piece
-    return found
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)
 
 
 def _floats(data: bytes, form: Format) -> np.ndarray:
@@ -159,7 +160,7 @@ def open_wav(path: str | os.PathLike[str]) -> Sound:
         form = read_format(file, str(path))
         begin = file.tell()
         there = os.path.getsize(path) - begin
-        if form.size is not None and form.size > there:
+        if form.samples is not None and form.size is not None and form.size > there:
             count = there // (form.width * form.channels)
             raise UnreadableFileError(
                 f"{path}: truncated: {count} of {form.samples} samples are there; fetch the file again"
@@ -170,14 +171,16 @@ def open_wav(path: str | os.PathLike[str]) -> Sound:
             opened.seek(begin)
             yield from blocks_of(opened, form, str(path))
 
-    samples = there // (form.width * form.channels) if form.size is None else form.samples
+    samples = form.samples
+    if samples is None:
+        samples = min(there, there if form.size is None else form.size) // (form.width * form.channels)
     return Sound(form.sample_rate, form.channels, samples, blocks)
 
 
 def open_pipe(pipe: BinaryIO, name: str) -> Sound:
     """WAV that arrives through a pipe. Raises UnreadableFileError."""
     form = read_format(pipe, name)
-    return Sound(form.sample_rate, form.channels, form.samples, lambda: blocks_of(pipe, form, name))
+    return Sound(form.sample_rate, form.channels, form.samples, lambda: blocks_of(pipe, form, name, OF_A_PIPE))
 
 
 def header(sample_rate: int, channels: int, samples: int | None) -> bytes:
