@@ -55,7 +55,10 @@ def _decode_options(line: Sketch) -> tuple[list[type[Options]], str]:
             return [codec_class(codec_id).DecodeOptions], f"Options of {codec_id}"
     except (OSError, IsthmusError):  # the command says what is wrong
         pass
-    return [class_of(default_codec("image")).DecodeOptions], "Options of images"
+    if line.codec:
+        return [class_of(line.codec).DecodeOptions], f"Options of {line.codec}"
+    kinds = ("image", "audio") if is_pipe(line.source) else ("image",)
+    return [class_of(default_codec(kind)).DecodeOptions for kind in kinds], f"Options of {' and '.join(kinds)} streams"
 
 
 def encode(
@@ -137,6 +140,8 @@ def decode(
                 kinds.check_writable(target, reader.kind)
             with naming(source):
                 model: Any = isthmus.load(codec, device) if codec else codec_for(header, device)
+                if model.kind != reader.kind:
+                    raise ValueError(f"decode: {model.name} is a codec of {model.kind}, the stream holds {reader.kind}")
                 decode_sound(model, source if pipe is None else pipe, source, target, options)
             return
         data = read_stream(source) if pipe is None else pipe.read()

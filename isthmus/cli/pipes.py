@@ -97,7 +97,7 @@ def sink(target: Path, *, source: Path) -> Iterator[BinaryIO]:
         with writable(target, source=source) as place, atomic_file(place) as file:
             yield file
         return
-    _check_output(target)
+    _check_output(target, source)
     if str(target) == STANDARD:
         yield sys.stdout.buffer
         sys.stdout.flush()
@@ -119,7 +119,7 @@ def writable(target: Path, suffix: str = "", *, source: Path | None = None) -> I
         check_target(target)
         yield target
         return
-    _check_output(target)
+    _check_output(target, source)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / f"output{suffix}"
         with _named(copy, NAMES[1] if str(target) == STANDARD else str(target)):
@@ -133,8 +133,10 @@ def writable(target: Path, suffix: str = "", *, source: Path | None = None) -> I
                     shutil.copyfileobj(file, pipe)
 
 
-def _check_output(target: Path) -> None:
-    """Raises ValueError where standard output is meant and takes no data."""
+def _check_output(target: Path, source: Path | None) -> None:
+    """Raises ValueError where standard output is meant and takes no data, or an open file is the source."""
+    if source is not None and source.is_file() and _same(source, target):
+        raise ValueError(f"{target}: is the input, which would be replaced: choose another name")
     if str(target) == STANDARD and sys.stdout is None:
         raise ValueError("-: standard output is closed: give a file")
     if str(target) == STANDARD and sys.stdout.isatty():

@@ -12,6 +12,7 @@ from isthmus.cli.pipes import Begun, is_pipe, shown_as, sink, tell
 from isthmus.cli.progress import Progress, progress
 
 SHOWN = "samples"
+LONGEST_TAG = 4096  # characters
 
 
 def encode_sound(model: Any, source: Path, shown: Path, target: Path, options: dict[str, Any]) -> None:
@@ -25,7 +26,8 @@ def encode_sound(model: Any, source: Path, shown: Path, target: Path, options: d
     with sink(target, source=shown) as file, progress(sound.samples, err=True, unit=SHOWN) as bar:
         for block in sound.blocks():
             loudness.add(to_audio(block))
-        metadata = {"tags": sound.tags} if sound.tags else None
+        tags = _plain(sound.tags)
+        metadata = {"tags": tags} if tags else None
         count = model.write(
             _counted(sound.blocks(), bar), file, samples=loudness.samples, scale=loudness.scale(), metadata=metadata,
             sample_rate=sound.sample_rate, **options,
@@ -61,7 +63,7 @@ def decode_sound(model: Any, source: Any, shown: Path, target: Path, options: di
             if is_pipe(target):
                 audio.stream_blocks(file, blocks, units.sample_rate, units.channels, count)
             else:
-                tags = {k: str(v) for k, v in dict(units.metadata.get("tags") or {}).items()}
+                tags = _plain(units.metadata.get("tags"))
                 writer = audio.WRITTEN[target.suffix.lower()]
                 writer(file, blocks, units.sample_rate, units.channels, count, tags)
         done = AudioSignal(units.sample_rate, units.channels, bar.done)
@@ -70,6 +72,13 @@ def decode_sound(model: Any, source: Any, shown: Path, target: Path, options: di
         place = f"{lost.unit * seconds:.2f} to {(lost.unit + 1) * seconds:.2f} s"
         print(f"isthmus: warning: lost {place}: {lost.reason}", file=sys.stderr)
     tell(f"{target}: {done}", target)
+
+
+def _plain(tags: Any) -> dict[str, str]:
+    """What can be kept of tags, which may come from anywhere."""
+    found = dict(tags) if isinstance(tags, dict) else {}
+    kept = {k: v[:LONGEST_TAG] for k, v in found.items() if isinstance(k, str) and isinstance(v, str)}
+    return {k: v.encode("utf-8", "replace").decode("utf-8").replace("\0", " ") for k, v in kept.items()}
 
 
 def _counted(blocks: Iterable[np.ndarray], bar: Progress) -> Iterator[np.ndarray]:

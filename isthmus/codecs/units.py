@@ -13,13 +13,14 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from isthmus.bitstream.frame import WHOLE_STREAM, Chunk
+from isthmus.bitstream.frame import WHOLE_STREAM
 from isthmus.bitstream.index import IndexEntry, read_chunk, read_index
 from isthmus.bitstream.metadata import unpack_metadata
 from isthmus.bitstream.reader import ChunkReader, read_header
 from isthmus.bitstream.track import TrackHeader
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 
+MOST_GAP = 4096  # units in a row that may be lost: a damaged number must not ask for years
 ADVICE = "fetch the stream again, or pass over what is lost with allow_loss=True (--allow-loss)"
 
 
@@ -50,6 +51,7 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
     def __init__(self, codec: UnitCodec, source: Any, *, allow_loss: bool = False) -> None:
         self.codec, self.allow_loss = codec, allow_loss
         self.lost: list[Lost] = []
+        self._known_lost: set[int] = set()
         self.metadata: dict[str, Any] = {}
         self.cut: str | None = None
         self._stack = ExitStack()
@@ -91,6 +93,9 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
                 self._places.setdefault(entry.unit or 0, entry)  # a packet that comes again says the same
             elif entry.type == "m" and entry.track in (self._track, WHOLE_STREAM):
                 self.metadata |= unpack_metadata(read_chunk(self._source, entry).payload)
+        before = -1
+        for unit in sorted(self._places):
+            before = self._within_reach(unit, before + 1)
         return None
 
     def _read_header(self, reader: ChunkReader) -> None:
@@ -163,7 +168,7 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
             if unit < following:
                 self.lose(unit, f"unit {unit} comes after unit {following - 1}: units of a pipe must come in order")
                 continue
-            for missing in range(following, self._within_reach(chunk, following)):
+            for missing in range(following, self._within_reach(unit, following)):
                 self.lose(missing, f"unit {missing} is missing, {unit} comes in its place")
                 yield missing, None
             following = unit + 1
@@ -171,9 +176,8 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
                 yield unit, chunk.payload
         self.cut = self._arriving.cut
 
-    def _within_reach(self, chunk: Chunk, following: int) -> int:
-        unit = chunk.unit or 0
-        if unit - following > 1 << 16:
+    def _within_reach(self, unit: int, following: int) -> int:
+        if unit - following > MOST_GAP:
             raise CorruptStreamError(f"unit {unit} comes after unit {following - 1}: the stream is damaged; {ADVICE}")
         return unit
 
@@ -181,5 +185,6 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
         """Lists a unit as lost. Raises CorruptStreamError unless that is allowed."""
         if not self.allow_loss:
             raise CorruptStreamError(f"{reason}: {ADVICE}")
-        if all(lost.unit != unit for lost in self.lost):
+        if unit not in self._known_lost:
+            self._known_lost.add(unit)
             self.lost.append(Lost(unit, reason))

@@ -26,7 +26,7 @@ KINDS = ("image", "audio", "tensors")  # that have a room
 USUAL_SUFFIX = {"image": ".png", "audio": ".wav", "tensors": ".safetensors"}  # where no name tells the format
 _VIDEO = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m")
 _SUFFIXES = {".safetensors": "tensors", **dict.fromkeys(_VIDEO, "video")} | dict.fromkeys(
-    (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".aif"), "audio"
+    (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".mka", ".aiff", ".aif"), "audio"
 )
 _MAGIC = (  # offset, first bytes, kind; what is none of these is left to the suffix, then to the image reader
     (8, b"WAVE", "audio"), (0, b"fLaC", "audio"), (0, b"OggS", "audio"), (0, b"ID3", "audio"),
@@ -39,7 +39,10 @@ _MAGIC = (  # offset, first bytes, kind; what is none of these is left to the su
 def kind_of(path: str | os.PathLike[str]) -> str:
     """ "image", "audio", "video" or "tensors", by the first bytes of a file, then by its suffix; else "image"."""
     head = head_of(path)  # where there is none, the reader says what is wrong
-    return kind_of_head(head) or _SUFFIXES.get(Path(path).suffix.lower(), "image")
+    by_head, by_name = kind_of_head(head), _SUFFIXES.get(Path(path).suffix.lower(), "image")
+    if by_head == "video" and by_name == "audio":  # containers of videos hold sound alone too
+        return by_name
+    return by_head or by_name
 
 
 def kind_of_head(head: bytes) -> str | None:

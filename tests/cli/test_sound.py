@@ -21,6 +21,11 @@ C27 = ("--codec", "walloc-audio-f256c27")
 RATE = 44_100
 
 
+def told(err: str) -> str:
+    """What else than that kernels are compiled, which happens once on a machine."""
+    return "".join(line for line in err.splitlines(keepends=True) if "compiling kernels" not in line)
+
+
 @pytest.fixture(scope="module")
 def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four units and a bit, with tags."""
@@ -42,11 +47,11 @@ def stream(song: Path) -> Path:
 
 def test_there_and_back(run: Run, song: Path, stream: Path, tmp_path: Path) -> None:
     status, out, err = run("encode", song, tmp_path / "a.ist", *C27)
-    assert (status, err) == (0, "") and "5.96 s, 44100 Hz, 2 channels" in out and "kbit/s" in out
+    assert (status, told(err)) == (0, "") and "5.96 s, 44100 Hz, 2 channels" in out and "kbit/s" in out
     with isthmus.load(C27[1]).open(tmp_path / "a.ist") as units:
         assert units.metadata == {"tags": {"title": "Nänie", "artist": "B."}}
     status, out, err = run("decode", tmp_path / "a.ist", tmp_path / "a.flac")
-    assert (status, err) == (0, "") and "5.96 s" in out
+    assert (status, told(err)) == (0, "") and "5.96 s" in out
     assert audio.open_sound(tmp_path / "a.flac").tags == {"title": "Nänie", "artist": "B."}
     found, _ = audio.read(tmp_path / "a.flac", {})
     expected = isthmus.decode(stream.read_bytes(), output="numpy")
@@ -58,12 +63,12 @@ def test_there_and_back(run: Run, song: Path, stream: Path, tmp_path: Path) -> N
 def test_parts(run: Run, stream: Path, tmp_path: Path) -> None:
     whole = isthmus.decode(stream.read_bytes(), output="numpy")
     status, out, err = run("decode", stream, tmp_path / "a.wav", "--from", "2s", "--to", "3.5")
-    assert (status, err) == (0, "") and "1.50 s" in out
+    assert (status, told(err)) == (0, "") and "1.50 s" in out
     found, _ = audio.read(tmp_path / "a.wav", {})
     assert found.shape == (2, 66_150) and np.abs(found - np.clip(whole[:, 88_200:154_350], -1, 1)).max() < 1e-4
     for wrong in (("--from", "3", "--to", "2"), ("--from", "100"), ("--from", "x"), ("--to", "-1")):
         status, out, err = run("decode", stream, tmp_path / "b.wav", *wrong)
-        assert status == 2 and err.count("\n") == 1 and not (tmp_path / "b.wav").exists(), wrong
+        assert status == 2 and told(err).count("\n") == 1 and not (tmp_path / "b.wav").exists(), wrong
 
 
 def test_lost_units(run: Run, stream: Path, tmp_path: Path) -> None:
@@ -106,7 +111,7 @@ def test_bad_files_are_one_line(run: Run, tmp_path: Path) -> None:
         ("no.wav", "no such"),
     ):
         status, out, err = run("encode", tmp_path / name, tmp_path / "a.ist")
-        assert status == 2 and words in err and err.count("\n") == 1 and out == "", err
+        assert status == 2 and words in err and told(err).count("\n") == 1 and out == "", err
         assert not (tmp_path / "a.ist").exists()
 
 

@@ -106,9 +106,10 @@ def test_wav_that_lies(tmp_path: Path) -> None:
             with pytest.raises(UnreadableFileError, match="truncated"):
                 list(open_pipe(Pipe(bytes(data)), "-").blocks())  # type: ignore[arg-type]
         else:
-            assert audio.read(path, {})[0].shape == (2, 50 if told == 200 else 5000)
+            expected = {200: 50, 0: 0}.get(told, 5000)  # the length of the whole file is right
+            assert audio.read(path, {})[0].shape == (2, expected)
             piped = open_pipe(Pipe(bytes(data)), "-")  # type: ignore[arg-type]
-            assert sum(block.shape[1] for block in piped.blocks()) == (50 if told == 200 else 5000)
+            assert sum(block.shape[1] for block in piped.blocks()) == expected
     for wrong, message in (
         (b"RIFF\0\0\0\0WAVE", "header is cut"),
         (b"RIFF\0\0\0\0WAVEdata\4\0\0\0abcd", "before their format"),
@@ -144,12 +145,35 @@ def test_files_that_are_no_sound(tmp_path: Path) -> None:
         audio.read(tmp_path, {})
 
 
-def test_a_truncated_flac(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.flac")
+@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.wav", "a.mp3"])
+def test_truncated_files(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    soundfile.write(path, tones(1, 60_000).T, 44_100)
     data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(UnreadableFileError, match=r"truncated|damaged"):
-        audio.read(path, {})
+    for length in (len(data) // 2, len(data) - 3) if name != "a.mp3" else (len(data) // 2,):
+        path.write_bytes(data[:length])
+        with pytest.raises(UnreadableFileError, match=r"truncated|damaged|not a sound"):
+            audio.read(path, {})
+
+
+def test_rates_that_formats_do_not_take(tmp_path: Path) -> None:
+    for suffix, rate in ((".ogg", 384_000), (".flac", 768_000)):
+        with pytest.raises(ValueError, match=r"write \.wav"):
+            audio.write(tmp_path / f"a{suffix}", SOUND, AudioSignal(rate, 2))
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() > 2000:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+    noise = np.random.default_rng(0).uniform(-1, 1, (1, 100_000)).astype(np.float32)
+    for suffix in (".flac", ".ogg"):
+        with pytest.raises(OSError, match="No space left"):
+            audio.WRITTEN[suffix](Full(), [noise], 44_100, 1, None, {})
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])

@@ -12,10 +12,43 @@ from isthmus.media.audio.sound import BLOCK, Sound
 from isthmus.signatures import head_of, resembles
 
 SUFFIXES = frozenset({".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
+FASTEST = {"FLAC": 655_350, "OGG": 192_000}  # Hz; the Vorbis encoder does not survive more
 FORMATS = {".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
+LARGEST_PAGE = 27 + 255 + 255 * 255
 PIECE = 1 << 15  # samples given to libsndfile at once: its Vorbis encoder overflows the stack with many more
 TAGS = ("title", "artist", "album", "date", "genre", "comment", "tracknumber", "copyright", "software", "license")
 _HEADS = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"FORM", b"caff", b"riff", b"RF64", b".snd")
+
+
+class Guarded:
+    """A file that libsndfile writes to through callbacks, which cannot raise: its first error is kept for `check`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """All of it, or nothing more after an error."""
+        if self.error is None:
+            try:
+                return self.file.write(data)
+            except OSError as error:
+                self.error = error
+        return 0
+
+    def read(self, count: int = -1) -> bytes:
+        return self.file.read(count)
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        return self.file.seek(place, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def check(self) -> None:
+        """Raises what went wrong."""
+        if self.error is not None:
+            raise self.error
 
 
 def knows(head: bytes) -> bool:
@@ -39,10 +72,14 @@ def open_sndfile(path: str | os.PathLike[str]) -> Sound:
     try:
         with soundfile.SoundFile(os.fspath(path)) as file:
             tags = {k: v for k, v in file.copy_metadata().items() if v and k in TAGS}
-            rate, channels, frames = file.samplerate, file.channels, file.frames
+            rate, channels, frames, form = file.samplerate, file.channels, file.frames, file.format
     except (soundfile.SoundFileError, RuntimeError, TypeError, OSError) as error:
         raise UnreadableFileError(f"{path}: not a sound file: {resembles(head_of(path))} ({error})") from error
-    known = frames if 0 <= frames < 2**48 else None
+    head = head_of(path)
+    if head.startswith(b"OggS") and not ogg_ends(path):
+        raise UnreadableFileError(f"{path}: truncated: its last page is not there; fetch the file again")
+    guessed = form == "MP3" and not _has_length(path)
+    known = frames if 0 <= frames < 2**48 and not guessed else None
 
     def blocks() -> Iterator[np.ndarray]:
         given = 0
@@ -64,6 +101,32 @@ def open_sndfile(path: str | os.PathLike[str]) -> Sound:
     return Sound(rate, channels, known, blocks, tags)
 
 
+def ogg_ends(path: str | os.PathLike[str]) -> bool:
+    """Whether the last page of an Ogg file is whole and marked as the last (RFC 3533, section 6)."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - LARGEST_PAGE))
+        tail = file.read()
+    place = tail.rfind(b"OggS")
+    if place < 0 or len(tail) < place + 27:
+        return False
+    segments = tail[place + 26]
+    lengths = tail[place + 27 : place + 27 + segments]
+    return bool(tail[place + 5] & 4) and len(tail) >= place + 27 + segments + sum(lengths)
+
+
+def _has_length(path: str | os.PathLike[str]) -> bool:
+    """Whether an MP3 file says how long it is, in the frame that encoders put first."""
+    with open(path, "rb") as file:
+        if file.read(3) == b"ID3":  # sizes in seven bits a byte
+            size = file.read(7)[3:]
+            file.seek(10 + sum(byte << shift for byte, shift in zip(size, (21, 14, 7, 0), strict=False)))
+        else:
+            file.seek(0)
+        first = file.read(256)
+    return any(mark in first for mark in (b"Xing", b"Info", b"VBRI"))
+
+
 def write_blocks(
     suffix: str,
     file: BinaryIO,
@@ -76,15 +139,23 @@ def write_blocks(
     """Blocks in the format of a suffix of FORMATS."""
     form, subtype = FORMATS[suffix]
     given = 0
-    soundfile = library(suffix)
-    with soundfile.SoundFile(file, "w", rate, channels, format=form, subtype=subtype) as target:
-        for key in TAGS:
-            if key in tags:
-                setattr(target, key, tags[key])
-        for block in blocks:
-            given += block.shape[1]
-            clipped = np.clip(block, -1, np.float32(32767 / 32768)).T
-            for start in range(0, len(clipped), PIECE):
-                target.write(np.ascontiguousarray(clipped[start : start + PIECE]))
+    if rate > FASTEST[form]:
+        raise ValueError(f"{form} is written at up to {FASTEST[form]} Hz, this sound has {rate}: write .wav")
+    soundfile, guarded = library(suffix), Guarded(file)
+    try:
+        with soundfile.SoundFile(guarded, "w", rate, channels, format=form, subtype=subtype) as target:
+            for key in TAGS:
+                if key in tags:
+                    setattr(target, key, tags[key])
+            for block in blocks:
+                given += block.shape[1]
+                clipped = np.clip(block, -1, np.float32(32767 / 32768)).T
+                for start in range(0, len(clipped), PIECE):
+                    target.write(np.ascontiguousarray(clipped[start : start + PIECE]))
+                    guarded.check()
+    except (soundfile.SoundFileError, AssertionError) as error:
+        guarded.check()
+        raise ValueError(f"{form} takes no such sound ({error}): write .wav") from error
+    guarded.check()
     if not given and form == "FLAC":
         raise ValueError("a sound of no samples cannot be written as FLAC: write .wav")

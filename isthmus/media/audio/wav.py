@@ -70,11 +70,14 @@ def _exactly(file: BinaryIO, count: int, name: str) -> bytes:
 
 def read_format(file: BinaryIO, name: str) -> Format:
     """Reads up to the first sample. Raises UnreadableFileError."""
-    if not is_wav(_exactly(file, 12, name)):
+    riff = _exactly(file, 12, name)
+    if not is_wav(riff):
         raise UnreadableFileError(f"{name}: not a WAV file")
+    at, whole = 12, int.from_bytes(riff[4:8], "little") + 8
     described: tuple[int, int, int, int] | None = None
     while True:
         kind, size = struct.unpack("<4sI", _exactly(file, 8, name))
+        at += 8
         if kind == b"data":
             break
         if kind == b"fmt " and 16 <= size <= PIECE:
@@ -83,6 +86,8 @@ def read_format(file: BinaryIO, name: str) -> Format:
             if code == EXTENSIBLE and size >= 40:
                 code = struct.unpack("<H", body[24:26])[0]
             described = code, channels, rate, block // channels if channels else 0
+            if channels and block % channels:
+                raise UnreadableFileError(f"{name}: {block} bytes for {channels} channels; convert it to PCM first")
             if channels and not 8 * (described[3] - 1) < bits <= 8 * described[3]:
                 told = f"{bits} bits in {described[3]} bytes a sample"
                 raise UnreadableFileError(f"{name}: {told}; convert it to PCM first")
@@ -90,6 +95,7 @@ def read_format(file: BinaryIO, name: str) -> Format:
             left = size + size % 2
             while left:
                 left -= len(_exactly(file, min(PIECE, left), name))
+        at += size + size % 2
     if described is None:
         raise UnreadableFileError(f"{name}: samples come before their format; the file is damaged")
     code, channels, rate, width = described
@@ -99,7 +105,10 @@ def read_format(file: BinaryIO, name: str) -> Format:
             f"{name}: format {code}, {channels} channels of {8 * width} bits at {rate} Hz; expected PCM of 8 to 32 "
             "bits or floats of 32 or 64: convert it to PCM first"
         )
-    return Format(code, channels, rate, width, None if size in (0, UNKNOWN) or size > LARGEST else size)
+    unknown = size in (0, UNKNOWN) or size > LARGEST
+    if unknown and at <= whole < HARDLY:  # the whole file's length is known: other chunks may follow
+        size, unknown = (whole - at if size else 0), False
+    return Format(code, channels, rate, width, None if unknown else size)
 
 
 def blocks_of(file: BinaryIO, form: Format, name: str, block: int = BLOCK) -> Iterator[np.ndarray]:

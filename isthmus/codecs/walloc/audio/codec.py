@@ -19,7 +19,7 @@ from torch import Tensor
 from isthmus.arrays.audio import from_audio, to_audio
 from isthmus.bitstream import StreamWriter, TrackHeader
 from isthmus.codecs.base import Codec, Latent, LatentSpec
-from isthmus.codecs.batching import is_one
+from isthmus.codecs.batching import is_one, named_by_place
 from isthmus.codecs.registry import load
 from isthmus.codecs.walloc.audio.encoder import UnitEncoder
 from isthmus.codecs.walloc.audio.options import AudioDecodeOptions, AudioOptions, scale_of
@@ -27,12 +27,12 @@ from isthmus.codecs.walloc.audio.plan import CONTEXT, Plan, UnitLayout
 from isthmus.codecs.walloc.audio.samples import Part
 from isthmus.codecs.walloc.audio.scale import Loudness, Scale
 from isthmus.codecs.walloc.audio.synthesis import UnitSynthesis
-from isthmus.codecs.walloc.audio.unit import FASTEST, SLOWEST, Grid, UnitPlanes, check_end
+from isthmus.codecs.walloc.audio.unit import Grid, UnitPlanes, check_end, coded_rate
 from isthmus.codecs.walloc.audio.units import AudioUnits, LatentUnits
 from isthmus.codecs.walloc.audio.weights import AudioWeights
 from isthmus.codecs.walloc.audio.writer import SoundWriter, write_units
 from isthmus.devices import usual_settings
-from isthmus.errors import CorruptStreamError, WeightsMismatchError
+from isthmus.errors import CorruptStreamError, IsthmusError, WeightsMismatchError
 from isthmus.forks import ForkLock, first_time, torch_computes
 from isthmus.kernels import threads
 from isthmus.models.walloc.audio import WallocAudio
@@ -101,14 +101,12 @@ class WallocAudioCodec(Codec):
         if options.sample_rate is None:
             raise TypeError("encode: sample_rate must be given, in Hz: encode(x, sample_rate=44100)")
         if channels > 2:
-            raise ValueError(
-                f"encode: sound of {channels} channels, this codec takes 1 or 2: mix them down, or encode them in pairs"
-            )
+            raise ValueError(f"encode: sound of {channels} channels, expected 1 or 2: mix them down, or encode pairs")
         grid = Grid(self.weights.config.bank, options.sample_rate)
         encoder = UnitEncoder(self.weights, grid, channels, options.quality, scale, options.noise)
         signal = AudioSignal(options.sample_rate, channels, samples)
-        option_bytes = options.pack() + scale.pack()
-        return TrackHeader(CONTEXT, self.weights.tables_hash, self.weights_hash, signal, option_bytes), encoder
+        chosen = options.pack() + scale.pack()
+        return TrackHeader(CONTEXT, self.weights.tables_hash, self.weights_hash, signal, chosen), encoder
 
     def pack(self, latent: Latent) -> bytes:
         """Latent to bytes. Raises WeightsMismatchError for a latent of other tables, ValueError for other planes."""
@@ -129,11 +127,10 @@ class WallocAudioCodec(Codec):
         """Bytes of a whole stream to a `Latent`; reads and runs no network. Raises children of IsthmusError only."""
         units = AudioUnits(self, data)
         parts = list(units.parts())
-        last = parts[-1]
-        assert last.end is not None
-        samples = check_end(last.end, units.plan.grid, last.unit, units.plan.samples)
-        spec = LatentSpec(units.header, tuple(part.choices for part in parts), samples)
-        return Latent(_planes([part.planes for part in parts if part.planes is not None]), spec, self)
+        planes = _planes([part.planes for part in parts if part.planes is not None])
+        assert parts[-1].end is not None
+        samples = check_end(parts[-1].end, units.plan.grid, parts[-1].unit, units.plan.samples)
+        return Latent(planes, LatentSpec(units.header, tuple(part.choices for part in parts), samples), self)
 
     def unpack_unit(self, header: TrackHeader, unit: int, payload: bytes | memoryview) -> Latent:
         """One unit to a `Latent` of its own, int16 [c, frames]; its spec's layout is a `UnitLayout`."""
@@ -146,9 +143,15 @@ class WallocAudioCodec(Codec):
 
         With `start` or `stop`, in seconds, only the units of that part are decoded.
         """
-        if not is_one(data):
-            return super().decode(data, **options)
         chosen = AudioDecodeOptions.of(options)
+        if not is_one(data):
+            found = []
+            for place, one in enumerate(data):
+                try:
+                    found.append(self.decode(one, **options))
+                except IsthmusError as error:
+                    raise named_by_place(error, place, len(data)) from error
+            return self.together(found)
         with first_time(f"decode {CONTEXT}"):
             return from_audio(AudioUnits(self, data, allow_loss=chosen.allow_loss).read(**options), chosen.output)
 
@@ -212,10 +215,11 @@ class WallocAudioCodec(Codec):
             raise CorruptStreamError(
                 f"decode: a {CONTEXT} stream must describe sound of 1 or 2 channels, got {header.describe()}"
             )
-        if not SLOWEST <= signal.sample_rate <= FASTEST:
-            raise CorruptStreamError(
-                f"decode: the header says {signal.sample_rate} Hz, expected {SLOWEST} to {FASTEST}; fetch it again"
-            )
+        try:
+            coded_rate(signal.sample_rate)
+        except ValueError as error:
+            told = str(error).removeprefix("encode: ")
+            raise CorruptStreamError(f"decode: the header says {told}; fetch it again") from error
         grid = Grid(self.weights.config.bank, signal.sample_rate)
         options = AudioOptions.unpack(header.options)
         return Plan(grid, signal.channels, signal.samples, options.quality, scale, options.noise)
@@ -235,8 +239,7 @@ class WallocAudioCodec(Codec):
     def dequantize(self, latent: Latent) -> dict[str, Tensor]:
         """{"y": float32 [c, frames], "noise"}: latents times the trained step of channel and quality; levels in dB."""
         torch_computes()
-        step = torch.from_numpy(self.weights.linear.step(self.plan(latent.spec.header).quality))
-        y = latent.planes["y"]
+        y, step = latent.planes["y"], torch.from_numpy(self.weights.linear.step(self.plan(latent.spec.header).quality))
         return {"y": y.float() * step.to(y.device)[:, None], "noise": latent.planes["noise"].float() * -STEP}
 
 

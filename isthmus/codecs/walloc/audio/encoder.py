@@ -12,6 +12,7 @@ from isthmus.kernels import threads
 from isthmus.kernels.resample.resampler import Resampler, mirrored
 from isthmus.models.walloc.noise import LOOKED_AT, measure_noise
 
+LOUDEST = 4.0  # of samples as the model sees them: far louder ones would not fit 16 bits at the highest quality
 WORTH = 0.1  # squared error, in quantizer steps, that a bit may save: what rates gain and errors lose cancels there
 
 
@@ -31,7 +32,14 @@ class UnitEncoder:
     def push(self, block: Float32) -> list[UnitPlanes]:
         """Latents of the units that are whole now."""
         self.samples += block.shape[1]
-        self._take(self._resampler.push(self.scale.apply(block)))
+        y = self.scale.apply(block)
+        if np.abs(y).max(initial=0) > LOUDEST:
+            most = float(np.abs(block).max())
+            raise ValueError(
+                f"encode: samples reach {most:g}, full scale is 1: scale them, or let `encode` or a file's first look "
+                "find their level (scale=)"
+            )
+        self._take(self._resampler.push(y))
         there = self._begin + self._held.shape[1]
         hop, first, windows = self.grid.bank.hop, self._unit, []
         while True:

@@ -10,6 +10,7 @@ from isthmus.options import DecodeOptions, Options, option
 from isthmus.varint import BytesLike, unpack_varint
 
 MAX_SAMPLES = 1 << 30
+LATEST = 1e9  # seconds
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,12 @@ def _end_of_options(data: BytesLike) -> int:
 class AudioDecodeOptions(DecodeOptions):
     """Which part, made how, and in which shape."""
 
-    start: float | None = option(None, "Begin so many seconds into the sound.", low=0, name="from", seconds=True)
-    stop: float | None = option(None, "End there, in seconds from its beginning.", low=0, name="to", seconds=True)
+    start: float | None = option(
+        None, "Begin so many seconds into the sound.", low=0, high=1e9, name="from", seconds=True
+    )
+    stop: float | None = option(
+        None, "End there, in seconds from its beginning.", low=0, high=1e9, name="to", seconds=True
+    )
     synthesis: Literal["network", "linear"] = option(
         "network", "linear leaves the network out: a preview at about the speed of encoding."
     )

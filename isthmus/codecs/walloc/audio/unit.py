@@ -14,7 +14,7 @@ from isthmus.bitstream.planes import pack_planes, unpack_planes
 from isthmus.entropy.models.causal import CausalModel
 from isthmus.entropy.models.context_tables import ContextChoices
 from isthmus.errors import CorruptStreamError
-from isthmus.kernels.resample.filters import ratio
+from isthmus.kernels.resample.filters import has_filters, ratio
 from isthmus.kernels.resample.resampler import resampled_length
 from isthmus.models.filter_bank import FilterBank
 from isthmus.models.walloc.noise import NOISE_FRAMES, SILENT, level_differences, levels_of, noise_count
@@ -32,7 +32,10 @@ def coded_rate(sample_rate: int) -> int:
     if sample_rate in NATIVE:
         return sample_rate
     slow = sample_rate % 11_025 == 0 or 44_100 % sample_rate == 0
-    return NATIVE[0] if slow else NATIVE[1]
+    coded = NATIVE[0] if slow else NATIVE[1]
+    if not has_filters(sample_rate, coded):
+        raise ValueError(f"encode: {sample_rate} Hz have no short ratio to {coded} Hz: resample the sound first")
+    return coded
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from isthmus.codecs.base import Latent, check_plane
-from isthmus.codecs.units import ADVICE, Units
+from isthmus.codecs.units import ADVICE, MOST_GAP, Units
 from isthmus.codecs.walloc.audio.plan import SoundCodec, UnitLayout
 from isthmus.codecs.walloc.audio.samples import Part, SampleReader
 from isthmus.codecs.walloc.audio.unit import End, UnitPlanes, check_end, unpack_end
@@ -51,7 +51,7 @@ class AudioUnits(SampleReader, Units):
                 for part in threads.run(self._part, group, torch.get_num_threads()):
                     if ended:
                         raise CorruptStreamError(f"unit {part.unit} comes after the last one; {ADVICE}")
-                    if part.planes is None and not any(lost.unit == part.unit for lost in self.lost):
+                    if part.planes is None and part.unit not in self._known_lost:
                         self.lose(part.unit, f"unit {part.unit} cannot be decoded")
                     following, ended = part.unit + 1, part.end is not None
                     yield part
@@ -66,7 +66,7 @@ class AudioUnits(SampleReader, Units):
         units = following + 1 if known is None else self.plan.grid.units(self.plan.grid.coded(known))
         cut = f"the stream is cut: {self.cut}" if self.cut else "the stream ends"
         self.lose(following, f"{cut} before unit {following}" + ("" if known is None else f" of {units}"))
-        for unit in range(following + 1, units):
+        for unit in range(following + 1, min(units, following + MOST_GAP)):
             self.lose(unit, f"{cut} before it")
         yield from ()
 

@@ -41,7 +41,7 @@ def test_samples_that_are_none() -> None:
         sound[1, 7] = wrong
         with pytest.raises(ValueError, match="first at sample 7 of channel 1"):
             codec.encode(sound, sample_rate=44100)
-    with pytest.raises(ValueError, match="7 channels"):
+    with pytest.raises(ValueError, match="7 channels, expected 1 or 2"):
         codec.encode(tones(7, 100), sample_rate=44100)
     with pytest.raises(TypeError, match="sample_rate must be given"):
         codec.encode(good)
@@ -194,3 +194,35 @@ def test_streams_of_other_weights(stream: bytes) -> None:
     with pytest.raises(WeightsMismatchError):
         tiny_codec("packets").decode(tiny_codec().encode(tones(1, 50), sample_rate=8000))
     assert tiny_codec().decode(stream).shape[0] == 2
+
+
+def test_loud_blocks_of_unknown_level() -> None:
+    """Without a first look a level is assumed; far beyond it integers would not fit."""
+    codec, file = tiny_codec(), io.BytesIO()
+    codec.write([tones(2, 3000) * 10], file, sample_rate=44100)
+    with pytest.raises(ValueError, match="full scale is 1"):
+        codec.write([tones(2, 3000) * 1000], io.BytesIO(), sample_rate=44100)
+
+
+def test_numbers_and_rates_that_would_take_years(stream: bytes) -> None:
+    codec, units = tiny_codec(), packets(stream)
+    for unit in (2**40, 65_000):
+        far = rebuilt(stream, [(unit, units[1][1])])
+        for source in (far, Pipe(far)):
+            with pytest.raises(CorruptStreamError, match="damaged"):
+                list(codec.open(source, allow_loss=True).blocks())
+    for rate in (44_099, 767_999):
+        with pytest.raises(ValueError, match="no short ratio"):
+            codec.encode(tones(1, 100), sample_rate=rate)
+
+
+def test_lists_of_streams_take_all_options(stream: bytes) -> None:
+    codec = tiny_codec()
+    cut = stream[: len(stream) // 2]
+    assert codec.decode([cut, cut], allow_loss=True).shape[:2] == (2, 2)
+    assert codec.decode([stream, stream], stop=0.01).shape == (2, 2, 441)
+    with pytest.raises(CorruptStreamError, match="stream 1 of 2"):
+        codec.decode([stream, cut])
+    for wrong in (float("inf"), 1e308, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="start"):
+            codec.decode(stream, start=wrong)
