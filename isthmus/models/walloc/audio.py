@@ -137,7 +137,9 @@ class WallocAudio(nn.Module):
         self.log_gain = nn.Parameter(torch.zeros(levels, c))
         self.log_step = nn.Parameter(torch.zeros(levels, c))  # inverse gain, times where values of a bin really lie
         self.register_buffer("deviation", torch.ones(c))  # of the latents before the gain
-        self.register_buffer("basis", torch.eye(n))  # whole KLT, a column a component
+        self.register_buffer(
+            "basis", torch.zeros(n, n)
+        )  # eye is slow on the meta device  # whole KLT, a column a component
         self.register_buffer("spread", torch.ones(levels, n))  # root mean square error of each component
         self.network = ResidualNetwork(config)
 

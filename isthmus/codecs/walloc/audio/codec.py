@@ -198,7 +198,7 @@ class WallocAudioCodec(Codec):
         """
         chosen = AudioOptions.of(options)
         writer = SoundWriter(self, file, chosen, samples, scale or Scale(), metadata)
-        for block in blocks:
+        for block in [blocks] if hasattr(blocks, "shape") else blocks:  # a whole sound is one block
             writer.write(to_audio(block))
         return writer.finish()
 
