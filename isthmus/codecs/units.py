@@ -46,6 +46,7 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
     damaged are passed over and listed in `lost`, else they raise CorruptStreamError.
 
     header: of the track. metadata: of the stream, so far. cut: what is missing at the end of the stream, in words.
+    total: units of a file up to the last one that is there, missing ones among them.
     """
 
     def __init__(self, codec: UnitCodec, source: Any, *, allow_loss: bool = False) -> None:
@@ -63,6 +64,7 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
         self._source: Any = source
         self._arriving: ChunkReader | None = None
         self._places: dict[int, IndexEntry] = {}
+        self.total = 0
         with self._stack:  # closed if anything is raised
             self._arriving = self._begin()
             self._stack = self._stack.pop_all()
@@ -93,9 +95,8 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
                 self._places.setdefault(entry.unit or 0, entry)  # a packet that comes again says the same
             elif entry.type == "m" and entry.track in (self._track, WHOLE_STREAM):
                 self.metadata |= unpack_metadata(read_chunk(self._source, entry).payload)
-        before = -1
         for unit in sorted(self._places):
-            before = self._within_reach(unit, before + 1)
+            self.total = self._within_reach(unit, self.total) + 1
         return None
 
     def _read_header(self, reader: ChunkReader) -> None:
@@ -108,11 +109,6 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
     @property
     def is_pipe(self) -> bool:
         return self._arriving is not None
-
-    @property
-    def total(self) -> int:
-        """Units up to the last one that is there, missing ones among them."""
-        return max(self._places, default=-1) + 1
 
     def __len__(self) -> int:
         if self.is_pipe:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from isthmus.arrays.types import Float32, Int16
@@ -17,12 +16,12 @@ from isthmus.kernels import tier
 from isthmus.kernels.wavelet import linear as kernels
 from isthmus.kernels.wavelet import plain
 from isthmus.lazy import cached_property
-from isthmus.models.levels import lerp_levels, quality_to_level
 from isthmus.models.walloc.audio import WallocAudioConfig
+from isthmus.models.walloc.gains import Gains, arrays_of
 
 
 @dataclass(frozen=True, eq=False)
-class AudioLinear:
+class AudioLinear(Gains):
     """n bands of all channels, c latent channels, L gain levels, all float32.
 
     analysis_weight [c, n], synthesis_weight [n, c]; log_gain, log_step [L, c].
@@ -44,31 +43,21 @@ class AudioLinear:
         shapes = {
             "analysis.weight": (c, n), "synthesis.weight": (n, c), "log_gain": (levels, c), "log_step": (levels, c),
         }  # fmt: skip
-        found = {name: state[name].detach().cpu().float().contiguous() for name in shapes}
-        for name, shape in shapes.items():
-            if tuple(found[name].shape) != shape:
-                raise ValueError(f"{name} is {tuple(found[name].shape)}, expected {shape}")
-        return cls(config, *(t.numpy() if "." in name else t for name, t in found.items()))  # type: ignore[arg-type]
-
-    def level(self, quality: int) -> Tensor:
-        """The place of a quality of 1 to 100 among the gain levels: float32 [1]."""
-        return torch.tensor([quality_to_level(quality, self.config.gain_levels)], dtype=torch.float32, device="cpu")
-
-    def _scale(self, table: Tensor, quality: int) -> Float32:
-        return lerp_levels(table, self.level(quality)).exp()[0].numpy()
-
-    def gain(self, quality: int) -> Float32:
-        """What latents are multiplied with before they are rounded: float32 [c]."""
-        return self._scale(self.log_gain, quality)
-
-    def step(self, quality: int) -> Float32:
-        """What integers are multiplied with to be latents again: float32 [c]."""
-        return self._scale(self.log_step, quality)
+        return cls(config, *arrays_of(state, shapes))
 
     @cached_property
     def analysis(self) -> Float32:
         """Latents of samples: [c, channels * blocks * hop], those of a channel together."""
         return self._through_bank(self.analysis_weight, self.config.bank.analysis)
+
+    @cached_property
+    def _analysis_rows(self) -> Float32:
+        """`analysis` as the kernels take it: made once, not for every unit."""
+        return _padded(self.analysis)
+
+    @cached_property
+    def _synthesis_rows(self) -> Float32:
+        return _padded(self.synthesis)
 
     @cached_property
     def synthesis(self) -> Float32:
@@ -97,7 +86,11 @@ class AudioLinear:
         places = np.arange(bank.analysis_blocks * bank.hop)
         offsets = places % bank.hop * blocks + places // bank.hop
         return _map(
-            phases, [i * bank.hop * blocks + offsets for i in range(len(x))], self.analysis, self.gain(quality), frames
+            phases,
+            [i * bank.hop * blocks + offsets for i in range(len(x))],
+            self._analysis_rows,
+            self.gain(quality),
+            frames,
         )
 
     def missed(self, x: Float32, q: Int16, quality: int, every: int) -> Float32:
@@ -122,17 +115,23 @@ class AudioLinear:
         count = bank.synthesis_blocks
         offsets = [np.arange(c) * frames + count - 1 - i for i in range(count)]
         ones = np.ones(self.config.bands, np.float32)
-        phases = _map(np.ascontiguousarray(y), offsets, self.synthesis, ones, frames - count + 1)
+        phases = _map(np.ascontiguousarray(y), offsets, self._synthesis_rows, ones, frames - count + 1)
         channels = self.config.signal_channels
         return np.ascontiguousarray(phases.reshape(channels, bank.hop, -1).transpose(0, 2, 1)).reshape(channels, -1)
 
 
-def _map(source: Float32, offsets: list[np.ndarray], weight: Float32, gain: Float32, count: int) -> Float32:
-    """`weight` on the inputs that begin at `offsets` of a flat source, for `count` positions: [outputs, count]."""
-    padded, bias, gains = kernels.pad_weights(weight, np.zeros(len(weight), np.float32), gain)
-    target = np.empty((len(weight), count), np.float32)
+def _padded(weight: Float32) -> Float32:
+    zero = np.zeros(len(weight), np.float32)
+    return kernels.pad_weights(weight, zero, zero)[0]
+
+
+def _map(source: Float32, offsets: list[np.ndarray], padded: Float32, gain: Float32, count: int) -> Float32:
+    """Padded weights on inputs that begin at `offsets` of a flat source, for `count` positions: [outputs, count]."""
+    bias = np.zeros(len(padded), np.float32)
+    gains = np.pad(gain, (0, len(padded) - len(gain)))
+    target = np.empty((len(gain), count), np.float32)
     starts = kernels.pad_offsets(np.concatenate(offsets).astype(np.int64))
-    targets = np.arange(len(weight), dtype=np.int64) * count
+    targets = np.arange(len(gain), dtype=np.int64) * count
     map_all = tier.pick(kernels.map_bands, plain.map_bands, count * padded.size * plain.PRODUCT)
     map_all(source.reshape(-1), starts, padded, bias, gains, count, target.reshape(-1), targets)
     return target

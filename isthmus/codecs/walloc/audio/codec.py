@@ -189,7 +189,7 @@ class WallocAudioCodec(Codec):
         metadata: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> int:
-        """Encodes blocks [C, n] of one sound, as they come, to a binary file or a pipe; returns the bytes written.
+        """Encodes blocks [C, n] of one sound, as they come, to a binary file or a pipe; returns how many samples.
 
         samples: how many there will be of each channel, if it is known. scale: of a first look at them (`Loudness`);
         without one a peak at full scale is assumed. metadata: of the file they come from. options: `AudioOptions`.

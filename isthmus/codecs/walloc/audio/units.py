@@ -57,18 +57,17 @@ class AudioUnits(SampleReader, Units):
                     yield part
                 group = []
         if not ended:
-            yield from self._rest(following)
+            self._lose_rest(following)
         self.check_end()
 
-    def _rest(self, following: int) -> Iterator[Part]:
-        """What a stream lacks at its end: as many units as its header tells, else one without a number."""
+    def _lose_rest(self, following: int) -> None:
+        """Lists what a stream lacks at its end: as many units as its header tells, else one without a number."""
         known = self.plan.samples
         units = following + 1 if known is None else self.plan.grid.units(self.plan.grid.coded(known))
         cut = f"the stream is cut: {self.cut}" if self.cut else "the stream ends"
         self.lose(following, f"{cut} before unit {following}" + ("" if known is None else f" of {units}"))
         for unit in range(following + 1, min(units, following + MOST_GAP)):
             self.lose(unit, f"{cut} before it")
-        yield from ()
 
     def _part(self, item: tuple[int, memoryview | None]) -> Part:
         unit, payload = item
@@ -100,7 +99,6 @@ class LatentUnits(SampleReader):
         self._length, self._coded_length = samples, coded
         self._y = check_plane(latent.planes.get("y"), "y", shape, torch.int16, what).numpy()
         self._noise = noise = check_plane(latent.planes.get("noise"), "noise", groups, torch.int16, what).numpy()
-
         if noise.size and not 0 <= noise.min() <= noise.max() <= SILENT:
             raise ValueError(f"{what}: plane noise holds {noise.min()} to {noise.max()}, expected 0 to {SILENT}")
 
