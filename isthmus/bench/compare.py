@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One photograph through one of our codecs, beside JPEG and WebP at the same size: numbers and a picture of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,20 +70,28 @@ def compare(
 
 
 def encode_within(codec: PillowCodec, image: np.ndarray, limit: int) -> tuple[int, bytes]:
-    """The largest quality from 1 to 100 whose file takes at most `limit` bytes, by bisection, and the file.
+    """The largest quality from 1 to 100 whose file takes at most `limit` bytes, and the file.
 
     Quality 1 if even that takes more.
     """
-    low, high = 1, 100
-    best = codec.encode(image, quality=low)
+    return largest_within(lambda quality: codec.encode(image, quality=quality), range(1, 101), limit)
+
+
+def largest_within(encode: Callable[[int], bytes], settings: Sequence[int], limit: int) -> tuple[int, bytes]:
+    """The last of `settings`, of which later ones make larger files, whose file takes at most `limit` bytes; its file.
+
+    By bisection; the first one if even that takes more.
+    """
+    low, high = 0, len(settings) - 1
+    best = encode(settings[0])
     while low < high:
         middle = (low + high + 1) // 2
-        data = codec.encode(image, quality=middle)
+        data = encode(settings[middle])
         if len(data) <= limit:
             low, best = middle, data
         else:
             high = middle - 1
-    return low, best
+    return settings[low], best
 
 
 def numbers_table(measurements: Sequence[Measurement]) -> str:

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.bench.compare import largest_within
 from isthmus.bench.kinds.audio import prepare, rate
 from isthmus.bench.metrics.audio import log_mel, psnr, si_sdr
 from isthmus.bench.peers.ffmpeg import MP3, OPUS, FfmpegCodec, ffmpeg_codecs
 from isthmus.bench.runs import describe
 from isthmus.bench.sheets.audio import draw_sheet
 
-LADDERS = {"mp3": (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320), "opus": (6, 256)}
+LADDERS: dict[str, Sequence[int]] = {  # kbit/s
+    "mp3": (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    "opus": range(6, 257),
+}
 
 
 @dataclass(frozen=True)
@@ -74,17 +78,7 @@ def compare_sound(
 def encode_within(codec: FfmpegCodec, sound: np.ndarray, sample_rate: int, limit: int) -> tuple[int, bytes]:
     """The largest rate in kbit/s whose file takes at most `limit` bytes, and the file; the smallest if none does."""
     ladder = LADDERS.get(codec.name, codec.qualities)
-    steps = range(ladder[0], ladder[1] + 1) if len(ladder) == 2 else ladder
-    low, high = 0, len(steps) - 1
-    best = codec.encode(sound, sample_rate=sample_rate, quality=steps[0])
-    while low < high:
-        middle = (low + high + 1) // 2
-        data = codec.encode(sound, sample_rate=sample_rate, quality=steps[middle])
-        if len(data) <= limit:
-            low, best = middle, data
-        else:
-            high = middle - 1
-    return steps[low], best
+    return largest_within(lambda kbps: codec.encode(sound, sample_rate=sample_rate, quality=kbps), ladder, limit)
 
 
 def sound_table(measurements: Sequence[SoundMeasurement]) -> list[list[str]]:

@@ -10,22 +10,24 @@ opens that alone.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.devices import usual_settings
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 from isthmus.files import atomic_write
 
 MAX_FILE = 1 << 30
+Config = TypeVar("Config")
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
@@ -79,6 +81,34 @@ class TrainedFile:
         if not all(v.dtype in allowed and v.isfinite().all() for v in found.values()):
             raise CorruptStreamError(f"{self.path}: the model's tensors must be finite float32; fetch the file again")
         return {k: v.float() for k, v in found.items()}
+
+    def config_of(self, config: Callable[..., Config], check: Callable[[Mapping[str, Any]], None]) -> Config:
+        """Its configuration, held to what `check` allows. Raises CorruptStreamError."""
+        try:
+            check(self.config)
+        except (TypeError, ValueError) as error:
+            raise CorruptStreamError(f"{self.path}: not the weights of an isthmus codec: {error}") from error
+        return config(**self.config)
+
+    def model(self, build: Callable[[], Model], *, half: bool = False) -> Model:
+        """What `build` makes, with the tensors of the file. Raises CorruptStreamError where they do not fit."""
+        with torch.device("meta"):  # memory is taken by the tensors of the file alone, not by what it claims
+            model = build()
+        try:
+            model.load_state_dict(self.floats("model.", half=half), assign=True)
+        except RuntimeError as error:
+            raise CorruptStreamError(f"{self.path}: the tensors do not fit the configuration: {error}") from error
+        return model.eval().requires_grad_(False)
+
+    def promised(self, model: Model, weights_hash: str) -> Model:
+        """`model`, which was read from here. Raises CorruptStreamError unless it is the one that was promised."""
+        found = hash_tensors(model.state_dict())
+        if found != weights_hash:
+            raise CorruptStreamError(
+                f"{self.path}: the networks in it are {found}, expected {weights_hash}: the file was "
+                "replaced or damaged; load it again, or fetch it again"
+            )
+        return model
 
     def _read(self, path: Path, prefixes: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Tensor]]:
         if not path.is_file():

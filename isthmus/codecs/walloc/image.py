@@ -4,30 +4,30 @@
 Byte format: docs/format-walloc.md.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.arrays.image import from_array, mean_of_channels, to_array
 from isthmus.bitstream import TrackHeader, pack_single, unpack_single
-from isthmus.codecs.base import Codec, Latent, LatentBatch, LatentSpec
-from isthmus.codecs.registry import load
+from isthmus.codecs.base import Latent, LatentBatch, LatentSpec
 from isthmus.codecs.walloc import batch
 from isthmus.codecs.walloc.options import ImageDecodeOptions, ImageOptions
 from isthmus.codecs.walloc.tiles import synthesize_in_tiles
+from isthmus.codecs.walloc.trained import TrainedCodec
 from isthmus.codecs.walloc.weights import WallocWeights
 from isthmus.devices import usual_settings
 from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.factorized import FactorizedModel
 from isthmus.entropy.models.judging import about_bytes
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
-from isthmus.forks import ForkLock, torch_computes
+from isthmus.forks import torch_computes
 from isthmus.kernels.wavelet.image import latent_size
 from isthmus.models.walloc.image import ResidualNetwork, Walloc
 from isthmus.signals import ImageSignal
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     quality: int
 
 
-class WallocImageCodec(Codec):
+class WallocImageCodec(TrainedCodec[WallocWeights]):
     """Images, uint8: torch [3, H, W] (or [1, H, W] grey, or a batch), numpy [H, W, 3], PIL.
 
     `quality` 1..100, larger is better, spans the whole range of the model. The bytes depend on the samples, the quality
@@ -60,32 +60,14 @@ class WallocImageCodec(Codec):
     def __init__(self, name: str, weights: WallocWeights, device: str) -> None:
         if weights.config.signal_channels != 3:
             raise CorruptStreamError(f"{name}: a model of {weights.config.signal_channels} channels, images need 3")
-        self.name, self.weights, self.weights_hash = name, weights, weights.weights_hash
+        super().__init__(name, weights, device)
         self.coders: dict[str, FactorizedModel | ContextModel] = {FACTORIZED: weights.entropy}
         if weights.context:
             self.coders[CONTEXT] = weights.context
         self.codec_id = CONTEXT if weights.context else FACTORIZED
-        self.device = torch.device(device)
-        self.plan = lru_cache(maxsize=256)(self._plan)  # the streams of a data set have few headers
-        self._lock = ForkLock()
-        self._model: Walloc | None = None
 
-    def __repr__(self) -> str:
-        config = ", ".join(f"{k}={v}" for k, v in asdict(self.weights.config).items())
-        return f"{type(self).__name__}({self.name!r}, {config}, device={str(self.device)!r})"
-
-    def __reduce__(self) -> tuple[Callable[..., Codec], tuple[str, str]]:
-        return load, (self.name, str(self.device))  # workers load by name; weights do not travel
-
-    @property
-    def model(self) -> Walloc:
-        """The whole autoencoder on the codec's device. Raises CorruptStreamError where its file is damaged."""
-        with self._lock, usual_settings():
-            if self._model is None:
-                model = self.weights.model().to(self.device)
-                self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            assert self._model is not None
-            return self._model
+    def _placed(self, model: nn.Module) -> nn.Module:
+        return super()._placed(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def tables_hashes(self) -> dict[str, str]:
@@ -202,11 +184,7 @@ class WallocImageCodec(Codec):
         options: `ImageDecodeOptions`. Raises WeightsMismatchError for a latent made with other synthesis weights.
         """
         chosen, header = ImageDecodeOptions.of(options), latent.spec.header
-        if header.weights_hash != self.weights_hash:
-            raise WeightsMismatchError(
-                f"the stream was made for synthesis weights {header.weights_hash}, {self.name} has "
-                f"{self.weights_hash}; load the weights it was made with"
-            )
+        self.check_weights(header)
         self.admit(header, chosen)
         signal, quality = header.signal, ImageOptions.unpack(header.options).quality
         assert isinstance(signal, ImageSignal)

@@ -8,10 +8,9 @@ Keys of a file: `model.*` (the state of `models.walloc.image.Walloc`, float32), 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from isthmus.codecs.trained_file import TrainedFile, hash_tensors, save_trained
 from isthmus.entropy.models.context import ContextModel
@@ -42,8 +41,10 @@ class WallocWeights:
     @classmethod
     def read(cls, file: TrainedFile) -> "WallocWeights":
         """Raises CorruptStreamError where the file is not such a codec, UnreadableFileError where there is none."""
-        config = _config(file.path, file.config)
-        whole = None if file.weights_hash else _model(file, config)  # kept: the next training may replace its file
+        config = file.config_of(WallocConfig, check_config)
+        whole = (
+            None if file.weights_hash else file.model(partial(Walloc, config))
+        )  # kept: the next training may replace its file
         weights_hash = file.weights_hash or hash_tensors(whole.state_dict() if whole else {})
         try:
             linear = WallocLinear.from_state(config, file.floats("model.", light=True))
@@ -70,14 +71,7 @@ class WallocWeights:
         """The whole autoencoder, from its file. Raises CorruptStreamError unless it is the one that was promised."""
         if self.whole is not None:
             return self.whole
-        model = _model(self.file, self.config)
-        found = hash_tensors(model.state_dict())
-        if found != self.weights_hash:
-            raise CorruptStreamError(
-                f"{self.file.path}: the networks in it are {found}, expected {self.weights_hash}: the file was "
-                "replaced or damaged; load it again, or fetch it again"
-            )
-        return model
+        return self.file.promised(self.file.model(partial(Walloc, self.config)), self.weights_hash)
 
 
 def save_weights(path: Path, model: Walloc, entropy: FactorizedModel, context: ContextModel | None = None) -> None:
@@ -91,16 +85,6 @@ def save_weights(path: Path, model: Walloc, entropy: FactorizedModel, context: C
     })  # fmt: skip
 
 
-def _model(file: TrainedFile, config: WallocConfig) -> Walloc:
-    with torch.device("meta"):  # memory is taken by the tensors of the file alone, not by what it claims
-        model = Walloc(config)
-    try:
-        model.load_state_dict(file.floats("model."), assign=True)
-    except RuntimeError as error:
-        raise CorruptStreamError(f"{file.path}: the tensors do not fit the configuration: {error}") from error
-    return model.eval().requires_grad_(False)
-
-
 def check_config(values: Mapping[str, Any]) -> None:
     """Raises ValueError for a configuration that no file may have: better before a training than after it."""
     if set(values) != {f.name for f in fields(WallocConfig)}:
@@ -111,11 +95,3 @@ def check_config(values: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} = {value!r}, expected {least} to {LIMITS[key]}")
     if values["kernel"] % 2 == 0:
         raise ValueError(f"kernel = {values['kernel']}, expected an odd number")
-
-
-def _config(path: Path, values: Mapping[str, Any]) -> WallocConfig:
-    try:
-        check_config(values)
-    except (TypeError, ValueError) as error:
-        raise CorruptStreamError(f"{path}: not the weights of an isthmus codec: {error}") from error
-    return WallocConfig(**values)

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of images as one tensor on the training device, and random crops gathered there without a Python loop."""
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from isthmus.errors import UnreadableFileError
 from isthmus.lazy import LazySequence
 from isthmus.media.image import read_image
+from isthmus.training.data.reading import read_each
 
 
 def load_rgb(path: Path) -> Tensor:
@@ -22,20 +20,8 @@ def load_rgb(path: Path) -> Tensor:
 
 
 def read_all(files: Sequence[Path]) -> Iterator[Tensor]:
-    """`load_rgb` of files, with progress; warns in the end of how many cannot be read.
-
-    Raises UnreadableFileError if none can.
-    """
-    refused: list[UnreadableFileError] = []
-    for path in tqdm(files, desc="reading images", unit="image", disable=None):
-        try:
-            yield load_rgb(path)
-        except UnreadableFileError as error:
-            refused.append(error)
-    if refused and len(refused) == len(files):
-        raise refused[0]
-    if refused:
-        warnings.warn(f"{len(refused)} of {len(files)} images are left out; the first: {refused[0]}", stacklevel=2)
+    """`load_rgb` of files, as `read_each` says."""
+    return read_each(load_rgb, files, "images", "image")
 
 
 class ImageBank(LazySequence[Tensor]):

@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sound as one tensor on the training device, and random crops gathered there without a Python loop."""
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from isthmus.arrays.types import Float32
+from isthmus.codecs.walloc.audio.scale import PEAK
 from isthmus.codecs.walloc.audio.unit import FASTEST, SLOWEST, coded_rate
 from isthmus.errors import UnreadableFileError
 from isthmus.kernels.resample.resampler import resample
 from isthmus.media.audio import open_sound
+from isthmus.training.data.reading import read_each
 
-PEAK = 0.5  # of every recording, as the codec scales them
 QUIETER, LOUDER = 0.5, 1.0  # factors of a crop: recordings are not all as loud below their peak
 MONO = 0.1  # of crops
 
@@ -53,20 +52,8 @@ def load_sound(path: Path, longest: float) -> Float32:
 
 
 def read_all(files: Sequence[Path], longest: float) -> Iterator[Float32]:
-    """`load_sound` of files, with progress; warns in the end of how many cannot be read.
-
-    Raises UnreadableFileError if none can.
-    """
-    refused: list[UnreadableFileError] = []
-    for path in tqdm(files, desc="reading sound", unit="file", disable=None):
-        try:
-            yield load_sound(path, longest)
-        except UnreadableFileError as error:
-            refused.append(error)
-    if refused and len(refused) == len(files):
-        raise refused[0]
-    if refused:
-        warnings.warn(f"{len(refused)} of {len(files)} files are left out; the first: {refused[0]}", stacklevel=2)
+    """`load_sound` of files, as `read_each` says."""
+    return read_each(lambda path: load_sound(path, longest), files, "sounds", "file")
 
 
 class SoundBank:

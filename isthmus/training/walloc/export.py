@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.codecs.registry import load
+from isthmus.codecs.walloc.audio.codec import WallocAudioCodec
 from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.codecs.walloc.weights import save_weights
 from isthmus.models.walloc.image import Walloc
@@ -42,8 +43,22 @@ def export(
     save_weights(path, model, tables, context)
     codec = load(str(path))  # reads back what was written: a file that does not load never ships
     assert isinstance(codec, WallocImageCodec)
+    write_recipe(path, codec, model, config, files, "images", progress)
+    return path
+
+
+def write_recipe(
+    path: Path,
+    codec: WallocImageCodec | WallocAudioCodec,
+    model: nn.Module,
+    config: Any,
+    files: Sequence[Path],
+    what: str,
+    progress: dict[str, Any],
+) -> None:
+    """How a trained file was made, as JSON beside it. config: of the training; what: the files are, such as images."""
     recipe = {
-        "name": name,
+        "name": path.stem,
         "tables": codec.tables_hashes,
         "weights_hash": codec.weights_hash,
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -51,7 +66,6 @@ def export(
         **progress,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "images": {f.stem: sha256(f.read_bytes()).hexdigest()[:16] for f in files},
+        what: {f.stem: sha256(f.read_bytes()).hexdigest()[:16] for f in files},
     }
-    (folder / f"{name}.json").write_text(json.dumps(recipe, indent=1) + "\n")
-    return path
+    path.with_suffix(".json").write_text(json.dumps(recipe, indent=1) + "\n")

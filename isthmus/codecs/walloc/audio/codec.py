@@ -6,9 +6,7 @@ Byte format: docs/format-walloc.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -18,9 +16,8 @@ from torch import Tensor
 
 from isthmus.arrays.audio import from_audio, to_audio
 from isthmus.bitstream import StreamWriter, TrackHeader
-from isthmus.codecs.base import Codec, Latent, LatentSpec
+from isthmus.codecs.base import Latent, LatentSpec
 from isthmus.codecs.batching import is_one, named_by_place
-from isthmus.codecs.registry import load
 from isthmus.codecs.walloc.audio.encoder import UnitEncoder
 from isthmus.codecs.walloc.audio.options import AudioDecodeOptions, AudioOptions, scale_of
 from isthmus.codecs.walloc.audio.plan import CONTEXT, Plan, UnitLayout
@@ -31,16 +28,15 @@ from isthmus.codecs.walloc.audio.unit import Grid, UnitPlanes, check_end, coded_
 from isthmus.codecs.walloc.audio.units import AudioUnits, LatentUnits
 from isthmus.codecs.walloc.audio.weights import AudioWeights
 from isthmus.codecs.walloc.audio.writer import SoundWriter, write_units
-from isthmus.devices import usual_settings
+from isthmus.codecs.walloc.trained import TrainedCodec
 from isthmus.errors import CorruptStreamError, IsthmusError, WeightsMismatchError
-from isthmus.forks import ForkLock, first_time, torch_computes
+from isthmus.forks import first_time, torch_computes
 from isthmus.kernels import threads
-from isthmus.models.walloc.audio import WallocAudio
 from isthmus.models.walloc.noise import STEP
 from isthmus.signals import AudioSignal
 
 
-class WallocAudioCodec(Codec):
+class WallocAudioCodec(TrainedCodec[AudioWeights]):
     """Sound of one or two channels: torch or numpy [C, T] or [T], floats in -1..1, int16 or int32.
 
     `quality` 1..100, larger is better, spans the whole range of the model. The bytes depend on the samples, the quality
@@ -51,27 +47,8 @@ class WallocAudioCodec(Codec):
     Options, DecodeOptions, in_blocks = AudioOptions, AudioDecodeOptions, True
 
     def __init__(self, name: str, weights: AudioWeights, device: str) -> None:
-        self.name, self.weights, self.weights_hash = name, weights, weights.weights_hash
+        super().__init__(name, weights, device)
         self.codec_id = CONTEXT
-        self.device = torch.device(device)
-        self.plan = lru_cache(maxsize=256)(self._plan)
-        self._lock = ForkLock()
-        self._model: WallocAudio | None = None
-
-    def __repr__(self) -> str:
-        config = ", ".join(f"{k}={v}" for k, v in asdict(self.weights.config).items())
-        return f"{type(self).__name__}({self.name!r}, {config}, device={str(self.device)!r})"
-
-    def __reduce__(self) -> tuple[Callable[..., Codec], tuple[str, str]]:
-        return load, (self.name, str(self.device))  # workers load by name; weights do not travel
-
-    @property
-    def model(self) -> WallocAudio:
-        """The whole autoencoder on the codec's device. Raises CorruptStreamError where its file is damaged."""
-        with self._lock, usual_settings():
-            if self._model is None:
-                self._model = self.weights.model().to(self.device)
-            return self._model
 
     @property
     def tables_hashes(self) -> dict[str, str]:
@@ -165,11 +142,7 @@ class WallocAudioCodec(Codec):
 
     def synthesis(self, plan: Plan, header: TrackHeader, options: AudioDecodeOptions) -> UnitSynthesis:
         """What makes samples of the latents of a stream. Raises WeightsMismatchError for those of other weights."""
-        if header.weights_hash != self.weights_hash:
-            raise WeightsMismatchError(
-                f"the stream was made for synthesis weights {header.weights_hash}, {self.name} has "
-                f"{self.weights_hash}; load the weights it was made with"
-            )
+        self.check_weights(header)
         model = None if options.synthesis == "linear" else self.model
         return UnitSynthesis(
             self.weights.linear, model, self.device, plan.quality, options.noise and plan.noise, mono=plan.channels == 1

@@ -3,11 +3,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from isthmus.codecs.trained_file import TrainedFile, hash_tensors, save_trained
 from isthmus.codecs.walloc.audio.unit import UNIT_FRAMES, UnitCoder
@@ -40,8 +39,10 @@ class AudioWeights:
     @classmethod
     def read(cls, file: TrainedFile) -> "AudioWeights":
         """Raises CorruptStreamError where the file is not such a codec, UnreadableFileError where there is none."""
-        config = _config(file.path, file.config)
-        whole = None if file.weights_hash else _model(file, config)  # kept: the next training may replace its file
+        config = file.config_of(WallocAudioConfig, check_audio_config)
+        whole = (
+            None if file.weights_hash else file.model(partial(WallocAudio, config), half=True)
+        )  # kept: the next training may replace its file
         weights_hash = file.weights_hash or hash_tensors(whole.state_dict() if whole else {})
         try:
             linear = AudioLinear.from_state(config, file.floats("model.", light=True, half=True))
@@ -68,14 +69,7 @@ class AudioWeights:
         """The whole autoencoder, from its file. Raises CorruptStreamError unless it is the one that was promised."""
         if self.whole is not None:
             return self.whole
-        model = _model(self.file, self.config)
-        found = hash_tensors(model.state_dict())
-        if found != self.weights_hash:
-            raise CorruptStreamError(
-                f"{self.file.path}: the networks in it are {found}, expected {self.weights_hash}: the file was "
-                "replaced or damaged; load it again, or fetch it again"
-            )
-        return model
+        return self.file.promised(self.file.model(partial(WallocAudio, self.config), half=True), self.weights_hash)
 
 
 def save_audio_weights(path: Path, model: WallocAudio, context: CausalModel, noise: CausalModel) -> None:
@@ -102,16 +96,6 @@ def _contexts(file: TrainedFile, prefix: str, channels: int) -> CausalModel:
     return context
 
 
-def _model(file: TrainedFile, config: WallocAudioConfig) -> WallocAudio:
-    with torch.device("meta"):  # memory is taken by the tensors of the file alone, not by what it claims
-        model = WallocAudio(config)
-    try:
-        model.load_state_dict(file.floats("model.", half=True), assign=True)
-    except RuntimeError as error:
-        raise CorruptStreamError(f"{file.path}: the tensors do not fit the configuration: {error}") from error
-    return model.eval().requires_grad_(False)
-
-
 def check_audio_config(values: Mapping[str, Any]) -> None:
     """Raises ValueError for a configuration that no file may have: better before a training than after it."""
     if set(values) != {f.name for f in fields(WallocAudioConfig)}:
@@ -133,11 +117,3 @@ def check_audio_config(values: Mapping[str, Any]) -> None:
         raise ValueError(f"a network that sees {reach} frames to each side, expected at most {UNIT_FRAMES // 2}")
     if values["latent_channels"] > 2 * values["factor"]:
         raise ValueError(f"latent_channels = {values['latent_channels']}, expected at most the bands of two channels")
-
-
-def _config(path: Path, values: Mapping[str, Any]) -> WallocAudioConfig:
-    try:
-        check_audio_config(values)
-    except (TypeError, ValueError) as error:
-        raise CorruptStreamError(f"{path}: not the weights of an isthmus codec: {error}") from error
-    return WallocAudioConfig(**values)

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training of a codec of sound from a folder to its trained file."""
 
-import json
 import os
-import platform
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +22,7 @@ from isthmus.optim.loop import LoopSettings
 from isthmus.training.data.sound import SoundBank, pair_of, read_all
 from isthmus.training.walloc.audio.context import fit_causal
 from isthmus.training.walloc.audio.trainer import AudioTrainer, AudioTrainingConfig
+from isthmus.training.walloc.export import write_recipe
 
 RATE = 44100
 PIECE = 10 * RATE  # samples of a sound that contexts are fitted to at once
@@ -83,16 +82,5 @@ def export_sound(
     save_audio_weights(path, model, context, noise)
     codec = load(str(path))  # reads back what was written: a file that does not load never ships
     assert isinstance(codec, WallocAudioCodec)
-    told = {
-        "name": name,
-        "tables": codec.tables_hashes,
-        "weights_hash": codec.weights_hash,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "training": asdict(recipe),
-        **progress,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "sounds": {f.stem: sha256(f.read_bytes()).hexdigest()[:16] for f in files},
-    }
-    (out / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+    write_recipe(path, codec, model, recipe, files, "sounds", progress)
     return path

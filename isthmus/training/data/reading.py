@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of a training, read one after another; what cannot be read is left out, and said."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from isthmus.errors import UnreadableFileError
+
+Sample = TypeVar("Sample")
+
+
+def read_each(load: Callable[[Path], Sample], files: Sequence[Path], what: str, unit: str) -> Iterator[Sample]:
+    """`load` of each of the files, with progress; warns in the end of how many cannot be read.
+
+    what: in words, such as images. Raises UnreadableFileError if none can.
+    """
+    refused: list[UnreadableFileError] = []
+    for path in tqdm(files, desc=f"reading {what}", unit=unit, disable=None):
+        try:
+            yield load(path)
+        except UnreadableFileError as error:
+            refused.append(error)
+    if refused and len(refused) == len(files):
+        raise refused[0]
+    if refused:
+        warnings.warn(f"{len(refused)} of {len(files)} {what} are left out; the first: {refused[0]}", stacklevel=3)
