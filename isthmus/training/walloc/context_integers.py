@@ -31,18 +31,15 @@ def to_integers(context: LinearContext) -> ContextPredictor:
     mean_own, mean_earlier = _weights(context, "mean", n)
     scale_own, scale_earlier = _weights(context, "scale", n)
     mean_own, mean_earlier = mean_own * n[:, None, None], mean_earlier * n[_pairs(len(n))[0], None]
-    mean_bias = _each_quality(context.mean_bias) * n[:, None]  # [100, C, 4]
-    scale_bias = _each_quality(context.scale_bias)
+    biases = (context.mean_bias, context.scale_bias, context.offset)
+    mean_bias, scale_bias, offset = (each_quality(table.transpose(1, 2)) for table in biases)  # [100, C, 4]
+    mean_bias = mean_bias * n[:, None]
 
-    by_mean = np.minimum(_largest_scale(mean_own, mean_earlier, mean_bias, MEAN_LIMIT), 1 << MAX_SHIFT)
-    shift = np.floor(np.log2(by_mean)).astype(np.int32)
-    by_mean = np.exp2(shift)
+    shift, by_mean = mean_scale(_largest_scale(mean_own, mean_earlier, mean_bias, MEAN_LIMIT))
     by_scale = np.minimum(_largest_scale(scale_own, scale_earlier, scale_bias, SCALE_LIMIT), MAX_SCALE)
 
     slope = float(context.slope)
-    offset = _each_quality(context.offset) + np.log(n)[:, None] - slope * np.log(by_scale)[:, None]
-    place = np.arange(LEVELS)
-    logarithm = place // 16 + np.log2(1 + (place % 16 + 0.5) / 16)  # the middle of each step
+    offset = offset + np.log(n)[:, None] - slope * np.log(by_scale)[:, None]
     outer = _pairs(len(n))[0]
     return ContextPredictor(
         mean_own=rounded(mean_own * by_mean[:, None, None], np.int16),
@@ -52,8 +49,7 @@ def to_integers(context: LinearContext) -> ContextPredictor:
         scale_own=rounded(scale_own * by_scale[:, None, None], np.int16),
         scale_earlier=rounded(scale_earlier * by_scale[outer, None], np.int16),
         scale_bias=rounded(scale_bias * by_scale[:, None], np.int32),
-        scale_offset=rounded((offset / math.log(2) - math.log2(SMALLEST)) * STEPS_PER_OCTAVE, np.int32),
-        scale_levels=rounded(slope * logarithm * STEPS_PER_OCTAVE, np.int32),
+        **scale_arrays(offset, slope),
     )
 
 
@@ -73,12 +69,27 @@ def _weights(context: LinearContext, name: str, n: Float) -> tuple[Float, Float]
     return own.reshape(4, len(n), 25).transpose(1, 0, 2) / n[:, None, None], pairs
 
 
-def _each_quality(table: torch.Tensor) -> Float:
-    """[knots, 4, C] to [100, C, 4], linear between knots."""
-    rows = table.detach().double().numpy().transpose(0, 2, 1)
-    every = np.arange(1, ROWS + 1)
-    flat = rows.reshape(len(KNOTS), -1)
+def each_quality(table: torch.Tensor) -> Float:
+    """[knots, ...] to [100, ...], linear between knots."""
+    rows = table.detach().double().numpy()
+    every, flat = np.arange(1, ROWS + 1), rows.reshape(len(KNOTS), -1)
     return np.stack([np.interp(every, KNOTS, column) for column in flat.T], axis=1).reshape(-1, *rows.shape[1:])
+
+
+def mean_scale(largest: Float) -> tuple[NDArray[np.int32], Float]:
+    """Fractional bits of each channel's mean, [C], and the powers of two that they stand for, at most `largest`."""
+    shift = np.floor(np.log2(np.minimum(largest, 1 << MAX_SHIFT))).astype(np.int32)
+    return shift, np.exp2(shift)
+
+
+def scale_arrays(offset: Float, slope: float) -> dict[str, NDArray[Any]]:
+    """scale_offset and scale_levels of a log scale: offset, natural, plus slope times the logarithm of a sum."""
+    place = np.arange(LEVELS)
+    logarithm = place // 16 + np.log2(1 + (place % 16 + 0.5) / 16)  # the middle of each step
+    return {
+        "scale_offset": rounded((offset / math.log(2) - math.log2(SMALLEST)) * STEPS_PER_OCTAVE, np.int32),
+        "scale_levels": rounded(slope * logarithm * STEPS_PER_OCTAVE, np.int32),
+    }
 
 
 def _largest_scale(own: Float, earlier: Float, bias: Float, limit: int) -> Float:

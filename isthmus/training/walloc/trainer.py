@@ -21,9 +21,7 @@ from isthmus.optim.muon import muon_and_adamw, set_rates
 from isthmus.optim.schedule import warmup_cosine
 from isthmus.training.data.crops import ImageBank
 from isthmus.training.walloc.klt import initialize
-from isthmus.training.walloc.validation import append_csv, plot_csv, rate_distortion
-
-VALIDATION_LEVELS = 6  # points of each validation curve
+from isthmus.training.walloc.validation import append_csv, plot_csv, rate_distortion, validation_levels
 
 
 @dataclass(frozen=True)
@@ -150,8 +148,7 @@ class CodecTrainer:
 
     def validate(self, folder: Path) -> list[tuple[float, float, float]]:
         """Rate and PSNR of the averaged model on the validation images; added to validation.csv and its plot."""
-        top = self.config.model.gain_levels - 1
-        levels = [top * i / (VALIDATION_LEVELS - 1) for i in range(VALIDATION_LEVELS)]
+        levels = validation_levels(self.config.model.gain_levels)
         points = rate_distortion(self.averaged(), self.validation, levels)
         append_csv(folder / "validation.csv", self.state.step, self.state.seconds, points)
         plot_csv(folder / "validation.csv", folder / "validation.png")

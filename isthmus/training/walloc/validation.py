@@ -13,7 +13,13 @@ from isthmus.models.walloc.image import Walloc, quantize
 from isthmus.models.wavelet_packet import analyze_packet, synthesize_packet
 from isthmus.training.data.crops import to_float
 
+POINTS = 6  # of each validation curve
 FIELDS = ["step", "seconds", "level", "bits_per_pixel", "psnr"]
+
+
+def validation_levels(gain_levels: int) -> list[float]:
+    """Gain levels of the points of a validation curve, from the lowest to the highest."""
+    return [(gain_levels - 1) * i / (POINTS - 1) for i in range(POINTS)]
 
 
 def order0_bits(q: Tensor) -> float:

@@ -1,26 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a trained context model along time to the integers of docs/format-context.md, `context.2`."""
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from isthmus.entropy.models.causal_predictor import CausalPredictor
-from isthmus.entropy.models.context_predictor import EXACT, ROWS
-from isthmus.entropy.models.integer_arrays import MAX_SHIFT
+from isthmus.entropy.models.context_predictor import EXACT
 from isthmus.kernels.context.rows import MEAN_LIMIT, SCALE_LIMIT
-from isthmus.kernels.context.sums import LEVELS
 from isthmus.models.causal import OTHERS, CausalContext
-from isthmus.training.walloc.context_integers import (
-    KNOTS,
-    MAX_SCALE,
-    ROOM,
-    SMALLEST,
-    STEPS_PER_OCTAVE,
-    rounded,
-)  # fmt: skip
+from isthmus.training.walloc.context_integers import MAX_SCALE, ROOM, each_quality, mean_scale, rounded, scale_arrays
 
 Float = NDArray[np.float64]
 
@@ -31,15 +20,11 @@ def to_integers(context: CausalContext) -> CausalPredictor:
     n = context.get_buffer("typical").double().numpy()
     mean_taps, scale_taps = _taps(context, "mean"), _taps(context, "scale")
     mean_taps = [(p, lag, w * n[c]) for c, (p, lag, w) in enumerate(mean_taps)]
-    mean_bias, scale_bias = _each_quality(context.mean_bias) * n, _each_quality(context.scale_bias)
-    by_mean = np.minimum(_largest_scale(mean_taps, mean_bias, MEAN_LIMIT), 1 << MAX_SHIFT)
-    shift = np.floor(np.log2(by_mean)).astype(np.int32)
-    by_mean = np.exp2(shift)
+    mean_bias, scale_bias = each_quality(context.mean_bias) * n, each_quality(context.scale_bias)
+    shift, by_mean = mean_scale(_largest_scale(mean_taps, mean_bias, MEAN_LIMIT))
     by_scale = np.minimum(_largest_scale(scale_taps, scale_bias, SCALE_LIMIT), MAX_SCALE)
     slope = float(context.slope)
-    offset = _each_quality(context.offset) + np.log(n) - slope * np.log(by_scale)
-    place = np.arange(LEVELS)
-    logarithm = place // 16 + np.log2(1 + (place % 16 + 0.5) / 16)  # the middle of each step
+    offset = each_quality(context.offset) + np.log(n) - slope * np.log(by_scale)
     both = [*zip(mean_taps, by_mean, strict=True), *zip(scale_taps, by_scale, strict=True)]
     counts = np.array([len(taps[0]) for taps, _ in both], np.int32)
     return CausalPredictor(
@@ -50,8 +35,7 @@ def to_integers(context: CausalContext) -> CausalPredictor:
         mean_shift=shift,
         mean_bias=rounded(mean_bias * by_mean, np.int32),
         scale_bias=rounded(scale_bias * by_scale, np.int32),
-        scale_offset=rounded((offset / math.log(2) - math.log2(SMALLEST)) * STEPS_PER_OCTAVE, np.int32),
-        scale_levels=rounded(slope * logarithm * STEPS_PER_OCTAVE, np.int32),
+        **scale_arrays(offset, slope),
     )
 
 
@@ -69,12 +53,6 @@ def _taps(context: CausalContext, name: str) -> list[tuple[NDArray[np.int64], ND
         order = np.lexsort((planes, lags))
         found.append((planes[order], lags[order], weights[order]))
     return found
-
-
-def _each_quality(table: torch.Tensor) -> Float:
-    """[knots, C] to [100, C], linear between knots."""
-    columns = table.detach().double().numpy().T
-    return np.stack([np.interp(np.arange(1, ROWS + 1), KNOTS, column) for column in columns], axis=1)
 
 
 def _largest_scale(taps: list[tuple[NDArray[np.int64], NDArray[np.int64], Float]], bias: Float, limit: int) -> Float:

@@ -2,7 +2,6 @@
 """A training of a codec of sound from a folder to its trained file."""
 
 import os
-from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from isthmus.arrays.types import Float32
 from isthmus.codecs.registry import load
 from isthmus.codecs.walloc.audio.codec import WallocAudioCodec
-from isthmus.codecs.walloc.audio.weights import check_audio_config, save_audio_weights
+from isthmus.codecs.walloc.audio.weights import save_audio_weights
 from isthmus.devices import check_device
 from isthmus.files import check_folder
 from isthmus.media.kinds import list_files, tell_left_out
@@ -40,7 +39,6 @@ def train_sound(
 ) -> Path | None:
     """As `isthmus.training.walloc.train`, on the sound in `folder`."""
     recipe.check()
-    check_audio_config(asdict(recipe.model))
     check_folder(out, parents=True)
     target = torch.device(check_device(device))
     files = list_files(folder, "audio", recursive=True)

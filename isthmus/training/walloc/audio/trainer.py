@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from isthmus.codecs.walloc.audio.weights import check_audio_config
 from isthmus.models.walloc.audio import WallocAudio, WallocAudioConfig, quantize
 from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import TrainingState
@@ -22,10 +23,9 @@ from isthmus.optim.schedule import warmup_cosine
 from isthmus.training.data.sound import SoundBank
 from isthmus.training.walloc.audio.klt import expected_error, initialize
 from isthmus.training.walloc.audio.validation import rate_distortion
-from isthmus.training.walloc.validation import append_csv, plot_csv
+from isthmus.training.walloc.validation import append_csv, plot_csv, validation_levels
 
 FIELDS = ["step", "seconds", "level", "kbit_per_second", "psnr", "psnr_of_floor"]
-VALIDATION_LEVELS = 6  # points of each validation curve
 CROPS_OF_KLT, AT_ONCE = 2048, 64
 QUIET = 0.1  # of the error that typical sound has, added to what a crop's is measured by: silence says nothing
 
@@ -51,6 +51,7 @@ class AudioTrainingConfig:
 
     def check(self) -> None:
         """Raises ValueError for a recipe whose training could not begin, or not end in a codec."""
+        check_audio_config(asdict(self.model))
         for name in ("steps", "batch", "frames", "longest", "context_steps", "context_minutes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}, expected at least 1")
@@ -131,8 +132,7 @@ class AudioTrainer:
 
     def validate(self, folder: Path) -> list[tuple[float, float, float, float]]:
         """Rate and PSNR of the averaged model and of its floor on the validation sounds; added to validation.csv."""
-        top = self.config.model.gain_levels - 1
-        levels = [top * i / (VALIDATION_LEVELS - 1) for i in range(VALIDATION_LEVELS)]
+        levels = validation_levels(self.config.model.gain_levels)
         points = rate_distortion(self.averaged(), self.validation, levels)
         append_csv(folder / "validation.csv", self.state.step, self.state.seconds, points, FIELDS)
         plot_csv(folder / "validation.csv", folder / "validation.png", FIELDS[3], "kbit/s")
