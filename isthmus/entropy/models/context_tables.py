@@ -92,12 +92,17 @@ class TabledContexts(Generic[P]):
             raise CorruptStreamError("latent payload: an image offset is outside -6..6; fetch the stream again")
         return offsets
 
+    @cached_property
+    def least_cost(self) -> int:
+        """Of a position, in 1/65536 bits."""
+        return int(self.family.least_costs[:TABLES].min())
+
     def check_room(self, payload: bytes | memoryview, shape: tuple[int, ...]) -> None:
         """Raises CorruptStreamError where a payload cannot hold planes of `shape`: 34 bits a word at most."""
         count = 1
         for side in shape:
             count *= side
-        if int(self.family.least_costs[:TABLES].min()) * count > 17 * COST_ONE * len(payload):
+        if self.least_cost * count > 17 * COST_ONE * len(payload):
             size = " x ".join(map(str, shape))
             raise CorruptStreamError(
                 f"latent payload: {len(payload)} bytes cannot hold {size} latents; the header "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isthmus.entropy.coders import batch
+from isthmus.entropy.models.causal import CausalModel
 from isthmus.entropy.models.choices import ChoiceColumns
 from isthmus.entropy.models.factorized import FactorizedModel
 from isthmus.entropy.tables.family import TableFamily
@@ -21,10 +22,10 @@ WHAT = "latent payload"
 
 def refusal(coder: object) -> str | None:
     """Why a coder's payloads cannot be decoded on a GPU, or None."""
-    if not isinstance(coder, FactorizedModel):
+    if not isinstance(coder, FactorizedModel | CausalModel):
         return (
-            "contexts name each table from neighbours that were decoded before, one pass after another; streams made "
-            'with entropy="factorized" are decoded on a GPU'
+            "contexts of images name each table from neighbours that were decoded before, one pass after another; "
+            'streams made with entropy="factorized" are decoded on a GPU'
         )
     try:
         nvrtc.library()

@@ -97,11 +97,15 @@ def compile_source(source: str, name: str, arch: int, defines: Sequence[str] = (
 
 
 def source_of(name: str) -> str:
-    """The file `name`, as rans/decode.cu, with what it includes from beside it."""
+    """The file `name`, as rans/decode.cu, with what it includes from beside it, or from another room as rans/x.cuh."""
     file = HERE / name
     beside = file.parent.name
     text = file.read_text(encoding="utf-8")
-    return re.sub(r'^#include "(\w+\.cuh)"$', lambda found: source_of(f"{beside}/{found[1]}"), text, flags=re.MULTILINE)
+
+    def included(found: re.Match[str]) -> str:
+        return source_of(f"{found[1] or beside + '/'}{found[2]}")
+
+    return re.sub(r'^#include "(\w+/)?(\w+\.cuh)"$', included, text, flags=re.MULTILINE)
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from torch import Tensor
 
 from isthmus.arrays.audio import from_audio, to_audio
 from isthmus.bitstream import StreamWriter, TrackHeader
-from isthmus.codecs.base import Latent, LatentSpec
+from isthmus.codecs.base import Latent, LatentBatch, LatentSpec
 from isthmus.codecs.batching import is_one, named_by_place
+from isthmus.codecs.walloc.audio.batch import unpack_batch
 from isthmus.codecs.walloc.audio.encoder import UnitEncoder
 from isthmus.codecs.walloc.audio.options import AudioDecodeOptions, AudioOptions, scale_of
 from isthmus.codecs.walloc.audio.plan import CONTEXT, Plan, UnitLayout
@@ -114,6 +115,12 @@ class WallocAudioCodec(TrainedCodec[AudioWeights]):
         plan = self.plan(header)
         planes, end, choices = self.weights.coder.unpack(payload, plan.quality, plan.noise)
         return Latent(_planes([planes]), LatentSpec(header, choices, UnitLayout(unit, end)), self)
+
+    def unpack_batch(
+        self, data: Sequence[bytes], *, errors: Literal["raise", "return"] = "raise", device: str = "cpu"
+    ) -> LatentBatch:
+        """As `Codec.unpack_batch`; on a GPU all units of all streams are decoded at once, to the same integers."""
+        return unpack_batch(self, self.weights.coder, self.open, data, errors, device)
 
     def decode(self, data: bytes | Sequence[bytes], **options: Any) -> Any:
         """Bytes to samples, as `synthesize` gives them; a list of streams to what `together` makes of them.

@@ -103,6 +103,15 @@ class UnitPlanes(NamedTuple):
 Choices = tuple[ContextChoices | None, ContextChoices | None]  # of an encoder, for both planes
 
 
+class OpenUnit(NamedTuple):
+    """A unit before its integers are decoded: their payloads, that of noise empty where there is none."""
+
+    end: End | None
+    frames: int
+    latents: memoryview
+    noise: memoryview
+
+
 class UnitCoder(NamedTuple):
     """The contexts of both planes, and the bank that says how many frames there are."""
 
@@ -123,25 +132,31 @@ class UnitCoder(NamedTuple):
         )
         return head + pack_planes([noise, self.context.encode(planes.y, quality, choices[0])])
 
+    def open(self, payload: bytes | memoryview, with_noise: bool) -> OpenUnit:
+        """The parts of a payload, with_noise: what the header says. Raises CorruptStreamError."""
+        end, rest = unpack_end(payload, self.samples)
+        frames = UNIT_FRAMES if end is None else self.bank.frames(end.coded)
+        noise, latents = unpack_planes(rest, 2)
+        if bool(len(noise)) != (with_noise and frames > 0):
+            told = "none" if with_noise else f"{len(noise)} bytes"
+            raise CorruptStreamError(f"{told} of levels of noise, the header says otherwise; fetch the stream again")
+        return OpenUnit(end, frames, latents, noise)
+
     def unpack(
         self, payload: bytes | memoryview, quality: int, with_noise: bool
     ) -> tuple[UnitPlanes, End | None, Choices]:
         """The inverse of `pack`; with_noise: what the header says. Raises CorruptStreamError."""
-        end, rest = unpack_end(payload, self.samples)
-        frames = UNIT_FRAMES if end is None else self.bank.frames(end.coded)
-        noise, latents = unpack_planes(rest, 2)
-        y, choices = self.context.decode(latents, (self.context.predictor.channels, frames), quality)
+        unit = self.open(payload, with_noise)
+        frames, noise = unit.frames, unit.noise
+        y, choices = self.context.decode(unit.latents, (self.context.predictor.channels, frames), quality)
         shape = self.noise.predictor.channels, noise_count(frames)
-        if bool(len(noise)) != (with_noise and frames > 0):
-            told = "none" if with_noise else f"{len(noise)} bytes"
-            raise CorruptStreamError(f"{told} of levels of noise, the header says otherwise; fetch the stream again")
         if not len(noise):
-            return UnitPlanes(y, np.zeros((shape[0], 0), np.int16)), end, (choices, None)
+            return UnitPlanes(y, np.zeros((shape[0], 0), np.int16)), unit.end, (choices, None)
         differences, chosen = self.noise.decode(noise, shape, quality)
         levels = levels_of(differences)
         if levels.size and not 0 <= levels.min() <= levels.max() <= SILENT:
             raise CorruptStreamError(f"levels of noise from {levels.min()} to {levels.max()}, expected 0 to {SILENT}")
-        return UnitPlanes(y, levels), end, (choices, chosen)
+        return UnitPlanes(y, levels), unit.end, (choices, chosen)
 
 
 def unpack_end(payload: bytes | memoryview, unit: int) -> tuple[End | None, memoryview]:
