@@ -30,6 +30,10 @@ class UnreadableFileError(IsthmusError):
     """A media file that is not there, not of its kind, damaged, or of a sample format that would lose data."""
 
 
+class ForeignFileError(UnreadableFileError):
+    """A file that does not even begin as one of its kind does."""
+
+
 class UnwritableFileError(IsthmusError):
     """A file that cannot be made: missing folder, no permission, no space left. Nothing is left behind."""
 

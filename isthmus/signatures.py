@@ -26,6 +26,18 @@ FOREIGN = (  # offset, first bytes, name
 )
 
 
+def mpeg_sound(head: bytes) -> str | None:
+    """ "mp3" or "aac" for a file that begins with a frame of either, which 12 bits and few wrong values tell."""
+    if len(head) < 4 or head[0] != 0xFF:
+        return None
+    rate, sampling = head[2] >> 4, head[2] >> 2 & 15  # bit rate and sampling rate of MPEG audio; the latter of ADTS
+    if head[1] & 0xF6 == 0xF0:  # ADTS (ISO/IEC 13818-7, 6.2), of MPEG-4 or MPEG-2, with or without a checksum
+        return "aac" if sampling < 13 else None
+    if head[1] & 0xE6 == 0xE2 and head[1] & 0x18 != 0x08:  # layer III of MPEG-1, -2 or 2.5 (ISO/IEC 11172-3, 2.4.1.3)
+        return "mp3" if 0 < rate < 15 and sampling & 3 != 3 else None
+    return None
+
+
 def head_of(path: str | os.PathLike[str]) -> bytes:
     """The first 64 bytes of a file; fewer where it is shorter, none where it cannot be read."""
     try:
@@ -40,6 +52,8 @@ def resembles(head: bytes) -> str:
     for offset, magic, name in FOREIGN:
         if head.startswith(magic, offset):
             return f"it looks like {name}"
+    if found := mpeg_sound(head):
+        return f"it looks like an {found.upper()} recording"
     if head.startswith(b"\x89IST"):
         return "it is an isthmus stream already: decode it"
     if b"IST" in head[1:8]:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isthmus.cli.options import CodecName, Device, Sketch, chosen, codec_command
+from isthmus.cli.options import CodecName, Device, chosen, codec_command, decode_options, default_for, encode_options
 from isthmus.cli.pipes import NAMES, STANDARD, Begun, begun, is_pipe, readable, standard_input, tell, writable
 from isthmus.cli.sound import decode_sound, encode_pipe, encode_sound
-from isthmus.options import Options
 
 if TYPE_CHECKING:
     from isthmus.bitstream import TrackHeader
@@ -24,46 +23,11 @@ HEAD = 64  # bytes that tell a file's kind
 FOR_PYTHON = re.compile(r" \(read_chunks\([^)]*\) [^)]*\)|use isthmus\.decode\(data\) or ")
 
 
-def encode_options(line: Sketch) -> tuple[list[type[Options]], str]:
-    """The options of encoding for a command line, the codec's before those of reading its files; and their heading."""
-    from isthmus.codecs.registry import class_of, default_codec
-    from isthmus.media.kinds import room
-
-    name = line.codec or (default_codec("image") if is_pipe(line.source) else default_for(line.source))
-    codec = class_of(name)
-    title = f"Options of {name}" + ("" if line.codec else " (another --codec has its own)")
-    return [codec.Options, room(codec.kind).ReadOptions], title
-
-
-def default_for(source: Path | str) -> str:
-    """The codec for a file where nobody names one."""
-    from isthmus.codecs.registry import default_codec
-    from isthmus.media.kinds import kind_of
-
-    return default_codec(kind_of(source), str(source))
-
-
-def _decode_options(line: Sketch) -> tuple[list[type[Options]], str]:
-    from isthmus.bitstream import read_header
-    from isthmus.codecs.registry import class_of, codec_class, default_codec
-    from isthmus.errors import IsthmusError
-
-    try:
-        if Path(line.source).is_file():  # a pipe can be read once
-            with open(line.source, "rb") as file:
-                codec_id = read_header(file).codec_id
-            return [codec_class(codec_id).DecodeOptions], f"Options of {codec_id}"
-    except (OSError, IsthmusError):  # the command says what is wrong
-        pass
-    if line.codec:
-        return [class_of(line.codec).DecodeOptions], f"Options of {line.codec}"
-    kinds = ("image", "audio") if is_pipe(line.source) else ("image",)
-    return [class_of(default_codec(kind)).DecodeOptions for kind in kinds], f"Options of {' and '.join(kinds)} streams"
-
-
 def encode(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="File to encode: an image, a safetensors file, ...; - is a pipe.")],
+    source: Annotated[
+        Path, typer.Argument(help="File to encode: an image, a sound, a safetensors file, ...; - is a pipe.")
+    ],
     target: Annotated[Path, typer.Argument(help="Stream to write; .ist by custom; - is standard output.")],
     codec: CodecName = None,
     device: Device = "cpu",
@@ -72,9 +36,13 @@ def encode(
 
     Example: isthmus encode photo.jpg photo.ist --quality 60
 
+    Example: isthmus encode song.flac song.ist
+
     Example: isthmus encode model.safetensors model.ist --mode rans
 
     Example: cat photo.jpg | isthmus encode - - | isthmus decode - photo.png
+
+    Example: arecord -f cd | isthmus encode - talk.ist
     """
     import isthmus
     from isthmus.codecs.registry import default_codec
@@ -125,6 +93,10 @@ def decode(
     """Decode a stream into a file of its kind.
 
     Example: isthmus decode photo.ist photo.png
+
+    Example: isthmus decode song.ist song.wav --from 12s --to 15s
+
+    Example: isthmus decode song.ist - | aplay
     """
     import isthmus
     from isthmus.codecs.registry import codec_class, codec_for
@@ -229,6 +201,6 @@ def read_stream(path: Path) -> bytes:
 def register(app: typer.Typer) -> None:
     """Hangs the commands on `app`."""
     app.command(cls=codec_command(encode_options))(encode)
-    app.command(cls=codec_command(_decode_options))(decode)
+    app.command(cls=codec_command(decode_options))(decode)
     app.command()(inspect)
     app.command()(codecs)

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from isthmus.cli.codec import default_for, encode_options
-from isthmus.cli.options import CodecName, chosen, codec_command
+from isthmus.cli.options import CodecName, chosen, codec_command, default_for, encode_options
 from isthmus.cli.pipes import is_pipe, readable, tell, writable
 
 

@@ -4,18 +4,25 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from isthmus.cli.pipes import is_pipe
+from isthmus.cli.times import seconds
 from isthmus.options import Options, kinds_of
 
 CodecName = Annotated[
     str | None, typer.Option("--codec", "-c", help="Name (see `isthmus codecs`) or weights file; else by the file.")
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+MEDIA = {"image": "images", "audio": "sound"}  # whose options are shown where nothing tells which it will be
+BEGINS = ("Options", "Further options")
+OTHERS = " (another --codec has its own)"
 _CHOSEN = "isthmus.chosen"
+Headed = tuple[str, list[type[Options]]]  # a heading of --help, and the options under it
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Sketch:
 
     @classmethod
     def of(cls, arguments: Sequence[str]) -> "Sketch":
-        """Every flag but --help is taken to have a value."""
+        """Every flag but --help and --no-... is taken to have a value."""
         places: list[str] = []
         values: dict[str, str] = {}
         rest = iter(arguments)
@@ -39,7 +46,7 @@ class Sketch:
                 places += rest
             elif argument.startswith("--"):
                 name, equals, value = argument.partition("=")
-                if name != "--help":
+                if name != "--help" and not name.startswith("--no-"):
                     values[name] = value if equals else next(rest, "")
             elif argument.startswith("-") and len(argument) > 1:
                 values[argument[:2]] = argument[2:] or next(rest, "")
@@ -57,11 +64,6 @@ class Sketch:
         return next((value for name, value in reversed(self.values.items()) if name in ("--codec", "-c")), None)
 
 
-def _seconds(text: str) -> float:
-    """A time such as 12, 12.5 or 12s. Raises ValueError."""
-    return float(str(text).strip().removesuffix("s"))
-
-
 def flags_of(options: type[Options], title: str) -> list[Any]:
     """The flags of all fields that have one, as a typer command takes them."""
     parameters = []
@@ -69,11 +71,12 @@ def flags_of(options: type[Options], title: str) -> list[Any]:
         kind, name = kinds_of(options)[f.name], f.metadata.get("name") or f.name.replace("_", "-")
         declarations = [f"--{name}/--no-{name}" if kind.base is bool else f"--{name}"]
         declarations += [f"-{f.metadata['short']}"] if f.metadata.get("short") else []
+        is_time = bool(f.metadata.get("seconds"))  # its bounds are left to the options
         about = typer.Option(
             *declarations, help=f.metadata.get("help"), rich_help_panel=title,
-            metavar="|".join(map(str, kind.choices)) or None,
-            min=f.metadata.get("low"), max=f.metadata.get("high"),
-            parser=_seconds if f.metadata.get("seconds") else None,
+            metavar="|".join(map(str, kind.choices)) or ("12s|1:02.5" if is_time else None),
+            min=None if is_time else f.metadata.get("low"), max=None if is_time else f.metadata.get("high"),
+            parser=seconds if is_time else None,
         )  # fmt: skip
         taken: Any = kind.base | None if kind.optional else kind.base
         annotation = Annotated[taken, about]
@@ -89,13 +92,15 @@ def flags_of(options: type[Options], title: str) -> list[Any]:
     return [param for param in found if param.name != "help"]
 
 
-def codec_command(find: Callable[[Sketch], tuple[list[type[Options]], str]]) -> type[TyperCommand]:
-    """A command with the flags of the options that `find` finds for the arguments, under the heading it gives."""
+def codec_command(find: Callable[[Sketch], list[Headed]]) -> type[TyperCommand]:
+    """A command with the flags of the options that `find` finds for the arguments; of two of a name, the first."""
 
     class CodecCommand(TyperCommand):
         def parse_args(self, context: Any, args: list[str]) -> list[str]:
-            choices, title = find(Sketch.of(args))
-            named = {flag.name: flag for options in reversed(choices) for flag in flags_of(options, title)}
+            named: dict[str, Any] = {}
+            for title, owners in find(Sketch.of(args)):
+                for flag in (flag for options in owners for flag in flags_of(options, title)):
+                    named.setdefault(flag.name, flag)
             context.meta[_CHOSEN] = flags = list(named.values())
             rest: list[str] = super().parse_args(context, args)
             values = {flag.name: context.params.pop(flag.name) for flag in flags}
@@ -114,3 +119,58 @@ def chosen(context: typer.Context) -> dict[str, Any]:
     """The options of the codec that the command line gives, by name."""
     found: dict[str, Any] = context.meta[_CHOSEN]
     return dict(found)
+
+
+def encode_options(line: Sketch) -> list[Headed]:
+    """The options of encoding for a command line, those of reading files before the codec's."""
+    from isthmus.codecs.registry import class_of, default_codec
+    from isthmus.media.kinds import room, told_kind
+
+    told = None if is_pipe(line.source) else told_kind(line.source)
+    if line.codec or told or Path(line.source).is_file():
+        name = line.codec or default_for(line.source)
+        codec = class_of(name)
+        title = f"Options of {name}" + ("" if line.codec else OTHERS)
+        return [(title, [room(codec.kind).ReadOptions, codec.Options])]
+    found = []
+    for begins, (kind, name) in zip(BEGINS, MEDIA.items(), strict=True):
+        codec = class_of(default_codec(kind))
+        found.append((f"{begins} of {name} ({default_codec(kind)})", [room(kind).ReadOptions, codec.Options]))
+    return found
+
+
+def default_for(source: Path | str) -> str:
+    """The codec for a file where nobody names one. Raises UnknownCodecError."""
+    from isthmus.codecs.registry import default_codec
+    from isthmus.errors import UnknownCodecError
+    from isthmus.media.kinds import kind_of
+
+    kind = kind_of(source)
+    if kind == "video":
+        sound = default_codec("audio")
+        raise UnknownCodecError(
+            f"{source}: no codec of this version encodes moving pictures; its sound alone: "
+            f"isthmus encode {source} OUT.ist --codec {sound}"
+        )
+    return default_codec(kind, str(source))
+
+
+def decode_options(line: Sketch) -> list[Headed]:
+    """The options of decoding for a command line."""
+    from isthmus.bitstream import read_header
+    from isthmus.codecs.registry import class_of, codec_class, default_codec
+    from isthmus.errors import IsthmusError
+
+    try:
+        if Path(line.source).is_file():  # a pipe can be read once
+            with open(line.source, "rb") as file:
+                codec_id = read_header(file).codec_id
+            return [(f"Options of {codec_id}", [codec_class(codec_id).DecodeOptions])]
+    except (OSError, IsthmusError):  # the command says what is wrong
+        pass
+    if line.codec:
+        return [(f"Options of {line.codec}", [class_of(line.codec).DecodeOptions])]
+    return [
+        (f"{begins} of streams of {name}", [class_of(default_codec(kind)).DecodeOptions])
+        for begins, (kind, name) in zip(BEGINS, MEDIA.items(), strict=True)
+    ]

@@ -33,13 +33,16 @@ def standard_input() -> BinaryIO:
 
 
 class Begun(io.RawIOBase):
-    """A pipe whose first bytes were looked at."""
+    """A pipe whose first bytes were looked at. pipe: without a buffer, so that all bytes are there or in `head`."""
 
-    def __init__(self, head: bytes, pipe: BinaryIO) -> None:
-        self.head, self.pipe = head, pipe
+    def __init__(self, pipe: BinaryIO) -> None:
+        self.head, self.pipe = b"", pipe
 
     def readable(self) -> bool:
         return True
+
+    def fileno(self) -> int:
+        return self.pipe.fileno()
 
     def look(self, count: int) -> bytes:
         """The next bytes, which stay; fewer at the end."""
@@ -51,10 +54,21 @@ class Begun(io.RawIOBase):
         return self.head[:count]
 
     def read(self, count: int = -1) -> bytes:
-        """The next bytes, the first ones among them."""
+        """So many of the next bytes, the first ones among them; fewer at the end."""
         if count is None or count < 0:
             found, self.head = self.head + self.pipe.read(), b""
             return found
+        pieces: list[bytes] = []
+        while count:
+            piece = self.read_some(count)
+            if not piece:
+                break
+            pieces.append(piece)
+            count -= len(piece)
+        return b"".join(pieces)
+
+    def read_some(self, count: int) -> bytes:
+        """At most so many of the next bytes, as soon as there are any; none at the end."""
         if self.head:
             found, self.head = self.head[:count], self.head[count:]
             return found
@@ -65,10 +79,11 @@ class Begun(io.RawIOBase):
 def begun(source: Path) -> Iterator[Begun]:
     """A pipe or standard input, with nothing read yet."""
     if str(source) == STANDARD:
-        yield Begun(b"", standard_input())
+        standard = standard_input()
+        yield Begun(getattr(standard, "raw", standard))
     else:
-        with open(source, "rb") as pipe:
-            yield Begun(b"", pipe)
+        with open(source, "rb", buffering=0) as pipe:
+            yield Begun(pipe)  # type: ignore[arg-type]
 
 
 def shown_as(source: Path) -> str:

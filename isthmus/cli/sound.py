@@ -3,13 +3,16 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from isthmus.cli.pipes import Begun, is_pipe, shown_as, sink, tell
+from isthmus.cli.pipes import NAMES, STANDARD, Begun, is_pipe, shown_as, sink, tell
 from isthmus.cli.progress import Progress, progress
+from isthmus.cli.recording import Recording, can_end
+from isthmus.cli.stopping import StoppedError, told_first
 
 SHOWN = "samples"
 LONGEST_TAG = 4096  # characters
@@ -37,14 +40,25 @@ def encode_sound(model: Any, source: Path, shown: Path, target: Path, options: d
 
 
 def encode_pipe(model: Any, pipe: Begun, source: Path, target: Path, options: dict[str, Any]) -> None:
-    """WAV that arrives through a pipe to a stream that is written while it does."""
+    """WAV that arrives through a pipe to a stream that is written while it does.
+
+    Where its length is not known, a signal ends it: what had come is whole. Raises StoppedError then, which says so.
+    """
     from isthmus.media.audio.wav import open_pipe
 
-    sound = open_pipe(pipe, shown_as(source))  # type: ignore[arg-type]
-    with sink(target, source=source) as file, progress(sound.samples, err=True, unit=SHOWN) as bar:
+    with ExitStack() as stack:
+        recording = stack.enter_context(Recording(pipe)) if can_end(pipe) else None
+        sound = open_pipe(recording or pipe, shown_as(source))  # type: ignore[arg-type]
+        file = stack.enter_context(sink(target, source=source))
+        bar = stack.enter_context(progress(sound.samples, err=True, unit=SHOWN))
+        if recording is not None and sound.samples is None:
+            stack.enter_context(told_first(recording.end))
         blocks = _counted(sound.blocks(), bar)
         count = model.write(blocks, file, samples=sound.samples, sample_rate=sound.sample_rate, **options)
         size = file.tell() if file.seekable() else None
+    if recording is not None and recording.ended:
+        name = NAMES[1] if str(target) == STANDARD else target
+        raise StoppedError(f"{name} holds the {count / sound.sample_rate:.1f} s that had come")
     _tell(target, count, sound.sample_rate, sound.channels, size)
 
 

@@ -13,7 +13,7 @@ from isthmus.arrays.colour import ColourWarning
 from isthmus.arrays.image import MAX_PIXELS, from_numpy
 from isthmus.arrays.pixels import PrecisionWarning, no_low_bits, to_pixels
 from isthmus.arrays.sample_depth import HEAD_BYTES, bits_per_sample, grey_levels
-from isthmus.errors import MissingExtraError, UnreadableFileError
+from isthmus.errors import ForeignFileError, MissingExtraError, UnreadableFileError
 from isthmus.files import atomic_file
 from isthmus.media.colour import left_out, stated_colour
 from isthmus.media.low_bits import low_bits, swapped_tiles
@@ -100,7 +100,7 @@ def read_image(
     except FileNotFoundError as error:
         raise UnreadableFileError(f"{path}: no such file") from error
     except IsADirectoryError as error:
-        raise UnreadableFileError(f"{path}: is a folder; expected an image file") from error
+        raise ForeignFileError(f"{path}: is a folder; expected an image file") from error
     except OSError as error:
         raise UnreadableFileError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -119,7 +119,7 @@ def _read(file: BinaryIO, name: str, background: str | None, max_pixels: int) ->
 
     head = file.read(HEAD_BYTES)
     if not head:
-        raise UnreadableFileError(f"{name}: is empty (0 bytes); expected an image file")
+        raise ForeignFileError(f"{name}: is empty (0 bytes); expected an image file")
     image = _open(file, name, head)
     if image.width * image.height > max_pixels:
         raise UnreadableFileError(
@@ -173,7 +173,7 @@ def _open(file: BinaryIO, name: str, head: bytes) -> "Image.Image":
             f"{name}: begins as {accepted}, but its header is not valid ({reason or 'damaged'}): "
             "it is truncated, damaged or of 0 pixels; get it again"
         )
-    raise UnreadableFileError(
+    raise ForeignFileError(
         f"{name}: not an image: {resembles(head[:64])}; expected PNG, JPEG, WebP, AVIF, TIFF, BMP or GIF. "
         "Convert it to one of these first"
     )

@@ -18,19 +18,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from isthmus.errors import UnreadableFileError
+from isthmus.errors import ForeignFileError, UnreadableFileError
 from isthmus.forks import first_time
-from isthmus.signatures import head_of
+from isthmus.signatures import head_of, mpeg_sound, resembles
 
 KINDS = ("image", "audio", "tensors")  # that have a room
 USUAL_SUFFIX = {"image": ".png", "audio": ".wav", "tensors": ".safetensors"}  # where no name tells the format
+READ = "a file of an image (PNG, JPEG, ...), of sound (WAV, FLAC, MP3, ...) or of tensors (safetensors)"
 _VIDEO = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m")
 _SUFFIXES = {".safetensors": "tensors", **dict.fromkeys(_VIDEO, "video")} | dict.fromkeys(
     (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".mka", ".aiff", ".aif"), "audio"
 )
 _MAGIC = (  # offset, first bytes, kind; what is none of these is left to the suffix, then to the image reader
     (8, b"WAVE", "audio"), (0, b"fLaC", "audio"), (0, b"OggS", "audio"), (0, b"ID3", "audio"),
-    (0, b"\xff\xfb", "audio"), (0, b"\xff\xf3", "audio"), (0, b"FORM", "audio"), (4, b"ftypM4A", "audio"),
+    (0, b"FORM", "audio"), (4, b"ftypM4A", "audio"),
     (0, b"\x1aE\xdf\xa3", "video"), (4, b"ftypisom", "video"), (4, b"ftypmp4", "video"), (4, b"ftypqt", "video"),
     (8, b'{"', "tensors"),
 )  # fmt: skip
@@ -38,8 +39,15 @@ _MAGIC = (  # offset, first bytes, kind; what is none of these is left to the su
 
 def kind_of(path: str | os.PathLike[str]) -> str:
     """ "image", "audio", "video" or "tensors", by the first bytes of a file, then by its suffix; else "image"."""
-    head = head_of(path)  # where there is none, the reader says what is wrong
-    by_head, by_name = kind_of_head(head), _SUFFIXES.get(Path(path).suffix.lower(), "image")
+    return told_kind(path) or "image"  # whose reader knows most formats, and says what is wrong
+
+
+def told_kind(path: str | os.PathLike[str]) -> str | None:
+    """The same, None where neither bytes nor suffix tell."""
+    by_head, suffix = kind_of_head(head_of(path)), Path(path).suffix.lower()
+    by_name = _SUFFIXES.get(suffix)
+    if not (by_head or by_name) and suffix in room("image").SUFFIXES:
+        return "image"
     if by_head == "video" and by_name == "audio":  # containers of videos hold sound alone too
         return by_name
     return by_head or by_name
@@ -47,7 +55,8 @@ def kind_of(path: str | os.PathLike[str]) -> str:
 
 def kind_of_head(head: bytes) -> str | None:
     """The same by the first bytes of a file alone; None where they do not tell."""
-    return next((kind for offset, magic, kind in _MAGIC if head.startswith(magic, offset)), None)
+    found = next((kind for offset, magic, kind in _MAGIC if head.startswith(magic, offset)), None)
+    return found or ("audio" if mpeg_sound(head) else None)
 
 
 def room(kind: str) -> Any:
@@ -63,8 +72,21 @@ def read(path: str | os.PathLike[str], kind: str, options: dict[str, Any]) -> tu
     What of `options` is about reading is removed from them. Raises `UnreadableFileError` for a bad file.
     """
     with first_time(f"read {kind}"):
-        samples, facts = room(kind).read(path, options)
+        try:
+            samples, facts = room(kind).read(path, options)
+        except ForeignFileError as error:
+            if told_kind(path):
+                raise
+            raise ForeignFileError(f"{path}: {_what(path)}; expected {READ}") from error
     return samples, facts
+
+
+def _what(path: str | os.PathLike[str]) -> str:
+    """What nobody reads, in words."""
+    if Path(path).is_dir():
+        return "is a folder"
+    head = head_of(path)
+    return f"of no kind that is read: {resembles(head)}" if head else "is empty (0 bytes)"
 
 
 def write(path: str | os.PathLike[str], kind: str, samples: Any, signal: Any) -> None:

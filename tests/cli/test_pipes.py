@@ -43,7 +43,8 @@ def test_images_through_pipes(folder: Path) -> None:
     done = shell(f"{ISTHMUS} inspect - < direct.ist", folder)
     assert b'"quality": 60' in done.stdout
     done = shell(f"echo text | {ISTHMUS} encode - out.ist", folder)
-    assert done.returncode == 2 and done.stderr.startswith(b"isthmus: standard input: not an image")
+    assert done.returncode == 2 and done.stderr.startswith(b"isthmus: standard input: of no kind that is read")
+    assert b"looks like text" in done.stderr and b"sound (WAV" in done.stderr
     done = shell(f"head -c 60 direct.ist | {ISTHMUS} decode - x.png", folder)
     assert done.returncode == 2 and done.stderr.startswith(b"isthmus: standard input: chunk 'D'")
     assert b"read_chunks" not in done.stderr and not (folder / "x.png").exists()

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import typer
 
 import isthmus
 from isthmus.bitstream import read_chunks
+from isthmus.cli.times import seconds
 from isthmus.media import audio
 from isthmus.samples import SPEECH
 from isthmus.signals import AudioSignal
@@ -66,9 +68,48 @@ def test_parts(run: Run, stream: Path, tmp_path: Path) -> None:
     assert (status, told(err)) == (0, "") and "1.50 s" in out
     found, _ = audio.read(tmp_path / "a.wav", {})
     assert found.shape == (2, 66_150) and np.abs(found - np.clip(whole[:, 88_200:154_350], -1, 1)).max() < 1e-4
+    for times in (("0:02", "0:03.5"), ("2000ms", "3.5s")):
+        assert run("decode", stream, tmp_path / "b.wav", "--from", times[0], "--to", times[1])[0] == 0
+        assert (tmp_path / "b.wav").read_bytes() == (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "b.wav").unlink()
     for wrong in (("--from", "3", "--to", "2"), ("--from", "100"), ("--from", "x"), ("--to", "-1")):
         status, out, err = run("decode", stream, tmp_path / "b.wav", *wrong)
         assert status == 2 and told(err).count("\n") == 1 and not (tmp_path / "b.wav").exists(), wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("12", 12), (" 12.5s", 12.5), (".5", 0.5), ("500ms", 0.5), ("0:12", 12), ("1:02.5", 62.5), ("90:00", 5400),
+     ("1:00:03", 3603), ("1:59:59.25", 7199.25)],
+)  # fmt: skip
+def test_times(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "-1", "nan", "inf", "1e3", "1:2", "1:60", "1:60:00", "1:2:3:4", "12m", "1:02s"]
+)
+def test_times_that_are_none(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match=r"no time: expected 12, 12s, 500ms, 0:12, 1:02\.5 or 1:00:03"):
+        seconds(text)
+
+
+def test_help_shows_sound_and_images_until_it_knows(run: Run, song: Path, stream: Path, tmp_path: Path) -> None:
+    for command in ("encode", "decode"):
+        for arguments in (("--help",), ("-", "out", "--help")):
+            out = run(command, *arguments)[1]
+            assert "--max-pixels" in out and "--noise" in out and "song.ist" in out
+    assert "--noise" in run("encode", song, "--help")[1] and "--max-pixels" not in run("encode", song, "--help")[1]
+    assert "--from" in run("decode", stream, "--help")[1] and "--max-pixels" not in run("decode", stream, "--help")[1]
+    assert run("decode", "--no-noise", stream, tmp_path / "a.wav")[0] == 0
+    assert run("encode", "--no-noise", song, tmp_path / "a.ist", *C27)[0] == 0
+
+
+def test_videos_are_told_how_their_sound_is_encoded(run: Run, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"\0\0\0\x20ftypisom" + bytes(20))
+    status, out, err = run("encode", film, tmp_path / "a.ist")
+    assert status == 2 and f"isthmus encode {film} OUT.ist --codec walloc-audio-f256c108" in err
 
 
 def test_lost_units(run: Run, stream: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from isthmus.errors import UnreadableFileError, UnwritableFileError
+from isthmus.errors import ForeignFileError, UnreadableFileError, UnwritableFileError
 from isthmus.media import kinds
 from isthmus.media.image import write_image
 from isthmus.signals import AudioSignal, ImageSignal, TensorSignal, VideoSignal
@@ -42,6 +42,30 @@ def test_kind_of(files: dict[str, Path], tmp_path: Path) -> None:
         ("", "image"),
     ):
         assert kinds.kind_of(tmp_path / "absent" / name) == kind
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [("fff15080", "audio"), ("fff94c80", "audio"), ("fff05080", "audio"), ("fffb9064", "audio"), ("fffa9064", "audio"),
+     ("fff38064", "audio"), ("fff28064", "audio"), ("ffe34064", "audio"), ("fffbf064", None), ("fffb9c64", None),
+     ("fff17c80", None), ("fffe4100", None), ("ffd8ffe0", None), ("ff4fff51", None), ("ff0a0000", None),
+     ("fff1", None), ("fff1000000000000" + b'{"a"'.hex(), "tensors")],
+)  # fmt: skip
+def test_frames_of_mp3_and_aac_are_known(tmp_path: Path, head: str, kind: str | None) -> None:
+    """And nothing else: text in UTF-16, JPEG, JPEG 2000 and JPEG XL begin alike."""
+    (tmp_path / "a").write_bytes(bytes.fromhex(head))
+    assert kinds.told_kind(tmp_path / "a") == kinds.kind_of_head(bytes.fromhex(head)) == kind
+
+
+def test_files_of_no_kind_are_not_called_images(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "text.png").write_text("hello")
+    for name, words in (("text", "looks like text"), ("empty", "is empty"), ("", "is a folder")):
+        with pytest.raises(ForeignFileError, match=f"{name}: .*{words}.*; expected a file of an image .*, of sound"):
+            kinds.read(tmp_path / name, "image", {})
+    with pytest.raises(ForeignFileError, match="not an image"):
+        kinds.read(tmp_path / "text.png", "image", {})
 
 
 def test_listing(tmp_path: Path) -> None:

@@ -10,20 +10,14 @@ import numpy as np
 
 from isthmus.errors import MissingExtraError, UnreadableFileError
 from isthmus.media.audio.sound import Sound
+from isthmus.signatures import mpeg_sound
 
 SUFFIXES = frozenset({".m4a", ".aac", ".wma", ".mka"})
-_HEADS = (
-    (4, b"ftyp"),
-    (0, b"\x1aE\xdf\xa3"),
-    (0, b"\xff\xf1"),
-    (0, b"\xff\xf9"),
-    (8, b"AVI "),
-    (0, b"\x30\x26\xb2\x75"),
-)
+_HEADS = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"), (8, b"AVI "), (0, b"\x30\x26\xb2\x75"))
 
 
 def knows(head: bytes) -> bool:
-    return any(head.startswith(magic, offset) for offset, magic in _HEADS)
+    return any(head.startswith(magic, offset) for offset, magic in _HEADS) or mpeg_sound(head) == "aac"
 
 
 def library(path: Any) -> Any:

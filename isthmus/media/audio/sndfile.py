@@ -9,7 +9,7 @@ import numpy as np
 
 from isthmus.errors import MissingExtraError, UnreadableFileError
 from isthmus.media.audio.sound import BLOCK, Sound
-from isthmus.signatures import head_of, resembles
+from isthmus.signatures import head_of, mpeg_sound, resembles
 
 SUFFIXES = frozenset({".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
 FASTEST = {"FLAC": 655_350, "OGG": 192_000}  # Hz; the Vorbis encoder does not survive more
@@ -17,7 +17,7 @@ FORMATS = {".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 LARGEST_PAGE = 27 + 255 + 255 * 255
 PIECE = 1 << 15  # samples given to libsndfile at once: its Vorbis encoder overflows the stack with many more
 TAGS = ("title", "artist", "album", "date", "genre", "comment", "tracknumber", "copyright", "software", "license")
-_HEADS = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"FORM", b"caff", b"riff", b"RF64", b".snd")
+_HEADS = (b"fLaC", b"OggS", b"ID3", b"FORM", b"caff", b"riff", b"RF64", b".snd")
 
 
 class Guarded:
@@ -52,7 +52,7 @@ class Guarded:
 
 
 def knows(head: bytes) -> bool:
-    return head.startswith(_HEADS)
+    return head.startswith(_HEADS) or mpeg_sound(head) == "mp3"
 
 
 def library(path: Any) -> Any:
