@@ -9,6 +9,7 @@ import torch
 
 from isthmus.errors import MissingExtraError
 from isthmus.kernels.cuda import nvrtc
+from isthmus.kernels.cuda.context import causal
 from isthmus.kernels.cuda.huffman import linear as huffman_linear
 from isthmus.kernels.cuda.rans import status
 
@@ -17,11 +18,15 @@ needs_cuda_build = pytest.mark.skipif(
 )
 SOURCES = {
     f"{folder}/{path.name}": nvrtc.source_of(f"{folder}/{path.name}")
-    for folder in ("huffman", "rans")
+    for folder in ("context", "huffman", "rans")
     for path in files(f"isthmus.kernels.cuda.{folder}").iterdir()
     if path.name.endswith(".cu")
 }
 DEFINES: dict[str, list[tuple[str, ...]]] = {
+    "context/causal.cu": [
+        (f"GROUP={group}", f"PRECISION={precision}", "LOOKUP=0")
+        for group, precision in ((1, 15), (8, 12), (causal.GROUP, 12), (32, 12))
+    ],
     "rans/decode.cu": [
         ("VALUE=i32", "INDEX=u16", "STEP=1", "LOOKUP=0", "PRECISION=15", "WIDTH=0"),
         ("VALUE=i16", "INDEX=u8", "STEP=0", "LOOKUP=0", "PRECISION=12", "WIDTH=0"),
@@ -37,7 +42,9 @@ CASES = [(name, defines) for name in sorted(SOURCES) for defines in DEFINES.get(
 
 
 def test_the_sources_are_in_the_package() -> None:
-    assert set(SOURCES) == {"huffman/decode.cu", "huffman/linear.cu", "rans/decode.cu", "rans/encode.cu"}
+    assert set(SOURCES) == {
+        "context/causal.cu", "huffman/decode.cu", "huffman/linear.cu", "rans/decode.cu", "rans/encode.cu"
+    }  # fmt: skip
     assert not [name for name, source in SOURCES.items() if "#include" in source]
 
 
@@ -49,7 +56,7 @@ def test_machine_code_without_a_remark(name: str, defines: tuple[str, ...], arch
     assert log == ""
     assert code[:4] == b"\x7fELF"
     kernels = re.findall(
-        r"__global__ void __launch_bounds__\((?:128|256, 4|256, BLOCKS|1024, 1)\)\s+(\w+)\(", SOURCES[name]
+        r"__global__ void __launch_bounds__\((?:32|128|256, 4|256, BLOCKS|1024, 1)\)\s+(\w+)\(", SOURCES[name]
     )
     assert kernels and len(kernels) == SOURCES[name].count("__global__")
     assert all(kernel.encode() in code for kernel in kernels)

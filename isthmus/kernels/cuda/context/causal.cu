@@ -2,6 +2,7 @@
 // Decodes `context.2` payloads (docs/format-context.md), GROUP threads each: one position after another.
 //
 // The threads share the taps of a position; all else each of them does alike, so that a group takes the same branches.
+// What the next position reads of the model is loaded before this one waits for its table.
 // Values and residuals of the last frames lie in a ring in shared memory, as do the states of the stream's lanes; the
 // first thread of a group writes there. Nothing is read or written outside its place, whatever a payload says.
 //
@@ -19,11 +20,12 @@ const int MEAN_LIMIT = 1023, SCALE_LIMIT = 255, OFFSET_REACH = 6, SCALES = 64, P
 const int LOWEST_CODE = 127 << 4;  // the exponent and first mantissa bits of 1.0
 const i64 FAR = 1 << 26;           // beyond 16 bits, whatever mean is added
 const i64 MOST = 1 << 30;          // bytes or frames of a payload
+const u32 AHEAD = 2;               // taps of each thread, of a mean and of a scale, that are loaded a position before
 
 // As `causal.py` lays it out. Of each plane, taps of the mean and then of the scale; each part is filled up to a
 // multiple of GROUP with taps of weight 0.
 struct Model {
-    const int2* taps;    // how many positions back, weight
+    const int* taps;     // how many positions back << 16 | weight, which has 16 bits
     const int4* planes;  // of each: where the taps of its mean begin, those of its scale, and the next plane's
     const int4* rows;    // [ROWS, channels]: mean.bias, scale.bias, scale.offset, mean.shift
     const int* levels;
@@ -62,18 +64,32 @@ __device__ __forceinline__ int sum_of_group(int value) {
 #endif
 }
 
-// A thread's share of taps first .. last - 1 at place `at` of the ring.
-template <typename T>
-__device__ __forceinline__ int share_of_taps(const Model& model, const T* ring, int first, int last, u32 at) {
-    int total = 0;
-#pragma unroll 4
-    for (int j = first + (int)(threadIdx.x % GROUP); j < last; j += GROUP) {
-        const int2 tap = __ldg(model.taps + j);
-        const int from = (int)at - tap.x;
-        total += tap.y * ring[from < 0 ? from + (int)model.ring : from];
+// A thread's share of the taps of one sum.
+struct Taps {
+    int ahead[AHEAD], first, last;
+
+    __device__ __forceinline__ void load(const Model& model, int begin, int end) {
+        first = begin + (int)(threadIdx.x % GROUP), last = end;
+#pragma unroll
+        for (u32 k = 0; k < AHEAD; k++) {
+            const int j = first + (int)k * GROUP;
+            ahead[k] = j < last ? __ldg(model.taps + j) : 0;
+        }
     }
-    return total;
-}
+    template <typename T>
+    __device__ __forceinline__ int sum(const Model& model, const T* ring, u32 at) const {
+        int total = 0;
+        const auto add = [&](int tap) {
+            const int from = (int)at - (tap >> 16);
+            total += (i16)tap * ring[from < 0 ? from + (int)model.ring : from];
+        };
+#pragma unroll
+        for (u32 k = 0; k < AHEAD; k++) add(ahead[k]);
+#pragma unroll 2
+        for (int j = first + (int)AHEAD * GROUP; j < last; j += GROUP) add(__ldg(model.taps + j));
+        return total;
+    }
+};
 
 // end: the first integer beyond the table's alphabet. Symbols beyond +-FAR stand for +-FAR.
 __device__ __noinline__ bool read_escape(const Family& family, u32 table, int end, Stream* stream, int* symbol) {
@@ -139,21 +155,33 @@ __device__ __forceinline__ Status decode_frames(const Model& model, const Family
                                                 i16* out) {
     const bool writes = threadIdx.x % GROUP == 0;
     const int4* const rows = model.rows + unit.row * model.channels;
-    u32 at = 0;
+    u32 at = 0, after = 0;  // after: the plane that is loaded next, two positions on
+    int4 plane, next_row;   // of the next position
+    const auto look_ahead = [&]() {
+        plane = __ldg(model.planes + after), next_row = __ldg(rows + after);
+        after = after + 1 == model.channels ? 0 : after + 1;
+    };
+    Taps mean_taps, scale_taps, next_mean, next_scale;
+    look_ahead();
+    next_mean.load(model, plane.x, plane.y), next_scale.load(model, plane.y, plane.z);
+    int4 row = next_row;
+    look_ahead();
     for (i64 t = 0; t < unit.frames; t++) {
         for (u32 c = 0; c < model.channels; c++) {
-            const int4 plane = __ldg(model.planes + c), row = __ldg(rows + c);
+            mean_taps = next_mean, scale_taps = next_scale;
+            next_mean.load(model, plane.x, plane.y), next_scale.load(model, plane.y, plane.z);
+            const int4 bias = row;
+            row = next_row;
+            look_ahead();
             __syncwarp(group_mask());  // what was written for the position before
             const u32 x = stream.state(), word = stream.word();
-            int mean = share_of_taps(model, values, plane.x, plane.y, at);
-            int scale = share_of_taps(model, residuals, plane.y, plane.z, at);
-            mean = sum_of_group(mean) + row.x;
-            scale = max(1, sum_of_group(scale) + row.y);
-            const int nearest = (mean + ((1 << row.w) >> 1)) >> row.w, fraction = mean - nearest * (1 << row.w);
-            const int phase = min(abs(fraction) << 3 >> row.w, PHASES - 1);
+            const int mean = sum_of_group(mean_taps.sum(model, values, at)) + bias.x;
+            const int scale = max(1, sum_of_group(scale_taps.sum(model, residuals, at)) + bias.y);
+            const int nearest = (mean + ((1 << bias.w) >> 1)) >> bias.w, fraction = mean - nearest * (1 << bias.w);
+            const int phase = min(abs(fraction) << 3 >> bias.w, PHASES - 1);
             // The exponent and the first four mantissa bits of a float32 integer are its logarithm's place.
             const int code = (__float_as_int((float)scale) >> 19) - LOWEST_CODE;
-            const int k = ((__ldg(model.levels + code) + row.z) >> 4) + offsets[c];
+            const int k = ((__ldg(model.levels + code) + bias.z) >> 4) + offsets[c];
             const u32 table = (u32)(max(0, min(k, SCALES - 1)) * PHASES + phase);
             int d;
             if (!pop(family, stream, table, x, word, &d)) return BAD_ESCAPES;

@@ -12,7 +12,7 @@ from isthmus.kernels.cuda.driver import WARP, launch, most_shared
 from isthmus.kernels.cuda.rans.device_image import DecoderTables, packed_slots
 from isthmus.kernels.cuda.rans.device_tables import DECODER_FAMILY
 
-GROUP = 8  # threads that share the taps of a position (docs/gpu.md)
+GROUP = 16  # threads that share the taps of a position (docs/gpu.md)
 UNIT = 6  # members of `struct Unit`
 STATES = 4 * 32  # bytes of a payload's lanes, at most
 SIGNATURE = f"PqPqPPPPII{DECODER_FAMILY}PqPPq"
@@ -22,9 +22,9 @@ SIGNATURE = f"PqPqPPPPII{DECODER_FAMILY}PqPPq"
 class DeviceCausal:
     """A model and its tables on one device: `struct Model` and the decoder's family of context/causal.cu.
 
-    They take 8 bytes for each of the tables * 2**precision slots and for each tap, and 1600 for each plane.
+    They take 8 bytes for each of the tables * 2**precision slots and 4 for each tap, and 1600 for each plane.
 
-    taps: int32 [N, 2]; planes: int32 [C, 4]; rows: int32 [100, C, 4]; levels: int32 [384]; frames: of a ring.
+    taps: int32 [N]; planes: int32 [C, 4]; rows: int32 [100, C, 4]; levels: int32 [384]; frames: of a ring.
     """
 
     taps: torch.Tensor
@@ -78,19 +78,24 @@ class DeviceCausal:
 def _arrange(
     begins: NDArray[np.int64], backs: NDArray[np.int32], weights: NDArray[np.int32], group: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Taps [N, 2], of each plane those of the mean and then of the scale, and where these begin and end: [C, 4]."""
+    """Taps [N], of each plane those of the mean and then of the scale, and where these begin and end: [C, 4].
+
+    Raises ValueError for taps that do not fit their 16 bits each; those of a `CausalPredictor` do, 16 * 512 positions
+    back at most.
+    """
+    if backs.max(initial=0) >= 1 << 15 or backs.min(initial=0) < 0 or (weights != weights.astype(np.int16)).any():
+        raise ValueError("cuda.context: a tap looks back 2**15 positions or more, or its weight does not fit 16 bits")
     parts, places = [], [0]
     for c in range(begins.shape[1] - 1):
         for kind in range(2):
             own = slice(begins[kind, c], begins[kind, c + 1])
-            part = np.stack([backs[kind, own], weights[kind, own]], axis=1)
-            rest = -len(part) % group
-            parts.append(np.concatenate([part, np.tile(np.array([[1, 0]], np.int32), (rest, 1))]))
+            part = backs[kind, own] << 16 | weights[kind, own] & 0xFFFF
+            parts.append(np.concatenate([part, np.zeros(-len(part) % group, np.int32)]))
             places.append(places[-1] + len(parts[-1]))
     firsts = np.array(places[:-1], np.int32).reshape(-1, 2)
     ends = np.array(places[2::2], np.int32)
     planes = np.column_stack([firsts, ends, np.zeros_like(ends)])
-    return np.concatenate([*parts, np.zeros((1, 2), np.int32)]), np.ascontiguousarray(planes)
+    return np.concatenate([*parts, np.zeros(1, np.int32)]), np.ascontiguousarray(planes)
 
 
 def decode(
