@@ -15,6 +15,7 @@ from isthmus import errors
 from isthmus.bitstream import read_header
 from isthmus.codecs.base import Codec, Latent
 from isthmus.codecs.batching import is_one, named_by_place, stack_samples
+from isthmus.codecs.length import with_length
 from isthmus.codecs.registry import codec_for, default_codec, describe, list_codecs, load
 from isthmus.forks import first_time
 
@@ -74,7 +75,10 @@ def decode(data: bytes | Sequence[bytes], *, device: str = "cpu", **options: Any
 def inspect(data: bytes) -> dict[str, Any]:
     """What the header of a stream says, as a dict for JSON; nothing is decoded.
 
+    Where a header does not know how long its sound is, as that was written while it came, the last unit tells;
+    `samples` and `seconds` are None where it is missing.
+
     Keys: `codec` (a name for `load`, None for weights that do not ship), `codec_id`, `tables_hash`, `weights_hash`,
     `signal` (kind, height, width, layout, bit depth), `options` (hexadecimal) and what they mean, such as `quality`.
     """
-    return describe(read_header(data))
+    return describe(with_length(read_header(data), data))

@@ -42,8 +42,10 @@ def unpack_single(data: BytesLike) -> tuple[TrackHeader, memoryview]:
     reader = read_chunks(data)
     units = [chunk for chunk in reader if chunk.type in "DP"]
     if len(reader.tracks) != 1 or len(units) != 1:
+        of = ", ".join(f"{track.signal.describe()['kind']} of {track.codec_id}" for track in reader.tracks.values())
         raise CorruptStreamError(
-            f"expected one track with one unit, found {len(reader.tracks)} with {len(units)}: use read_chunks"
+            f"expected one track with one unit, found {len(reader.tracks)} with {len(units)} ({of}): "
+            "isthmus.decode(data) finds the codec, isthmus.bitstream.read_chunks(data) reads the parts"
         )
     return reader.tracks[units[0].track], units[0].payload
 

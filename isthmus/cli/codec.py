@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from isthmus.bitstream import TrackHeader
 
 HEAD = 64  # bytes that tell a file's kind
-FOR_PYTHON = re.compile(r" \(read_chunks\([^)]*\) [^)]*\)|use isthmus\.decode\(data\) or ")
+FOR_PYTHON = re.compile(
+    r" \(read_chunks\([^)]*\) [^)]*\)|use isthmus\.decode\(data\) or |: isthmus\.decode\(data\) .*$"
+)
 
 
 def encode(

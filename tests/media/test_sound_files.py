@@ -128,6 +128,17 @@ def test_wav_that_lies(tmp_path: Path) -> None:
             audio.read(path, {})
 
 
+@pytest.mark.parametrize("told", [4 * 5000 - 3, 0xFFFFFFFF])
+def test_half_a_sample_at_the_end_is_left_out_and_told(tmp_path: Path, told: int) -> None:
+    whole = written(tmp_path / "a.wav").read_bytes()[:-3]
+    place = whole.index(b"data") + 4
+    data = whole[:4] + b"\xff" * 4 + whole[8:place] + struct.pack("<I", told) + whole[place + 4 :]
+    (tmp_path / "a.wav").write_bytes(data)
+    for blocks in (audio.open_sound(tmp_path / "a.wav").blocks, open_pipe(Pipe(data), "pipe").blocks):  # type: ignore[arg-type]
+        with pytest.warns(UserWarning, match="ends within a sample: its last 1 of 4 bytes are left out"):
+            assert sum(block.shape[1] for block in blocks()) == 4999
+
+
 def test_files_that_are_no_sound(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("hello, this is not a sound\n")
     (tmp_path / "empty.flac").write_bytes(b"")

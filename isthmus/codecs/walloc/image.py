@@ -26,7 +26,7 @@ from isthmus.devices import usual_settings
 from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.factorized import FactorizedModel
 from isthmus.entropy.models.judging import about_bytes
-from isthmus.errors import CorruptStreamError, WeightsMismatchError
+from isthmus.errors import CorruptStreamError
 from isthmus.forks import torch_computes
 from isthmus.kernels.wavelet.image import latent_size
 from isthmus.models.walloc.image import ResidualNetwork, Walloc
@@ -147,11 +147,7 @@ class WallocImageCodec(TrainedCodec[WallocWeights]):
         """Raises WeightsMismatchError for other tables, CorruptStreamError for what this codec never writes."""
         coder = self.coders.get(header.codec_id)
         if coder is None or header.tables_hash != coder.hash:
-            own = " and ".join(f"{codec_id} with {tables}" for codec_id, tables in self.tables_hashes.items())
-            raise WeightsMismatchError(
-                f"the stream needs codec {header.codec_id} with entropy tables {header.tables_hash}; {self.name} is "
-                f"{own}; use isthmus.decode(data) or load the weights it was made with"
-            )
+            raise self.other_tables(header)
         signal = header.signal
         if not (isinstance(signal, ImageSignal) and signal.bit_depth == 8 and signal.layout in ("grey", "rgb")):
             raise CorruptStreamError(

@@ -14,7 +14,7 @@ from torch import nn
 
 from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.base import Codec
-from isthmus.codecs.registry import load
+from isthmus.codecs.registry import load, pretrained
 from isthmus.devices import usual_settings
 from isthmus.errors import WeightsMismatchError
 from isthmus.forks import ForkLock
@@ -70,6 +70,24 @@ class TrainedCodec(Codec, Generic[W]):
             if self._model is None:
                 self._model = self._placed(self.weights.model())
             return self._model
+
+    def other_tables(self, header: TrackHeader) -> WeightsMismatchError:
+        """What says that a stream is not this codec's, and whose it is."""
+        made_by = [entry.label for entry in pretrained() if entry.reads(header)]
+        kind = header.signal.describe()["kind"]
+        if kind != self.kind:
+            told = f"the stream holds {kind}, {self.name} is a codec of kind {self.kind}"
+        else:
+            own = " and ".join(f"{i} with {tables}" for i, tables in self.tables_hashes.items())
+            needed = f"{header.codec_id} with entropy tables {header.tables_hash}"
+            told = f"the stream needs codec {needed}; {self.name} is {own}"
+        whose = f"load {made_by[-1]}, which reads it" if made_by else "load the weights it was made with"
+        return WeightsMismatchError(f"{told}; use isthmus.decode(data) or {whose}")
+
+    @property
+    @abstractmethod
+    def tables_hashes(self) -> dict[str, str]:
+        """Hash of the entropy tables of each codec id that this codec reads and writes."""
 
     def check_weights(self, header: TrackHeader) -> None:
         """Raises WeightsMismatchError for a stream that was made for other synthesis weights."""

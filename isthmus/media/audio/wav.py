@@ -7,6 +7,7 @@ Microsoft's "Multiple channel audio data and WAVE files".
 
 import os
 import struct
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -22,6 +23,7 @@ UNKNOWN = 0xFFFFFFFF  # a length, from writers that could not go back
 HARDLY = 0x7FFFF000  # lengths from here on are what recorders tell a pipe: an end before them is none of damage
 LARGEST = UNKNOWN - 64  # bytes of samples that a RIFF file can hold
 PIECE = 1 << 16
+MEND = "fetch the file again, or let FFmpeg keep what there is: ffmpeg -i IN.wav OUT.wav"
 OF_A_PIPE = 1 << 14  # samples of a block: 0.4 s, so that what is recorded is soon written
 
 
@@ -118,6 +120,7 @@ def blocks_of(file: BinaryIO, form: Format, name: str, block: int = BLOCK) -> It
     """
     frame = form.width * form.channels
     left, given = form.most, 0
+    rest = 0 if form.samples is None or form.size is None else form.size % frame  # bytes behind the last whole sample
     while left is None or left > 0:
         want = block if left is None else min(block, left)
         data = _up_to(file, want * frame)
@@ -129,8 +132,14 @@ def blocks_of(file: BinaryIO, form: Format, name: str, block: int = BLOCK) -> It
         if count < want:
             if form.samples is not None:
                 told = f"truncated: {given} of {form.samples} samples are there"
-                raise UnreadableFileError(f"{name}: {told}; fetch the file again")
-            return
+                raise UnreadableFileError(f"{name}: {told}; {MEND}")
+            rest = len(data) % frame
+            break
+    if rest:
+        warnings.warn(
+            f"{name}: ends within a sample: its last {rest} of {frame} bytes are left out; the file may be truncated",
+            stacklevel=2,
+        )
 
 
 def _up_to(file: BinaryIO, count: int) -> bytes:
@@ -171,9 +180,7 @@ def open_wav(path: str | os.PathLike[str]) -> Sound:
         there = os.path.getsize(path) - begin
         if form.samples is not None and form.size is not None and form.size > there:
             count = there // (form.width * form.channels)
-            raise UnreadableFileError(
-                f"{path}: truncated: {count} of {form.samples} samples are there; fetch the file again"
-            )
+            raise UnreadableFileError(f"{path}: truncated: {count} of {form.samples} samples are there; {MEND}")
 
     def blocks() -> Iterator[np.ndarray]:
         with open(path, "rb") as opened:

@@ -6,6 +6,7 @@ Byte format: docs/format-walloc.md.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import Any, BinaryIO, Literal
@@ -30,7 +31,8 @@ from isthmus.codecs.walloc.audio.units import AudioUnits, LatentUnits
 from isthmus.codecs.walloc.audio.weights import AudioWeights
 from isthmus.codecs.walloc.audio.writer import SoundWriter, write_units
 from isthmus.codecs.walloc.trained import TrainedCodec
-from isthmus.errors import CorruptStreamError, IsthmusError, WeightsMismatchError
+from isthmus.errors import CorruptStreamError, IsthmusError
+from isthmus.files import atomic_file
 from isthmus.forks import first_time, torch_computes
 from isthmus.kernels import threads
 from isthmus.models.walloc.noise import STEP
@@ -162,20 +164,23 @@ class WallocAudioCodec(TrainedCodec[AudioWeights]):
     def write(
         self,
         blocks: Iterable[Any],
-        file: BinaryIO,
+        file: BinaryIO | str | os.PathLike[str],
         *,
         samples: int | None = None,
         scale: Scale | None = None,
         metadata: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> int:
-        """Encodes blocks [C, n] of one sound, as they come, to a binary file or a pipe; returns how many samples.
+        """Encodes blocks [C, n] of one sound, as they come, to a file, a pipe or a path; returns how many samples.
 
         samples: how many there will be of each channel, if it is known. scale: of a first look at them (`Loudness`);
         without one a peak at full scale is assumed. metadata: of the file they come from. options: `AudioOptions`.
         The bytes do not depend on how the sound is cut into blocks. Raises ValueError for blocks of different channels
-        and where the number of samples is not what was said.
+        and where the number of samples is not what was said; a file at a path is whole or absent.
         """
+        if isinstance(file, str | os.PathLike):
+            with atomic_file(file) as opened:
+                return self.write(blocks, opened, samples=samples, scale=scale, metadata=metadata, **options)
         chosen = AudioOptions.of(options)
         writer = SoundWriter(self, file, chosen, samples, scale or Scale(), metadata)
         for block in [blocks] if hasattr(blocks, "shape") else blocks:  # a whole sound is one block
@@ -185,11 +190,7 @@ class WallocAudioCodec(TrainedCodec[AudioWeights]):
     def _plan(self, header: TrackHeader) -> Plan:
         """Raises WeightsMismatchError for other tables, CorruptStreamError for what this codec never writes."""
         if header.codec_id != CONTEXT or header.tables_hash != self.weights.tables_hash:
-            raise WeightsMismatchError(
-                f"the stream needs codec {header.codec_id} with entropy tables {header.tables_hash}; {self.name} is "
-                f"{CONTEXT} with {self.weights.tables_hash}; use isthmus.decode(data) or load the weights it was made "
-                "with"
-            )
+            raise self.other_tables(header)
         signal, scale = header.signal, scale_of(header.options)
         if not isinstance(signal, AudioSignal) or signal.channels > 2 or len(scale.means) not in (0, signal.channels):
             raise CorruptStreamError(
