@@ -22,6 +22,7 @@ GROUND = [
     "lazy",
     "signatures",
     "devices",
+    "inference",
     "files",
     "options",
     "signals",

@@ -81,11 +81,29 @@ def decode_sound(model: Any, source: Any, shown: Path, target: Path, options: di
                 writer = audio.WRITTEN[target.suffix.lower()]
                 writer(file, blocks, units.sample_rate, units.channels, count, tags)
         done = AudioSignal(units.sample_rate, units.channels, bar.done)
-    seconds = units.plan.grid.unit / units.plan.grid.coded_rate
-    for lost in units.lost:
-        place = f"{lost.unit * seconds:.2f} to {(lost.unit + 1) * seconds:.2f} s"
-        print(f"isthmus: warning: lost {place}: {lost.reason}", file=sys.stderr)
+    for line in _warnings(units):
+        print(f"isthmus: warning: {line}", file=sys.stderr)
     tell(f"{target}: {done}", target)
+
+
+def _warnings(units: Any) -> Iterator[str]:
+    """What was lost, units that follow each other in one line, and what samples of 16 bits cannot hold."""
+    from isthmus.codecs.walloc.audio.scale import PEAK, STREAMED
+
+    grid, ends = units.plan.grid, units.samples
+    lost = list(units.lost)
+    while lost:
+        first, count = lost[0], 1
+        while count < len(lost) and lost[count].unit == first.unit + count:
+            count += 1
+        begin, end = (unit * grid.unit / grid.coded_rate for unit in (first.unit, first.unit + count))
+        end = end if ends is None else min(end, ends / units.sample_rate)
+        more = f"; and {count - 1} more after it" if count > 1 else ""
+        yield f"lost {begin:.2f} to {end:.2f} s: {first.reason}{more}"
+        del lost[:count]
+    if units.plan.scale.gain < STREAMED - 1:  # the code just below is that of full scale with a little offset, too
+        peak = PEAK / units.plan.scale.factor
+        yield f"the sound reaches up to {peak:.2f} times full scale, beyond which samples of 16 bits are clipped"
 
 
 def _plain(tags: Any) -> dict[str, str]:

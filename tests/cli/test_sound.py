@@ -124,7 +124,17 @@ def test_lost_units(run: Run, stream: Path, tmp_path: Path) -> None:
     damaged.write_bytes(data[: chunk.offset + 20])
     assert run("decode", damaged, tmp_path / "b.wav")[0] == 2
     status, out, err = run("decode", damaged, tmp_path / "b.wav", "--allow-loss")
-    assert status == 0 and audio.read(tmp_path / "b.wav", {})[0].shape[1] == 2 * 65_536 - 256
+    assert status == 0 and audio.read(tmp_path / "b.wav", {})[0].shape[1] == 262_644
+    assert "lost 2.97 to 5.96 s" in err and "and 2 more after it" in err and err.count("warning") == 1
+
+
+def test_sound_beyond_full_scale(run: Run, tmp_path: Path) -> None:
+    codec = isthmus.load(C27[1])
+    for loudness, warned in ((1, False), (4, True)):
+        sound = loudness * np.sin(np.arange(3000) / 7, dtype=np.float32)
+        (tmp_path / "a.ist").write_bytes(codec.encode(sound, sample_rate=RATE))
+        status, _, err = run("decode", tmp_path / "a.ist", tmp_path / "a.wav")
+        assert status == 0 and ("times full scale" in err) == warned
 
 
 def test_pipes(tmp_path: Path) -> None:

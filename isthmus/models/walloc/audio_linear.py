@@ -60,6 +60,13 @@ class AudioLinear(Gains):
         return _padded(self.synthesis)
 
     @cached_property
+    def _bank_rows(self) -> Float32:
+        """A block of samples of the bands of a channel, as `_synthesis_rows` of latents."""
+        bank = self.config.bank
+        apart = bank.synthesis.reshape(bank.hop, bank.synthesis_blocks, bank.hop)  # [n, blocks, hop]
+        return _padded(np.ascontiguousarray(apart.transpose(2, 1, 0), np.float32).reshape(bank.hop, -1))
+
+    @cached_property
     def synthesis(self) -> Float32:
         """A block of samples of latents: [channels * hop, blocks * c], those of the latest frame first."""
         bank, config = self.config.bank, self.config
@@ -111,12 +118,21 @@ class AudioLinear(Gains):
 
     def synthesize(self, y: Float32) -> Float32:
         """Latents [c, frames] to the samples [channels, (frames - synthesis_blocks + 1) * hop] of whole blocks."""
-        bank, (c, frames) = self.config.bank, y.shape
+        return self._blocks(y, self._synthesis_rows, self.config.signal_channels)
+
+    def samples_of(self, bands: Float32) -> Float32:
+        """Bands [channels * n, frames] to samples, as `synthesize`: the bank alone, one channel after the other."""
+        return np.concatenate(
+            [self._blocks(one, self._bank_rows, 1) for one in np.split(bands, self.config.signal_channels)]
+        )
+
+    def _blocks(self, source: Float32, padded: Float32, channels: int) -> Float32:
+        """Rows [r, frames] to the samples [channels, blocks * hop] of the blocks that all their frames are there of."""
+        bank, (rows, frames) = self.config.bank, source.shape
         count = bank.synthesis_blocks
-        offsets = [np.arange(c) * frames + count - 1 - i for i in range(count)]
-        ones = np.ones(self.config.bands, np.float32)
-        phases = _map(np.ascontiguousarray(y), offsets, self._synthesis_rows, ones, frames - count + 1)
-        channels = self.config.signal_channels
+        offsets = [np.arange(rows) * frames + count - 1 - i for i in range(count)]
+        ones = np.ones(channels * bank.hop, np.float32)
+        phases = _map(np.ascontiguousarray(source), offsets, padded, ones, frames - count + 1)
         return np.ascontiguousarray(phases.reshape(channels, bank.hop, -1).transpose(0, 2, 1)).reshape(channels, -1)
 
 

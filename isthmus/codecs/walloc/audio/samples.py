@@ -9,13 +9,18 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
-from isthmus.arrays.types import Float32, Int16
+from isthmus.arrays.types import Float32
 from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.walloc.audio.options import AudioDecodeOptions
 from isthmus.codecs.walloc.audio.plan import Plan, SoundCodec
+from isthmus.codecs.walloc.audio.synthesis import UnitSynthesis, Window
 from isthmus.codecs.walloc.audio.unit import UNIT_FRAMES, Choices, End, UnitPlanes, check_end
-from isthmus.errors import CorruptStreamError
+from isthmus.devices import usual_settings
+from isthmus.errors import CorruptStreamError, IsthmusError
+from isthmus.inference import run_each
+from isthmus.kernels import threads
 from isthmus.kernels.resample.resampler import Resampler
 from isthmus.models.walloc.noise import noise_deviation
 
@@ -27,6 +32,9 @@ class Part(NamedTuple):
     planes: UnitPlanes | None
     end: End | None
     choices: Choices | None = None
+
+
+Three = tuple[Part | None, Part, Part | None]  # a unit and those beside it
 
 
 class SampleReader(ABC):
@@ -92,7 +100,11 @@ class SampleReader(ABC):
         unit = low // grid.unit
         resampler = Resampler(grid.coded_rate, grid.sample_rate, 2, begin=unit * grid.unit, first=first)
         given = first
-        for coded, is_last, ends in self._coded(unit, chosen):
+        # One sample more than `last` is made of: `push` gives only what is beyond doubt.
+        until = (
+            None if last is None else Resampler.needs(grid.coded_rate, grid.sample_rate, first, last)[1] // grid.unit
+        )
+        for coded, is_last, ends in self._coded(unit, until, chosen):
             last = min((n for n in (last, ends) if n is not None), default=None)
             block = resampler.push(coded)
             if is_last:
@@ -105,54 +117,79 @@ class SampleReader(ABC):
             if given == last:
                 return
 
-    def _coded(self, first: int, options: AudioDecodeOptions) -> Iterator[tuple[Float32, bool, int | None]]:
-        """Samples [2, n] at the coded rate of each unit from `first` on, whether they are the last, and the length.
+    def _coded(
+        self, first: int, until: int | None, options: AudioDecodeOptions
+    ) -> Iterator[tuple[Float32, bool, int | None]]:
+        """Samples [2, n] at the coded rate of the units `first` to `until`, or to the last.
 
-        That of the whole sound, where the unit tells it.
+        With each whether it is the last, and the length of the whole sound where the unit tells it.
         """
-        synthesis = self.codec.synthesis(self.plan, self.header, options)
-        before: Part | None = None
-        now: Part | None = None
-        for following in chain(self.parts(max(0, first - 1)), [None]):
-            if now is not None:
-                if now.unit >= first:
-                    ends = None if now.end is None else check_end(now.end, self.plan.grid, now.unit, self.plan.samples)
-                    yield self._samples(synthesis, before, now, following), following is None, ends
-                before = now
-            now = following
+        synthesis, grid = self.codec.synthesis(self.plan, self.header, options), self.plan.grid
+        for group in self._groups(first, until):
+            windows = [self._window(synthesis.reach, *three) for three in group]
+            there = [three[1].planes is not None and w.blocks > 0 for three, w in zip(group, windows, strict=True)]
+            made = iter(self._made(synthesis, [w for w, is_there in zip(windows, there, strict=True) if is_there]))
+            for (_, now, following), window, is_there in zip(group, windows, there, strict=True):
+                coded = next(made) if is_there else np.zeros((2, max(0, window.blocks) * grid.bank.hop), np.float32)
+                ends = None if now.end is None else check_end(now.end, grid, now.unit, self.plan.samples)
+                yield coded if now.end is None else coded[:, : now.end.coded], following is None, ends
 
-    def _samples(self, synthesis: Any, before: Part | None, now: Part, after: Part | None) -> Float32:
-        grid, channels = self.plan.grid, self.codec.weights.config.latent_channels
+    def _groups(self, first: int, until: int | None) -> Iterator[list[Three]]:
+        """The units `first` to `until` between their neighbours, as many at once as there are threads."""
+        group: list[Three] = []
+        most = self._at_once()
+        try:
+            before = now = None
+            for following in chain(self.parts(max(0, first - 1)), [None]):
+                if now is not None and now.unit >= first:
+                    group.append((before, now, following))
+                    if len(group) >= most or now.unit == until:
+                        yield group
+                        group = []
+                    if now.unit == until:
+                        return
+                before, now = now, following
+        except IsthmusError:
+            if group:  # what comes before the fault is played
+                yield group
+            raise
+        if group:
+            yield group
+
+    @staticmethod
+    def _made(synthesis: UnitSynthesis, windows: list[Window]) -> list[Float32]:
+        if synthesis.model is None:
+            return threads.run(synthesis.unit, windows, torch.get_num_threads())
+        if synthesis.device.type == "cpu":
+            return run_each(synthesis.unit, windows)
+        with usual_settings(), torch.inference_mode():
+            return [synthesis.unit(window) for window in windows]
+
+    def _at_once(self) -> int:
+        """Units that are synthesised together."""
+        return torch.get_num_threads()
+
+    def _window(self, reach: int, before: Part | None, now: Part, after: Part | None) -> Window:
+        """What the samples of a unit are made of, no blocks where it has none; silence around it where that is lost."""
+        config, bank = self.codec.weights.config, self.plan.grid.bank
         begin = now.unit * UNIT_FRAMES
         near = [(part, self._frames(part)) for part in (before, now, after) if part is not None]
         count = max(part.unit * UNIT_FRAMES + frames for part, frames in near)
-
-        def frames(low: int, high: int) -> Int16:
-            found = np.zeros((channels, high - low), np.int16)
-            for part, there in near:
-                offset = part.unit * UNIT_FRAMES
-                a, b = max(low, offset), min(high, offset + there)
-                if part.planes is not None and a < b:
-                    found[:, a - low : b - low] = part.planes.y[:, a - offset : b - offset]
-            return found
-
-        def deviations(low: int, high: int) -> Float32:
-            found = np.zeros((self.codec.weights.config.bands, high - low), np.float32)
-            for part, there in near:
-                offset = part.unit * UNIT_FRAMES
-                a, b = max(low, offset), min(high, offset + there)
-                if part.planes is not None and a < b:
-                    of_unit = noise_deviation(part.planes.noise, there, self.codec.weights.config.factor)
-                    found[:, a - low : b - low] = of_unit[:, a - offset : b - offset]
-            return found
-
-        blocks = min(UNIT_FRAMES, count - begin - (grid.bank.synthesis_blocks - 1))
+        blocks = min(UNIT_FRAMES, count - begin - (bank.synthesis_blocks - 1))
         if blocks < 1:
-            return np.zeros((2, 0), np.float32)
-        size = blocks * grid.bank.hop if now.end is None else now.end.coded
-        if now.planes is None:
-            return np.zeros((2, size), np.float32)
-        return synthesis.unit(frames, deviations, begin, blocks, count)[:, :size]
+            return Window(begin, begin, 0, *(np.zeros((0, 0), dtype) for dtype in (np.int16, np.float32)))
+        low = max(0, begin - reach)
+        high = min(count, begin + blocks + bank.synthesis_blocks - 1 + reach)
+        q = np.zeros((config.latent_channels, high - low), np.int16)
+        deviations = np.zeros((config.bands, high - low), np.float32)
+        for part, there in near:
+            offset = part.unit * UNIT_FRAMES
+            a, b = max(low, offset), min(high, offset + there)
+            if part.planes is not None and a < b:
+                q[:, a - low : b - low] = part.planes.y[:, a - offset : b - offset]
+                of_unit = noise_deviation(part.planes.noise, there, config.factor)
+                deviations[:, a - low : b - low] = of_unit[:, a - offset : b - offset]
+        return Window(low, begin, blocks, q, deviations)
 
     def _frames(self, part: Part) -> int:
         if part.planes is not None:

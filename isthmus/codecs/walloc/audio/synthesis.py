@@ -1,18 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Latents of units back to samples, unit by unit: each sees the frames around it, and depends on no other part."""
+"""Latents of units back to samples, unit by unit: each sees the frames around it, and depends on no other part.
 
-from collections.abc import Callable
+Linear synthesis and noise are sums of the kernels, in a fixed order; the network alone is torch's.
+"""
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
-from torch import Tensor
 
 from isthmus.arrays.types import Float32, Int16
-from isthmus.devices import usual_settings
 from isthmus.models.walloc.audio import ResidualNetwork, WallocAudio
 from isthmus.models.walloc.audio_linear import AudioLinear
 
-Frames = Callable[[int, int], Int16]  # first and last frame to latents [c, last - first]
-Deviations = Callable[[int, int], Float32]  # the same to the noise in each band, [n, last - first]
+NEAR = 2  # frames around coded ones where the network may add: what is silent stays silent
+
+
+class Window(NamedTuple):
+    """What a unit is made of: frames from `low` on, of which the unit's own begin at `first`.
+
+    q: int16 [c, frames]; deviations: of the noise in each band, [n, frames]; blocks: that it gives.
+    """
+
+    low: int
+    first: int
+    blocks: int
+    q: Int16
+    deviations: Float32
 
 
 class UnitSynthesis:
@@ -36,36 +50,34 @@ class UnitSynthesis:
         self.level = linear.level(quality).to(device)
         self.reach = ResidualNetwork.reach(linear.config) if model is not None else 0
 
-    def unit(self, frames: Frames, deviations: Deviations, first: int, blocks: int, count: int) -> Float32:
-        """Samples [2, blocks * hop] of the blocks from `first` on; count: frames that there are."""
-        bank = self.linear.config.bank
-        end = first + blocks + bank.synthesis_blocks - 1
-        if self.model is None and not self.noise:
-            return self.linear.synthesize(frames(first, end) * self.step[:, None])
-        low, high = max(0, first - self.reach), min(count, end + self.reach)
-        with usual_settings(), torch.inference_mode():
-            q = torch.from_numpy(frames(low, high)).to(self.device).float()[None]
-            if self.model is None:
-                y = q[0] * torch.from_numpy(self.step).to(self.device)[:, None]
-                bands = torch.from_numpy(self.linear.synthesis_weight).to(self.device) @ y
-            else:
-                bands = self.model.synthesize(q, self.level)[0]
-            bands = bands[:, first - low : end - low]
-            if self.noise:
-                bands = bands + torch.from_numpy(deviations(first, end)).to(self.device) * self._white(
-                    first, end - first
-                )
-            x = bank.synthesize(bands.reshape(self.linear.config.signal_channels, -1, bands.shape[1]))
-            return x.cpu().numpy()
+    def unit(self, window: Window) -> Float32:
+        """Samples [2, blocks * hop]. To be called by `run_each` where there is a network on the CPU."""
+        begin = window.first - window.low
+        frames = slice(begin, begin + window.blocks + self.linear.config.bank.synthesis_blocks - 1)
+        x = self.linear.synthesize(window.q[:, frames] * self.step[:, None])
+        coded = np.pad(window.q.any(0), NEAR)
+        near = np.logical_or.reduce(np.lib.stride_tricks.sliding_window_view(coded, 2 * NEAR + 1), 1)[frames]
+        bands = []
+        if self.model is not None and near.any():
+            bands.append(np.where(near, self._residual(self.model, window.q)[:, frames], np.float32(0)))
+        if self.noise and window.deviations.any():
+            white = self._white(window.first, frames.stop - frames.start)
+            bands.append(window.deviations[:, frames] * white)
+        return x + self.linear.samples_of(sum(bands[1:], bands[0])) if bands else x
 
-    def _white(self, first: int, count: int) -> Tensor:
+    def _residual(self, model: WallocAudio, q: Int16) -> Float32:
+        """What the network adds to bands, [n, frames]."""
+        found: Float32 = model.residual(torch.from_numpy(q).to(self.device).float()[None], self.level)[0].cpu().numpy()
+        return found
+
+    def _white(self, first: int, count: int) -> Float32:
         """Noise of variance 1, [n, count], a function of frame and band alone; one channel gets the same twice."""
         config = self.linear.config
         bands = config.factor if self.mono else config.bands
-        place = torch.arange(first, first + count, device=self.device) * config.bands
-        word = place[None] + torch.arange(bands, device=self.device)[:, None] + 1
-        for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):  # of SplitMix64
-            word = (word ^ ((word >> shift) & ((1 << (64 - shift)) - 1))) * factor
-        uniform = ((word >> 32) & 0xFFFFFFFF).float() * 2**-31 - 1
-        white = uniform * 3**0.5
-        return white.repeat(config.signal_channels, 1) if self.mono else white
+        place = np.arange(first, first + count, dtype=np.uint64) * np.uint64(config.bands)
+        word = place + np.arange(1, bands + 1, dtype=np.uint64)[:, None]
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # of SplitMix64
+            word = (word ^ (word >> np.uint64(shift))) * np.uint64(factor)
+        uniform = (word >> np.uint64(32)).astype(np.float32) * np.float32(2**-31) - np.float32(1)
+        white = uniform * np.float32(3**0.5)
+        return np.concatenate([white] * config.signal_channels) if self.mono else white

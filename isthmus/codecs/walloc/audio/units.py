@@ -57,17 +57,25 @@ class AudioUnits(SampleReader, Units):
                     yield part
                 group = []
         if not ended:
-            self._lose_rest(following)
+            yield from self._lose_rest(following)
         self.check_end()
 
-    def _lose_rest(self, following: int) -> None:
-        """Lists what a stream lacks at its end: as many units as its header tells, else one without a number."""
-        known = self.plan.samples
-        units = following + 1 if known is None else self.plan.grid.units(self.plan.grid.coded(known))
+    def _lose_rest(self, following: int) -> Iterator[Part]:
+        """What a stream lacks at its end, lost: the units that its header tells of, else one without a number."""
+        known, grid = self.plan.samples, self.plan.grid
+        coded = 0 if known is None else grid.coded(known)
+        units = following + 1 if known is None else grid.units(coded)
         cut = f"the stream is cut: {self.cut}" if self.cut else "the stream ends"
         self.lose(following, f"{cut} before unit {following}" + ("" if known is None else f" of {units}"))
-        for unit in range(following + 1, min(units, following + MOST_GAP)):
+        if known is None or units - following > MOST_GAP:  # a damaged number must not ask for years of silence
+            return
+        for unit in range(following, units):
             self.lose(unit, f"{cut} before it")
+            end = End(coded - unit * grid.unit, grid.most(coded) - known)
+            yield Part(unit, None, end if unit == units - 1 else None)
+
+    def _at_once(self) -> int:
+        return 1 if self.is_pipe else super()._at_once()
 
     def _part(self, item: tuple[int, memoryview | None]) -> Part:
         unit, payload = item

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Samples that are none, streams that are cut, shuffled, incomplete or forged: a clear error, or the right thing."""
 
+import dataclasses
 import io
 
 import numpy as np
 import pytest
 import torch
 
-from isthmus.bitstream import StreamWriter, read_chunks, read_header
+from isthmus.bitstream import StreamWriter, TrackHeader, read_chunks, read_header
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from tests.codecs.walloc.audio.tiny import UNIT, Pipe, tiny_codec, tones
 
@@ -16,11 +17,13 @@ def packets(data: bytes) -> list[tuple[int, bytes]]:
     return [(chunk.unit or 0, bytes(chunk.payload)) for chunk in read_chunks(data) if chunk.type == "P"]
 
 
-def rebuilt(data: bytes, units: list[tuple[int, bytes]], *, index: bool = True) -> bytes:
+def rebuilt(
+    data: bytes, units: list[tuple[int, bytes]], *, index: bool = True, header: TrackHeader | None = None
+) -> bytes:
     """The stream of other packets."""
     file = io.BytesIO()
     writer = StreamWriter(file)
-    writer.header(0, read_header(data))
+    writer.header(0, header or read_header(data))
     for unit, payload in units:
         writer.packet(0, unit, payload)
     writer.end()
@@ -148,8 +151,21 @@ def test_cut_streams_play_up_to_the_cut(stream: bytes) -> None:
     with pytest.raises(CorruptStreamError, match="allow_loss"):
         codec.decode(cut)
     reader = codec.open(cut, allow_loss=True)
-    assert sum(block.shape[1] for block in reader.blocks()) == 3 * UNIT - 16
+    padded = np.concatenate(list(reader.blocks()), 1)  # silence in place of what is missing
+    assert padded.shape == whole.shape and not np.ptp(padded[:, 3 * UNIT :], 1).any()
+    assert np.array_equal(padded[:, : 2 * UNIT], whole[:, : 2 * UNIT])
     assert [lost.unit for lost in reader.lost] == [3, 4, 5] and reader.cut
+    part = codec.open(cut, allow_loss=True).read(start=4 * UNIT / 44100, stop=4.5 * UNIT / 44100)
+    assert part.shape == (2, UNIT // 2) and not np.ptp(part, 1).any()
+
+
+def test_much_that_is_missing_is_not_made_up(stream: bytes) -> None:
+    header = read_header(stream)
+    forged = dataclasses.replace(header, signal=dataclasses.replace(header.signal, samples=1 << 40))
+    data = rebuilt(stream, packets(stream)[:3], index=False, header=forged)
+    reader = tiny_codec().open(data, allow_loss=True)
+    assert sum(block.shape[1] for block in reader.blocks()) == 3 * UNIT - 16
+    assert [lost.unit for lost in reader.lost] == [3]
 
 
 def test_streams_of_unknown_length_that_are_cut() -> None:

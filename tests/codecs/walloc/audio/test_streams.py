@@ -120,3 +120,31 @@ def test_levels_and_means_come_back() -> None:
         )
         error = np.square(sound - found).mean()
         assert error < np.square(sound - sound.mean()).mean() / 5
+
+
+def test_silence_comes_back_as_silence() -> None:
+    codec, quiet = tiny_codec(), 40 * 16
+    sound = tones(2, 4 * UNIT)
+    sound[:, UNIT - 8 * 16 : 3 * UNIT] = 0
+    latent = codec.analyze(sound, sample_rate=44100, noise=False)
+    latent.planes["y"][:, 256:768] = 0  # means are kept apart from latents
+    found = codec.synthesize(latent, output="numpy")
+    within = found[:, UNIT + quiet : 3 * UNIT - quiet]
+    assert np.array_equal(within, np.broadcast_to(within[:, :1], within.shape))
+    linear = codec.synthesize(latent, output="numpy", synthesis="linear")
+    assert np.array_equal(within, linear[:, UNIT + quiet : 3 * UNIT - quiet]) and not np.array_equal(found, linear)
+
+
+def test_samples_do_not_depend_on_threads_or_groups() -> None:
+    codec, before = tiny_codec(), torch.get_num_threads()
+    data = codec.encode(tones(2, 9 * UNIT + 100), sample_rate=22050)
+    for options in ({}, {"synthesis": "linear"}):
+        found = []
+        for threads in (1, 2, 5):
+            try:
+                torch.set_num_threads(threads)
+                found.append(codec.decode(data, output="numpy", **options))
+            finally:
+                torch.set_num_threads(before)
+        found.append(np.concatenate(list(codec.open(Pipe(data)).blocks(**options)), 1))
+        assert all(np.array_equal(found[0], other) for other in found[1:])
