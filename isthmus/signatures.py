@@ -49,6 +49,8 @@ def head_of(path: str | os.PathLike[str]) -> bytes:
 
 def resembles(head: bytes) -> str:
     """In words, from the first 16 bytes or more of a file."""
+    if not head:
+        return "it is empty"
     for offset, magic, name in FOREIGN:
         if head.startswith(magic, offset):
             return f"it looks like {name}"

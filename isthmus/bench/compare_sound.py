@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from isthmus.bench.compare import largest_within
-from isthmus.bench.kinds.audio import prepare, rate
-from isthmus.bench.metrics.audio import log_mel, psnr, si_sdr
+from isthmus.bench.kinds.audio import heard, prepare, rate
+from isthmus.bench.metrics.audio import psnr, si_sdr, top_of
 from isthmus.bench.peers.ffmpeg import MP3, OPUS, FfmpegCodec, ffmpeg_codecs
 from isthmus.bench.runs import describe
 from isthmus.bench.sheets.audio import draw_sheet
+from isthmus.codecs.walloc.audio.unit import coded_rate
 
 LADDERS: dict[str, Sequence[int]] = {  # kbit/s
     "mp3": (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -55,7 +56,8 @@ def compare_sound(
     """Encode and decode float32 [C, T] with `codec`, and with each rival at the largest rate of no more bytes.
 
     options: of `encode`. rivals: MP3 and Opus unless given. One whose smallest file is larger is shown at that, with a
-    note. All are measured at 44.1 or 48 kHz.
+    note. All are measured at 44.1 or 48 kHz, log-mel up to what the original can hold. Raises ValueError for a sound
+    of no samples or a rate of no sound.
     """
     if rivals is None:
         rivals = [rival for rival in ffmpeg_codecs()[0] if rival in (MP3, OPUS)]
@@ -63,16 +65,19 @@ def compare_sound(
     given = {k: v for k, v in (options or {}).items() if v is not None}
     data = codec.encode(original, **facts, **given)
     sounds = {"original": original, codec.name: codec.decode(data, output="numpy")}
-    found = [_measure(codec.name, describe(given), len(data), original, sounds[codec.name], facts)]
+    found = [_measure(codec.name, describe(given), len(data), original, sounds[codec.name], sample_rate)]
     for rival in rivals:
         setting, encoded = encode_within(rival, original, facts["sample_rate"], len(data))
         sounds[rival.name] = rival.decode_like(encoded, original, **facts)
         note = "its smallest file" if len(encoded) > len(data) else ""
-        row = _measure(rival.name, f"{setting} kbit/s", len(encoded), original, sounds[rival.name], facts, note)
+        row = _measure(rival.name, f"{setting} kbit/s", len(encoded), original, sounds[rival.name], sample_rate, note)
         found.append(row)
-    heads = {"original": [f"{original.shape[1] / facts['sample_rate']:.2f} s, {facts['sample_rate']} Hz"]}
+    compared = facts["sample_rate"]
+    measured_at = "" if compared == sample_rate else f", compared at {compared}"
+    heads = {"original": [f"{sound.shape[1] / sample_rate:.2f} s, {sample_rate} Hz{measured_at}"]}
     heads |= {x.codec: _caption(x) for x in found}
-    return SoundComparison(draw_sheet(sounds, heads, facts["sample_rate"], title), found, sounds, facts["sample_rate"])
+    png = draw_sheet(sounds, heads, compared, title, top_of(sample_rate))
+    return SoundComparison(png, found, sounds, compared)
 
 
 def encode_within(codec: FfmpegCodec, sound: np.ndarray, sample_rate: int, limit: int) -> tuple[int, bytes]:
@@ -105,11 +110,13 @@ def _measure(
     size: int,
     original: np.ndarray,
     decoded: np.ndarray,
-    facts: dict[str, Any],
+    sample_rate: int,
     note: str = "",
 ) -> SoundMeasurement:
-    values = psnr(original, decoded), si_sdr(original, decoded), log_mel(original, decoded, facts["sample_rate"])
-    return SoundMeasurement(name, setting, size, rate(size, original, facts), *values, note)
+    """sample_rate: of the original, before both sounds were brought to the rate that they are compared at."""
+    values = psnr(original, decoded), si_sdr(original, decoded), heard(original, decoded, sample_rate=sample_rate)
+    kbps = rate(size, original, {"sample_rate": coded_rate(sample_rate)})
+    return SoundMeasurement(name, setting, size, kbps, *values, note)
 
 
 def _caption(x: SoundMeasurement) -> list[str]:

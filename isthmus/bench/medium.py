@@ -29,12 +29,14 @@ class Measure:
     """A distance or likeness of two samples.
 
     of: original and decoded to a number, of which the mean over files counts; shown: that mean to what is plotted and
-    compared at equal values, in dB for instance. label: of the plot's axis.
+    compared at equal values, in dB for instance. label: of the plot's axis. facts: names of those that the file tells
+    and `of` takes, too.
     """
 
-    of: Callable[[Any, Any], float]
+    of: Callable[..., float]
     label: str
     shown: Callable[[float], float] = float
+    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Medium:
 
     measures: by name, the first the most important. rate: of so many bytes for samples and their facts, in `unit`.
     amount: of samples, in `amount_unit`, for speeds. size: samples in words. prepare: samples and facts as all codecs
-    take them. variants: the ways in which one of ours is measured.
+    take them, ValueError where nothing can be measured. variants: the ways in which one of ours is measured.
     peers: codecs of others, and a note for each that is missing. anchor, span: the peer that BD-rates are against, and
     between which of its rates.
     """

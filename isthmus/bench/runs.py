@@ -100,14 +100,14 @@ def run(
     if repeats < 1:
         raise ValueError(f"bench: repeats is {repeats}; expected at least 1")
     ladders = {codec.name: list((settings or {}).get(codec.name) or settings_of(codec)) for codec in codecs}
-    files = _readable(files, medium.kind)
+    files = _readable(files, medium)
     rows: list[Row] = []
     total = len(files) * sum(len(ladder) for ladder in ladders.values())
     with kernels_only(), _single_thread(), _progress(total) as advance:
         warm: set[tuple[str, str]] = set()
         for path in files:
-            samples, facts = kinds.read(path, medium.kind, {})
-            samples, facts = medium.prepare(samples, facts)
+            samples, told = kinds.read(path, medium.kind, {})
+            samples, facts = medium.prepare(samples, told)
             for codec in codecs:
                 place = codec.name, medium.size(samples)
                 if place not in warm:
@@ -115,20 +115,25 @@ def run(
                         _decode(codec, codec.encode(samples, **facts, **setting), samples, facts)
                     warm.add(place)
                 for setting in ladders[codec.name]:
-                    rows.append(_measure(medium, codec, setting, samples, facts, Path(path).name, repeats))
+                    rows.append(_measure(medium, codec, setting, samples, facts, told, Path(path).name, repeats))
                     advance(f"{codec.name} {describe(setting)}")
     return rows
 
 
-def _readable(files: Sequence[str | os.PathLike[str]], kind: str) -> list[str | os.PathLike[str]]:
-    """Those that can be read, which shows now, not after an hour; of others a warning. Raises the error if none can."""
+def _readable(files: Sequence[str | os.PathLike[str]], medium: Medium) -> list[str | os.PathLike[str]]:
+    """Those that can be read and measured, which shows now, not after an hour; of others a warning.
+
+    Raises the error if none can.
+    """
     kept, refused = [], []
     for path in files:
         try:
-            kinds.read(path, kind, {})
+            medium.prepare(*kinds.read(path, medium.kind, {}))
             kept.append(path)
         except UnreadableFileError as error:
             refused.append(error)
+        except ValueError as error:
+            refused.append(UnreadableFileError(f"{path}: {error}"))
     if not kept:
         raise refused[0]
     for one in refused:
@@ -168,8 +173,10 @@ def _decode(codec: Any, data: bytes, samples: Any, facts: dict[str, Any]) -> Any
 
 
 def _measure(
-    medium: Medium, codec: BenchCodec, setting: Setting, samples: Any, facts: dict[str, Any], name: str, repeats: int
-) -> Row:
+    medium: Medium, codec: BenchCodec, setting: Setting, samples: Any, facts: dict[str, Any], told: dict[str, Any],
+    name: str, repeats: int,
+) -> Row:  # fmt: skip
+    """told: the facts of the file, before they were prepared."""
     data, encode_seconds = _timed(lambda: codec.encode(samples, **facts, **setting), repeats)
     decoded, decode_seconds = _timed(lambda: _decode(codec, data, samples, facts), repeats)
     return Row(
@@ -180,7 +187,10 @@ def _measure(
         amount=medium.amount(samples),
         bytes=len(data),
         rate=medium.rate(len(data), samples, facts),
-        measures={name: measure.of(samples, decoded) for name, measure in medium.measures.items()},
+        measures={
+            name: measure.of(samples, decoded, **{fact: told[fact] for fact in measure.facts})
+            for name, measure in medium.measures.items()
+        },
         encode_seconds=encode_seconds,
         decode_seconds=decode_seconds,
     )

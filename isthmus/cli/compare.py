@@ -66,7 +66,10 @@ def _compare_sound(
 
     require_matplotlib()
     sound, facts = audio.read(source, {})
-    result = compare_sound(sound, facts["sample_rate"], model, options, title=title)
+    try:
+        result = compare_sound(sound, facts["sample_rate"], model, options, title=title)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
     atomic_write(place, result.png)
     tell(aligned(sound_table(result.measurements)), place)
     tell(f"written: {place}", place)

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from isthmus.bench.compare_sound import compare_sound, encode_within, sound_table
-from isthmus.bench.kinds.audio import MEDIUM, WithoutNoise, prepare, variants
-from isthmus.bench.metrics.audio import log_mel, psnr, si_sdr, spectral
+from isthmus.bench.kinds.audio import MEDIUM, WithoutNoise, heard, prepare, variants
+from isthmus.bench.metrics.audio import log_mel, psnr, si_sdr, spectral, top_of
 from isthmus.bench.peers.ffmpeg import AAC, MP3, OPUS, ffmpeg_codecs, in_step, packet_bytes
 from isthmus.bench.peers.vorbis import Vorbis
 from isthmus.bench.runs import average, run
+from isthmus.errors import UnreadableFileError
 from isthmus.media import audio
 from isthmus.signals import AudioSignal
 from tests.codecs.walloc.audio.tiny import tiny_codec, tones
@@ -39,6 +40,19 @@ def test_measures_do_not_depend_on_loudness() -> None:
     noisy = sound + 0.01 * np.random.default_rng(0).standard_normal(sound.shape).astype(np.float32)
     for measure in (psnr, si_sdr, log_mel, spectral):
         assert measure(0.1 * sound, 0.1 * noisy) == pytest.approx(measure(sound, noisy), rel=1e-4)
+
+
+def test_what_a_recording_cannot_hold_is_not_compared() -> None:
+    """Of 8 kHz, brought to 48: what a codec adds above 4 kHz does not count, what it adds below does."""
+    sound = (
+        0.1 * prepare(np.random.default_rng(0).standard_normal((1, 8000)).astype(np.float32), {"sample_rate": 8000})[0]
+    )
+    time = np.arange(sound.shape[1]) / 48_000
+    low, high = (0.1 * np.sin(2 * np.pi * f * time)[None].astype(np.float32) for f in (2000, 9000))
+    assert top_of(8000) == 4000 and top_of(44_100) == top_of(96_000) == 20_000
+    assert heard(sound, sound + high, sample_rate=8000) < 0.05 < log_mel(sound, sound + high, 48_000)
+    assert heard(sound, sound + low, sample_rate=8000) > 0.2
+    assert heard(sound, sound + high, sample_rate=48_000) == log_mel(sound, sound + high, 48_000)
 
 
 def test_psnr_is_as_defined() -> None:
@@ -72,6 +86,23 @@ def test_the_medium(tmp_path: Path) -> None:
     assert with_noise.rate > without.rate > 0 and without.measures["psnr"] > 0
     sound, facts = prepare(tones(3, 100), {"sample_rate": 8000})
     assert sound.shape == (2, 600) and facts["sample_rate"] == 48_000
+
+
+def test_what_cannot_be_measured_is_left_out(tmp_path: Path) -> None:
+    audio.write(tmp_path / "a.wav", tones(1, 4000), AudioSignal(8000, 1))
+    audio.write(tmp_path / "none.wav", tones(1, 0), AudioSignal(8000, 1))
+    audio.write(tmp_path / "slow.wav", tones(1, 10), AudioSignal(100, 1))
+    (tmp_path / "text.wav").write_text("text")
+    codec, files = tiny_codec(), sorted(tmp_path.iterdir())
+    with pytest.warns(UserWarning, match="left out") as told:
+        rows = run(MEDIUM, files, [codec], settings={codec.name: [{"quality": 50}]})
+    assert [row.file for row in rows] == ["a.wav"]
+    assert [name in str(one.message) for name, one in zip(("none", "slow", "text"), told, strict=True)] == [True] * 3
+    with pytest.raises(UnreadableFileError, match=r"none\.wav: a sound of no samples"):
+        run(MEDIUM, [tmp_path / "none.wav"], [codec])
+    with pytest.raises(ValueError, match="no samples"):
+        compare_sound(tones(1, 0), 8000, codec)
+    assert compare_sound(tones(1, 1), 8000, codec).measurements[0].bytes > 0
 
 
 def test_a_comparison(tmp_path: Path) -> None:

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 
 from isthmus.bench.medium import Measure, Medium
-from isthmus.bench.metrics.audio import log_mel, psnr, si_sdr, spectral
+from isthmus.bench.metrics.audio import log_mel, psnr, si_sdr, spectral, top_of
 from isthmus.bench.metrics.pesq import pesq_measures
 from isthmus.bench.peers.ffmpeg import ffmpeg_codecs
 from isthmus.bench.peers.vorbis import vorbis_codecs
+from isthmus.codecs.walloc.audio.unit import coded_rate
 from isthmus.kernels.resample.resampler import resample
-
-USUAL = (44_100, 48_000)  # rates that all codecs take
 
 
 class WithoutNoise:
@@ -40,10 +39,20 @@ def variants(codec: Any) -> list[Any]:
 
 
 def prepare(sound: np.ndarray, facts: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
-    """Float32 [1 or 2, T] at 44.1 or 48 kHz: the first two channels, at the usual rate of their family."""
+    """Float32 [1 or 2, T] at 44.1 or 48 kHz, rates that all codecs take: the first two channels.
+
+    Raises ValueError for a sound of no samples or a rate of no sound.
+    """
+    if not sound.size:
+        raise ValueError("a sound of no samples, of which nothing can be measured")
     rate = int(facts["sample_rate"])
-    target = rate if rate in USUAL else USUAL[0] if rate % 11_025 == 0 else USUAL[1]
+    target = coded_rate(rate)
     return resample(np.ascontiguousarray(sound[:2]), rate, target), {**facts, "sample_rate": target}
+
+
+def heard(original: np.ndarray, decoded: np.ndarray, *, sample_rate: int) -> float:
+    """`log_mel` of prepared sounds, up to what was recorded at `sample_rate`."""
+    return log_mel(original, decoded, coded_rate(sample_rate), top_of(sample_rate))
 
 
 def rate(size: int, sound: np.ndarray, facts: dict[str, Any]) -> float:
@@ -64,7 +73,7 @@ MEDIUM = Medium(
     measures={
         "psnr": Measure(psnr, "PSNR (dB, peak scaled to 0.5)"),
         "si_sdr": Measure(si_sdr, "SI-SDR (dB)"),
-        "log_mel": Measure(log_mel, "log-mel distance (dB, lower is better)"),
+        "log_mel": Measure(heard, "log-mel distance (dB, lower is better)", facts=("sample_rate",)),
         "mr_stft": Measure(spectral, "multi-resolution STFT distance (dB, lower is better)"),
         **pesq_measures(),
     },

@@ -47,12 +47,20 @@ def si_sdr(original: np.ndarray, decoded: np.ndarray) -> float:
     return math.inf if not error else 10 * math.log10(kept / error) if kept else -math.inf
 
 
-def log_mel(original: np.ndarray, decoded: np.ndarray, sample_rate: int = 44_100) -> float:
-    """Mean difference in dB of the power in 80 mel bands of frames of 2048 samples, 512 apart; powers from -80 dB."""
+def top_of(sample_rate: int) -> float:
+    """Up to where sound of a rate is compared, in Hz: above its Nyquist frequency there never was anything."""
+    return min(TOP, sample_rate / 2)
+
+
+def log_mel(original: np.ndarray, decoded: np.ndarray, sample_rate: int = 44_100, top: float = TOP) -> float:
+    """Mean difference in dB of the power in 80 mel bands of frames of 2048 samples, 512 apart; powers from -80 dB.
+
+    top: of the bands, in Hz.
+    """
     a, b = (torch.from_numpy(x).float() for x in scaled(original, decoded))
     if a.shape[1] < WINDOW:
-        return log_mel(_long_enough(original), _long_enough(decoded), sample_rate) if a.numel() else 0.0
-    mel = mel_matrix(sample_rate)
+        return log_mel(_long_enough(original), _long_enough(decoded), sample_rate, top) if a.numel() else 0.0
+    mel = mel_matrix(sample_rate, top)
     return float(10 * (_log_power(mel, a) - _log_power(mel, b)).abs().mean())
 
 
@@ -78,9 +86,9 @@ def _log_power(mel: Tensor | None, x: Tensor, window: int = WINDOW, hop: int = H
 
 
 @cache
-def mel_matrix(sample_rate: int) -> Tensor:
-    """80 triangles of unit sum, equally spaced in mel (O'Shaughnessy) from 0 to 20 kHz: [80, 1025]."""
-    edges = 700 * (np.logspace(0, np.log10(1 + TOP / 700), MELS + 2) - 1)[:, None]
+def mel_matrix(sample_rate: int, top: float = TOP) -> Tensor:
+    """80 triangles of unit sum, equally spaced in mel (O'Shaughnessy) from 0 to `top` Hz: [80, 1025]."""
+    edges = 700 * (np.logspace(0, np.log10(1 + top / 700), MELS + 2) - 1)[:, None]
     f = np.linspace(0, sample_rate / 2, WINDOW // 2 + 1)
     rise, fall = (f - edges[:-2]) / (edges[1:-1] - edges[:-2]), (edges[2:] - f) / (edges[2:] - edges[1:-1])
     triangles = np.maximum(np.minimum(rise, fall), 0) + 1e-9
