@@ -5,6 +5,8 @@ import numpy as np
 
 from isthmus.kernels.compiled import kernel
 
+ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN = (np.uint64(k) for k in range(1, 8))
+
 
 @kernel
 def apply_phases(source, begin, taps, q, first, target):  # type: ignore[no-untyped-def]
@@ -17,16 +19,17 @@ def apply_phases(source, begin, taps, q, first, target):  # type: ignore[no-unty
         x = source[c]
         for i in range(target.shape[1]):
             place = (first + i) * q
-            row = taps[place % p]
             at = place // p + 1 - width // 2 - begin
+            row, near = taps[place % p], x[at : at + width]
             s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0)
-            for j in range(0, width, 8):
-                s0 += row[j] * x[at + j]
-                s1 += row[j + 1] * x[at + j + 1]
-                s2 += row[j + 2] * x[at + j + 2]
-                s3 += row[j + 3] * x[at + j + 3]
-                s4 += row[j + 4] * x[at + j + 4]
-                s5 += row[j + 5] * x[at + j + 5]
-                s6 += row[j + 6] * x[at + j + 6]
-                s7 += row[j + 7] * x[at + j + 7]
+            for k in range(width // 8):
+                j = np.uint64(8 * k)  # unsigned, as numba asks of other numbers whether they count from the end
+                s0 += row[j] * near[j]
+                s1 += row[j + ONE] * near[j + ONE]
+                s2 += row[j + TWO] * near[j + TWO]
+                s3 += row[j + THREE] * near[j + THREE]
+                s4 += row[j + FOUR] * near[j + FOUR]
+                s5 += row[j + FIVE] * near[j + FIVE]
+                s6 += row[j + SIX] * near[j + SIX]
+                s7 += row[j + SEVEN] * near[j + SEVEN]
             target[c, i] = ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))

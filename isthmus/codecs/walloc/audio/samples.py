@@ -15,12 +15,9 @@ from isthmus.arrays.types import Float32
 from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.walloc.audio.options import AudioDecodeOptions
 from isthmus.codecs.walloc.audio.plan import Plan, SoundCodec
-from isthmus.codecs.walloc.audio.synthesis import UnitSynthesis, Window
+from isthmus.codecs.walloc.audio.synthesis import Window
 from isthmus.codecs.walloc.audio.unit import UNIT_FRAMES, Choices, End, UnitPlanes, check_end
-from isthmus.devices import usual_settings
 from isthmus.errors import CorruptStreamError, IsthmusError
-from isthmus.inference import run_each
-from isthmus.kernels import threads
 from isthmus.kernels.resample.resampler import Resampler
 from isthmus.models.walloc.noise import noise_deviation
 
@@ -98,7 +95,7 @@ class SampleReader(ABC):
         grid, scale = self.plan.grid, self.plan.scale
         low = max(0, Resampler.needs(grid.coded_rate, grid.sample_rate, first, first + 1)[0])
         unit = low // grid.unit
-        resampler = Resampler(grid.coded_rate, grid.sample_rate, 2, begin=unit * grid.unit, first=first)
+        resampler = Resampler(grid.coded_rate, grid.sample_rate, self.channels, begin=unit * grid.unit, first=first)
         given = first
         # One sample more than `last` is made of: `push` gives only what is beyond doubt.
         until = (
@@ -106,14 +103,14 @@ class SampleReader(ABC):
         )
         for coded, is_last, ends in self._coded(unit, until, chosen):
             last = min((n for n in (last, ends) if n is not None), default=None)
-            block = resampler.push(coded)
+            block = resampler.push(coded if self.channels == 2 else coded.mean(0, keepdims=True))
             if is_last:
                 rest = resampler.finish(last)
                 block = rest if not block.shape[1] else np.concatenate([block, rest], 1) if rest.shape[1] else block
             block = block if last is None else block[:, : last - given]
             given += block.shape[1]
             if block.shape[1]:
-                yield scale.undo(block if self.channels == 2 else block.mean(0, keepdims=True))
+                yield scale.undo(block)
             if given == last:
                 return
 
@@ -128,7 +125,7 @@ class SampleReader(ABC):
         for group in self._groups(first, until):
             windows = [self._window(synthesis.reach, *three) for three in group]
             there = [three[1].planes is not None and w.blocks > 0 for three, w in zip(group, windows, strict=True)]
-            made = iter(self._made(synthesis, [w for w, is_there in zip(windows, there, strict=True) if is_there]))
+            made = iter(synthesis.units([w for w, is_there in zip(windows, there, strict=True) if is_there]))
             for (_, now, following), window, is_there in zip(group, windows, there, strict=True):
                 coded = next(made) if is_there else np.zeros((2, max(0, window.blocks) * grid.bank.hop), np.float32)
                 ends = None if now.end is None else check_end(now.end, grid, now.unit, self.plan.samples)
@@ -155,15 +152,6 @@ class SampleReader(ABC):
             raise
         if group:
             yield group
-
-    @staticmethod
-    def _made(synthesis: UnitSynthesis, windows: list[Window]) -> list[Float32]:
-        if synthesis.model is None:
-            return threads.run(synthesis.unit, windows, torch.get_num_threads())
-        if synthesis.device.type == "cpu":
-            return run_each(synthesis.unit, windows)
-        with usual_settings(), torch.inference_mode():
-            return [synthesis.unit(window) for window in windows]
 
     def _at_once(self) -> int:
         """Units that are synthesised together."""

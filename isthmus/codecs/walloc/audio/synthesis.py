@@ -4,12 +4,17 @@
 Linear synthesis and noise are sums of the kernels, in a fixed order; the network alone is torch's.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from isthmus.arrays.types import Float32, Int16
+from isthmus.devices import usual_settings
+from isthmus.inference import run_each
+from isthmus.kernels import threads
 from isthmus.models.walloc.audio import ResidualNetwork, WallocAudio
 from isthmus.models.walloc.audio_linear import AudioLinear
 
@@ -50,25 +55,42 @@ class UnitSynthesis:
         self.level = linear.level(quality).to(device)
         self.reach = ResidualNetwork.reach(linear.config) if model is not None else 0
 
-    def unit(self, window: Window) -> Float32:
-        """Samples [2, blocks * hop]. To be called by `run_each` where there is a network on the CPU."""
+    def units(self, windows: Sequence[Window]) -> list[Float32]:
+        """Samples [2, blocks * hop] of each, on as many threads as torch would use."""
+        if self.model is None:
+            return threads.run(self._unit, windows, torch.get_num_threads())
+        if self.device.type == "cpu":
+            return run_each(lambda window: self._unit(window, self._residual(window)), windows)
+        with usual_settings(), torch.inference_mode():  # all have begun before one is waited for
+            begun = [self._residual(window) for window in windows]
+            found = [residual if residual is None else residual.cpu() for residual in begun]
+        return threads.run(
+            lambda two: self._unit(*two), list(zip(windows, found, strict=True)), torch.get_num_threads()
+        )
+
+    def _frames(self, window: Window) -> slice:
+        """Those of a window that the samples of the unit are sums of."""
         begin = window.first - window.low
-        frames = slice(begin, begin + window.blocks + self.linear.config.bank.synthesis_blocks - 1)
+        return slice(begin, begin + window.blocks + self.linear.config.bank.synthesis_blocks - 1)
+
+    def _unit(self, window: Window, residual: Tensor | None = None) -> Float32:
+        frames = self._frames(window)
         x = self.linear.synthesize(window.q[:, frames] * self.step[:, None])
-        coded = np.pad(window.q.any(0), NEAR)
-        near = np.logical_or.reduce(np.lib.stride_tricks.sliding_window_view(coded, 2 * NEAR + 1), 1)[frames]
-        bands = []
-        if self.model is not None and near.any():
-            bands.append(np.where(near, self._residual(self.model, window.q)[:, frames], np.float32(0)))
+        bands = [] if residual is None else [residual.numpy()]
         if self.noise and window.deviations.any():
-            white = self._white(window.first, frames.stop - frames.start)
-            bands.append(window.deviations[:, frames] * white)
+            bands.append(window.deviations[:, frames] * self._white(window.first, frames.stop - frames.start))
         return x + self.linear.samples_of(sum(bands[1:], bands[0])) if bands else x
 
-    def _residual(self, model: WallocAudio, q: Int16) -> Float32:
-        """What the network adds to bands, [n, frames]."""
-        found: Float32 = model.residual(torch.from_numpy(q).to(self.device).float()[None], self.level)[0].cpu().numpy()
-        return found
+    def _residual(self, window: Window) -> Tensor | None:
+        """What the network adds to bands, [n, frames]; None where nothing was coded."""
+        assert self.model is not None
+        frames, coded = self._frames(window), np.pad(window.q.any(0), NEAR)
+        near = np.logical_or.reduce(np.lib.stride_tricks.sliding_window_view(coded, 2 * NEAR + 1), 1)[frames]
+        if not near.any():
+            return None
+        q = torch.from_numpy(window.q).to(self.device).float()[None]
+        found: Tensor = self.model.residual(q, self.level)[0, :, frames]
+        return found.masked_fill(torch.from_numpy(~near).to(self.device), 0.0)
 
     def _white(self, first: int, count: int) -> Float32:
         """Noise of variance 1, [n, count], a function of frame and band alone; one channel gets the same twice."""
