@@ -20,20 +20,33 @@ def codec(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, curves, weights.")] = Path("runs/codec"),
     validation: Annotated[Path | None, typer.Option(help="Folder of media that are never trained on.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps (default: the recipe's).", min=1)] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps of the network (default: the recipe's); contexts have their own, --set context_steps=N.", min=1
+        ),
+    ] = None,
     batch: Annotated[int | None, typer.Option(help="Crops a step (default: the recipe's).", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of crops, levels and initial weights.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     minutes: Annotated[float, typer.Option(help="Stop after this time; the same command goes on later.")] = math.inf,
     save_minutes: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 3.0,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Setting of the recipe to change, as width=128; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Setting of the recipe to change, as width=128; may be repeated; one that is wrong names them all.",
+        ),
     ] = None,
     validate_every: Annotated[int, typer.Option(help="Steps between validations.", min=1)] = 4000,
 ) -> None:
-    """Train a codec. Killed or stopped, the same command takes up the last checkpoint.
+    """Train a codec: a KLT to begin with, the network, then the contexts that make its streams small.
+
+    Killed or stopped, the same command takes up the last checkpoint.
 
     Example: isthmus train codec photos/ --name walloc-image-f8c12 --validation kept-out/ --out runs/f8c12
+
+    Example: isthmus train codec songs/ --name walloc-audio-f256c27 --out runs/trial --steps 500 --set context_steps=100
     """
     from isthmus.codecs.registry import default_codec, family_of
     from isthmus.optim.loop import LoopSettings

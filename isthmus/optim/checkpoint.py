@@ -17,6 +17,23 @@ from isthmus.optim.muon import MuonAdamW
 POINTER = "checkpoint.json"
 
 
+def checkpoint_of(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """What the checkpoint of `folder` says of itself; None where there is none.
+
+    Raises ValueError when it was made with other settings than `config`.
+    """
+    if not (folder / POINTER).exists():
+        return None
+    pointer: dict[str, Any] = json.loads((folder / POINTER).read_text())
+    differing = [k for k in {**pointer["config"], **config} if pointer["config"].get(k) != config.get(k)]
+    if differing:
+        raise ValueError(
+            f"{folder}: the checkpoint there was made with other settings ({', '.join(differing)}); "
+            "use the same ones to go on, or another folder to begin anew"
+        )
+    return pointer
+
+
 @dataclass
 class TrainingState:
     """What a training needs to go on as if it had not been stopped."""
@@ -59,15 +76,9 @@ class TrainingState:
 
         Raises ValueError when it was made with other settings than `config`.
         """
-        if not (folder / POINTER).exists():
+        pointer = checkpoint_of(folder, config)
+        if pointer is None:
             return False
-        pointer = json.loads((folder / POINTER).read_text())
-        if pointer["config"] != config:
-            differing = [k for k in config if pointer["config"].get(k) != config[k]]
-            raise ValueError(
-                f"{folder}: the checkpoint there was made with other settings ({', '.join(differing)}); "
-                "use the same ones to go on, or another folder to begin anew"
-            )
         model = load_file(folder / pointer["files"]["model"])
         self.modules.load_state_dict({k[6:]: v for k, v in model.items() if k.startswith("model.")})
         for key, value in self.average.items():

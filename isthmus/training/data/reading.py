@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of a training, read one after another; what cannot be read is left out, and said."""
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +13,12 @@ from tqdm import tqdm
 from isthmus.errors import UnreadableFileError
 
 Sample = TypeVar("Sample")
+
+
+def listing(files: Sequence[Path], folder: Path) -> str:
+    """What tells the files of a training from others: how many, and a hash of their names and sizes."""
+    told = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files)
+    return f"{len(files)} files, {sha256(os.fsencode(told)).hexdigest()[:16]}"
 
 
 def read_each(load: Callable[[Path], Sample], files: Sequence[Path], what: str, unit: str) -> Iterator[Sample]:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of WaLLoC codecs: trainer, starting point, entropy models, validation, export."""
 
-import os
-from hashlib import sha256
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -10,8 +9,10 @@ import torch
 from isthmus.devices import check_device
 from isthmus.files import check_folder
 from isthmus.media.kinds import list_files, tell_left_out
+from isthmus.optim.checkpoint import checkpoint_of
 from isthmus.optim.loop import LoopSettings
 from isthmus.training.data.crops import ImageBank, read_all
+from isthmus.training.data.reading import listing
 from isthmus.training.walloc.audio.run import train_sound
 from isthmus.training.walloc.audio.trainer import AudioTrainingConfig
 from isthmus.training.walloc.export import export
@@ -46,12 +47,13 @@ def train(
     files = list_files(folder, "image", recursive=True)
     tell_left_out(folder, "image", recursive=True)
     checks = list_files(validation, "image", recursive=True) if validation else []
+    data = listing(files, folder)
+    checkpoint_of(out, {**asdict(recipe), "data": data})  # refuses one of other settings, before all is read
     bank = ImageBank.load(files, recipe.crop, target)
     trainer = CodecTrainer(
         recipe, bank, [image.to(target) for image in read_all(checks)], compiled=target.type == "cuda"
     )
-    told = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files)
-    if not trainer.run(out, loop, data=f"{len(files)} files, {sha256(os.fsencode(told)).hexdigest()[:16]}"):
+    if not trainer.run(out, loop, data=data):
         return None
     state = trainer.state
     progress = {"steps_done": state.step, "seconds": round(state.seconds), "devices": state.devices}

@@ -17,6 +17,7 @@ from isthmus.optim.loop import LoopSettings
 from isthmus.signals import AudioSignal
 from isthmus.training.data.sound import PEAK, SoundBank, load_sound, pair_of, read_all
 from isthmus.training.walloc import RECIPES, train
+from isthmus.training.walloc.audio import run
 from isthmus.training.walloc.audio.klt import initialize
 from isthmus.training.walloc.audio.trainer import AudioTrainer, AudioTrainingConfig
 from tests.codecs.walloc.audio.tiny import tones
@@ -54,9 +55,9 @@ def test_a_training_from_a_folder(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_stopped_training_goes_on_alike(tmp_path: Path) -> None:
-    def trainer() -> AudioTrainer:
+    def trainer(begun: bool = False) -> AudioTrainer:
         torch.rand(3)
-        return AudioTrainer(TINY, SoundBank([tones(2, 9000)], TINY.samples, torch.device("cpu")), [], False)
+        return AudioTrainer(TINY, SoundBank([tones(2, 9000)], TINY.samples, torch.device("cpu")), [], False, begun)
 
     whole, parts = trainer(), trainer()
     assert whole.run(tmp_path / "a", LoopSettings(6))
@@ -64,12 +65,31 @@ def test_a_stopped_training_goes_on_alike(tmp_path: Path) -> None:
     for _ in range(3):
         parts.step()
     parts.state.save(tmp_path / "b", {**_config(parts), "data": ""})
-    again = trainer()
+    again = trainer(begun=True)
     assert again.run(tmp_path / "b", LoopSettings(6))
     for a, b in zip(whole.averaged().parameters(), again.averaged().parameters(), strict=True):
         assert torch.equal(a, b)
     with pytest.raises(ValueError, match="settings"):
         AudioTrainer(replace(TINY, seed=1), trainer().bank, [], False).run(tmp_path / "b", LoopSettings(6))
+
+
+@pytest.mark.filterwarnings("ignore:.*left out:UserWarning")
+def test_what_is_told_and_checked_before_anything_is_read(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train("walloc-audio-tiny", TINY, folder, tmp_path, loop=LoopSettings(6, minutes=0)) is None
+    told = capfd.readouterr().err
+    assert (
+        "a KLT of the bands" in told and "6 steps of the network" in told and "contexts, 7 steps on at most 1" in told
+    )
+    assert train("walloc-audio-tiny", TINY, folder, tmp_path) is not None
+    told = capfd.readouterr().err
+    assert told.index("first the checkpoint; then 6 steps") < told.index("the fit of the contexts follows")
+
+    monkeypatch.setattr(run, "read_all", None)
+    for wrong, names in ((replace(TINY, batch=5), "batch"), (replace(TINY, seed=3, average=0.5), "seed, average")):
+        with pytest.raises(ValueError, match=rf"made with other settings \({names}\)"):
+            train("walloc-audio-tiny", wrong, folder, tmp_path)
 
 
 def _config(trainer: AudioTrainer) -> dict[str, object]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from isthmus.models.levels import lerp_levels
 from isthmus.models.walloc.audio import WallocAudio, quantize
@@ -38,7 +39,7 @@ def initialize(model: WallocAudio, crops: Iterable[Tensor], steps: list[float]) 
     model.log_gain.copy_(-torch.tensor(steps).log()[:, None].expand_as(model.log_gain))
     components = [basis.T.float() @ band for band in bands]
     del bands
-    for level, step in enumerate(steps):
+    for level, step in enumerate(tqdm(steps, desc="KLT: quantizer steps", disable=None)):
         dot, square, error = (torch.zeros(k, dtype=torch.float64, device=basis.device) for k in (c, c, n))
         for y in components:
             scaled = y[:, :c] / step

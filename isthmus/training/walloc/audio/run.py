@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training of a codec of sound from a folder to its trained file."""
 
-import os
-from hashlib import sha256
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from isthmus.devices import check_device
 from isthmus.files import check_folder
 from isthmus.media.kinds import list_files, tell_left_out
 from isthmus.models.walloc.audio_linear import AudioLinear
+from isthmus.optim.checkpoint import checkpoint_of
 from isthmus.optim.loop import LoopSettings
+from isthmus.training.data.reading import listing
 from isthmus.training.data.sound import SoundBank, pair_of, read_all
 from isthmus.training.walloc.audio.context import fit_causal
 from isthmus.training.walloc.audio.trainer import AudioTrainer, AudioTrainingConfig
@@ -44,15 +46,27 @@ def train_sound(
     files = list_files(folder, "audio", recursive=True)
     tell_left_out(folder, "audio", recursive=True)
     checks = list_files(validation, "audio", recursive=True) if validation else []
+    data = listing(files, folder)
+    begun = checkpoint_of(out, {**asdict(recipe), "data": data}) is not None  # refuses one of other settings
     bank = SoundBank(read_all(files, recipe.longest), recipe.samples, target)
     held = [torch.from_numpy(pair_of(x).copy()).to(target) for x in read_all(checks, 60)] if checks else []
-    trainer = AudioTrainer(recipe, bank, held, compiled=target.type == "cuda")
-    told = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files)
-    if not trainer.run(out, loop, data=f"{len(files)} files, {sha256(os.fsencode(told)).hexdigest()[:16]}"):
+    _tell(
+        f"first {'the checkpoint' if begun else 'a KLT of the bands, a minute or two'}; then {recipe.steps} steps of the "
+        f"network; then the contexts, {recipe.context_steps} steps on at most {recipe.context_minutes} minutes of sound "
+        "(for a trial: --set context_steps=100 --set context_minutes=2)"
+    )
+    trainer = AudioTrainer(recipe, bank, held, compiled=target.type == "cuda", begun=begun)
+    if not trainer.run(out, loop, data=data):
         return None
+    _tell("the network is trained; the fit of the contexts follows")
     state = trainer.state
     progress = {"steps_done": state.step, "seconds": round(state.seconds), "devices": state.devices}
     return export_sound(out, name, trainer, files, pieces_of(bank, recipe), progress, target)
+
+
+def _tell(line: str) -> None:
+    """What a training is about, beside its progress."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def pieces_of(bank: SoundBank, recipe: AudioTrainingConfig) -> list[Float32]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from isthmus.codecs.walloc.audio.weights import check_audio_config
 from isthmus.models.walloc.audio import WallocAudio, WallocAudioConfig, quantize
@@ -46,8 +47,8 @@ class AudioTrainingConfig:
     warmup: int = 300
     average: float = 0.999  # decay of the moving average of the weights, which is what ships
     longest: int = 600  # seconds of a file that are trained on, from its middle
-    context_steps: int = 1500  # of fitting the contexts, on `context_minutes` of the sound
-    context_minutes: int = 30
+    context_steps: int = 1500  # of fitting the contexts, which do not depend on the network, nor on its `steps`,
+    context_minutes: int = 30  # of the sound that they are fitted to, at most
 
     def check(self) -> None:
         """Raises ValueError for a recipe whose training could not begin, or not end in a codec."""
@@ -74,17 +75,23 @@ class AudioTrainingConfig:
 
 
 class AudioTrainer:
-    """Everything of one training on one device; `run` does it."""
+    """Everything of one training on one device; `run` does it. begun: a checkpoint follows, which has the KLT."""
 
-    def __init__(self, config: AudioTrainingConfig, bank: SoundBank, validation: list[Tensor], compiled: bool) -> None:
+    def __init__(
+        self,
+        config: AudioTrainingConfig,
+        bank: SoundBank,
+        validation: list[Tensor],
+        compiled: bool,
+        begun: bool = False,
+    ) -> None:
         self.config, self.bank, self.validation = config, bank, validation
         self.device = bank.words.device
         self.generator = torch.Generator(self.device)
         torch.manual_seed(config.seed)  # of the initial weights
         self.model = WallocAudio(config.model).to(self.device)
-        self.generator.manual_seed(config.seed)
-        crops = (bank.sample(AT_ONCE, config.samples, self.generator) for _ in range(CROPS_OF_KLT // AT_ONCE))
-        initialize(self.model, crops, config.quantizer_steps)
+        if not begun:
+            self._begin_at_klt()
         self.model.requires_grad_(False)
         self.model.network.requires_grad_(True)
         network = self.model.network
@@ -93,6 +100,12 @@ class AudioTrainer:
         self.average = MovingAverage(modules, config.average)
         self.state = TrainingState(modules, self.average.tensors, optimizer)
         self.loss: Callable[..., tuple[Tensor, Tensor]] = torch.compile(self._loss) if compiled else self._loss
+
+    def _begin_at_klt(self) -> None:
+        self.generator.manual_seed(self.config.seed)
+        rounds = tqdm(range(CROPS_OF_KLT // AT_ONCE), desc="KLT: crops", disable=None)
+        crops = (self.bank.sample(AT_ONCE, self.config.samples, self.generator) for _ in rounds)
+        initialize(self.model, crops, self.config.quantizer_steps)
 
     def _loss(self, bands: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """Loss, and the error over that of the floor, of bands [B, n, T] at gain levels [B]."""
