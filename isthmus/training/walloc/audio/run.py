@@ -50,10 +50,10 @@ def train_sound(
     begun = checkpoint_of(out, {**asdict(recipe), "data": data}) is not None  # refuses one of other settings
     bank = SoundBank(read_all(files, recipe.longest), recipe.samples, target)
     held = [torch.from_numpy(pair_of(x).copy()).to(target) for x in read_all(checks, 60)] if checks else []
+    first = "the checkpoint" if begun else "a KLT of the bands, a minute or two"
     _tell(
-        f"first {'the checkpoint' if begun else 'a KLT of the bands, a minute or two'}; then {recipe.steps} steps of the "
-        f"network; then the contexts, {recipe.context_steps} steps on at most {recipe.context_minutes} minutes of sound "
-        "(for a trial: --set context_steps=100 --set context_minutes=2)"
+        f"first {first}; then {recipe.steps} steps of the network; then the contexts, {recipe.context_steps} steps on "
+        f"at most {recipe.context_minutes} minutes of sound (a trial: --set context_steps=100 --set context_minutes=2)"
     )
     trainer = AudioTrainer(recipe, bank, held, compiled=target.type == "cuda", begun=begun)
     if not trainer.run(out, loop, data=data):
