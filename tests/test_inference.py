@@ -2,12 +2,18 @@
 """Threads of our own compute alone, and nobody else's settings change."""
 
 import multiprocessing
+import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 import torch
 
+from isthmus import inference
 from isthmus.inference import run_each
+from isthmus.kernels import threads
 
 
 def threads_of_another() -> int:
@@ -64,3 +70,69 @@ def test_forked_children_have_threads_of_their_own() -> None:
     assert results.get(timeout=60) == [[[1.0]] * 64, [[2.0]] * 64]
     child.join(60)
     assert child.exitcode == 0
+
+
+LATE = """
+import atexit, threading, time
+import torch
+from isthmus.inference import run_each
+from isthmus.kernels import threads
+
+def late():
+    torch.set_num_threads(2)
+    while threading.main_thread().is_alive() and threading.current_thread() is not threading.main_thread():
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert threads.run(abs, range(9), 2) == run_each(abs, range(9)) == list(range(9))
+    assert run_each(lambda _: (torch.get_num_threads(), torch.is_inference_mode_enabled()), [1]) == [(1, True)]
+    assert torch.get_num_threads() == 2
+    print("right")
+
+threading.Thread(target=late).start()
+atexit.register(late)
+"""
+
+
+def test_when_the_main_thread_has_ended_the_caller_computes_alone() -> None:
+    """Pools take nothing more then; threads that are not daemons go on, and handlers of the exit are yet to come."""
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("right\nright\n", "")
+
+
+def test_threads_that_cannot_begin(three_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, begun = threading.Thread.start, []
+
+    def limited(thread: threading.Thread) -> None:
+        begun.append(thread)
+        if len(begun) > 2:
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    torch.set_num_threads(4)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", limited)
+        assert run_each(lambda n: (n, torch.get_num_threads()), range(9)) == [(n, 1) for n in range(9)]
+        assert threads.run(abs, range(99), 60) == list(range(99))
+    assert torch.get_num_threads() == threads_of_another() == 4
+    assert run_each(abs, range(9)) == list(range(9))
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads on this system")
+def test_an_interrupt_while_threads_begin_leaves_none_of_others_alone(
+    three_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, main = inference._compute_alone, threading.main_thread().ident
+    assert main is not None
+
+    def slowly() -> None:
+        signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.2)
+        alone()
+
+    torch.set_num_threads(7)
+    with monkeypatch.context() as patch:
+        patch.setattr(inference, "_compute_alone", slowly)
+        with pytest.raises(KeyboardInterrupt):
+            run_each(abs, range(9))
+    assert torch.get_num_threads() == threads_of_another() == 7
+    assert run_each(lambda _: torch.get_num_threads(), range(9)) == [1] * 9

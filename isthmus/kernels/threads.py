@@ -10,6 +10,8 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 SHARES = 4  # for each thread at least, or they would not end at about the same time
@@ -30,14 +32,15 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
     os.register_at_fork(after_in_child=_forget_pool)
 
 
-def _submit(work: Callable[[], None], size: int) -> Future[None]:
+def _submit(work: Callable[[], None], size: int) -> None:
+    """Raises RuntimeError where no thread can begin, as once the main thread has ended."""
     global _pool, _pool_size
     with _lock:  # a pool may not be replaced between finding it and handing it work
         if _pool is None or _pool_size < size:
             if _pool is not None:
                 _pool.shutdown(wait=False)  # work already handed to it still finishes
             _pool, _pool_size = ThreadPoolExecutor(size, thread_name_prefix="isthmus"), size
-        return _pool.submit(work)
+        _pool.submit(work)
 
 
 def run(
@@ -46,7 +49,8 @@ def run(
     """`[function(item) for item in items]` on up to `threads` threads, the calling one included.
 
     Items are taken in order as threads become free; where there are many, `neighbours` that follow each other. The
-    caller works through the items itself and waits only for helpers that have started, so nested calls cannot deadlock.
+    caller works through the items itself and waits only for helpers that have started, so nested calls cannot deadlock,
+    and it does all of them where no thread can begin.
     The first exception is raised after running items end, and no further ones begin.
 
     Raises ValueError for `threads` below 1.
@@ -76,8 +80,21 @@ def run(
                 failed.set()
                 raise
 
-    futures = [_submit(work, threads - 1) for _ in range(helpers)]
+    def help_out(future: Future[None]) -> None:
+        if future.set_running_or_notify_cancel():
+            try:
+                work()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+    futures: list[Future[None]] = []  # not the pool's: one whose thread cannot begin may be taken up by another
     try:
+        with suppress(RuntimeError):  # then those that are there do the work
+            for _ in range(helpers):
+                futures.append(Future())
+                _submit(partial(help_out, futures[-1]), threads - 1)
         work()
     finally:
         running = [future for future in futures if not future.cancel()]
