@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""manifest.json: what a data set is (docs/format-dataset.md, "Manifest")."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from isthmus.datasets.settings import FORMATS, digest
+from isthmus.datasets.storage import Place
+from isthmus.errors import CorruptStreamError, UnreadableFileError
+
+NAME, VERSION = "manifest.json", 1
+LIMIT = 1 << 28  # bytes
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One shard, as the manifest lists it; `file` within the data set, `count` rows."""
+
+    file: str
+    count: int
+    bytes: int
+    sha256: str
+
+
+@dataclass
+class Manifest:
+    """See docs/format-dataset.md. Without `complete` the shards are those that a job before had made."""
+
+    kind: str
+    codec: dict[str, Any]
+    settings: dict[str, Any]
+    complete: bool = False
+    classes: list[str] | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    count: int = 0
+    lost: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    planes: dict[str, Any] = field(default_factory=dict)
+    sources: list[Any] = field(default_factory=list)
+    shards: list[Listed] = field(default_factory=list)
+
+    @property
+    def settings_digest(self) -> str:
+        return digest(self.settings)
+
+    def write(self, place: Place) -> None:
+        """Raises UnwritableFileError."""
+        text = json.dumps({"isthmus": VERSION, **asdict(self)}, indent=1, ensure_ascii=False)
+        place.write(NAME, text.encode())
+
+    @classmethod
+    def read(cls, place: Place) -> "Manifest":
+        """Raises UnreadableFileError where there is none, CorruptStreamError for one that is none."""
+        size = place.size(NAME)
+        if size is None:
+            raise UnreadableFileError(
+                f"{place.url}: no data set of latents, it has no {NAME}: make one with `isthmus transcode SRC DST`"
+            )
+        try:
+            if size > LIMIT:
+                raise ValueError(f"{size} bytes, at most {LIMIT} are read")
+            return cls._of(json.loads(place.read(NAME)))
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise CorruptStreamError(
+                f"{place.name(NAME)}: damaged, or not of a data set of latents: {error}"
+            ) from error
+
+    @classmethod
+    def _of(cls, told: Mapping[str, Any]) -> "Manifest":
+        found = dict(told)
+        version = found.pop("isthmus", None)
+        if version != VERSION:
+            raise ValueError(f"version {version!r}, this isthmus reads {VERSION}")
+        made = cls(**{**found, "shards": [Listed(**shard) for shard in found["shards"]]})
+        for name, kind in cls.__annotations__.items():
+            expected = {"kind": str, "complete": bool, "codec": dict, "settings": dict, "columns": dict,
+                        "planes": dict, "sources": list, "shards": list, "classes": (list, type(None))}.get(name, int)  # fmt: skip
+            if not isinstance(getattr(made, name), expected):  # type: ignore[arg-type]
+                raise TypeError(f"{name} is {type(getattr(made, name)).__name__}, expected {kind}")
+        if made.settings.get("format") not in FORMATS:
+            raise ValueError(f"format {made.settings.get('format')!r}, expected one of {FORMATS}")
+        for shard in made.shards:
+            parts = shard.file.split("/")
+            if len(parts) != 2 or parts[0] != "data" or parts[1].startswith("."):  # it may be from anywhere
+                raise ValueError(f"shard {shard.file!r}, expected data/NAME")
+            if type(shard.count) is not int or type(shard.bytes) is not int or min(shard.count, shard.bytes) < 0:
+                raise TypeError(f"shard {shard.file}: count {shard.count!r}, bytes {shard.bytes!r}")
+        if sum(shard.count for shard in made.shards) != made.count:
+            raise ValueError(f"{made.count} samples, its shards have {sum(s.count for s in made.shards)}")
+        return made

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder that data sets are read from and written to: of this machine, or whatever URL fsspec knows."""
+
+import os
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from isthmus.errors import MissingExtraError, UnreadableFileError, UnwritableFileError
+from isthmus.files import atomic_file, check_folder, remove_leftovers
+
+LOCAL = ("file", "local")
+
+
+def is_url(place: str | os.PathLike[str]) -> bool:
+    """Whether it is a URL such as s3://bucket/photos or memory://photos, not a path."""
+    return "://" in os.fspath(place)
+
+
+class Place:
+    """A folder, by path or URL; names within it have slashes. It may be pickled, and need not be there yet."""
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        text = os.fspath(url)
+        scheme, _, rest = text.partition("://")
+        if is_url(text) and scheme not in LOCAL:
+            self.url, self.path = text.rstrip("/"), None
+        else:
+            self.path = Path(os.path.abspath(rest if is_url(text) else text))
+            self.url = str(self.path)
+
+    def __repr__(self) -> str:
+        return f"Place({self.url!r})"
+
+    @property
+    def of_this_process(self) -> bool:
+        """Whether no other process sees it."""
+        return self.url.startswith("memory://")
+
+    def name(self, name: str) -> str:
+        """What lies there, for messages."""
+        return f"{self.url}/{name}" if name else self.url
+
+    def _remote(self, name: str = "") -> tuple[Any, str]:
+        import fsspec
+
+        try:
+            filesystem, root = fsspec.core.url_to_fs(self.url)
+        except (ImportError, ValueError) as error:  # a package for that kind of URL is missing, or there is none
+            raise MissingExtraError(f"{self.url}: {error}") from error
+        return filesystem, f"{root.rstrip('/')}/{name}" if name else root
+
+    def exists(self, name: str = "") -> bool:
+        """Whether there is a file or folder."""
+        return self.size(name) is not None or self.is_folder(name)
+
+    def is_folder(self, name: str = "") -> bool:
+        if self.path is not None:
+            return (self.path / name).is_dir()
+        filesystem, path = self._remote(name)
+        return bool(filesystem.isdir(path))
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None where there is none."""
+        if self.path is not None:
+            found = self.path / name
+            return found.stat().st_size if found.is_file() else None
+        filesystem, path = self._remote(name)
+        return int(filesystem.size(path)) if filesystem.isfile(path) else None
+
+    def read(self, name: str) -> bytes:
+        """A whole file. Raises UnreadableFileError."""
+        with self.open(name) as file:
+            return file.read()
+
+    def open(self, name: str) -> BinaryIO:
+        """A file for reading and seeking. Raises UnreadableFileError."""
+        try:
+            if self.path is not None:
+                return open(self.path / name, "rb")
+            filesystem, path = self._remote(name)
+            return cast(BinaryIO, filesystem.open(path, "rb"))
+        except OSError as error:
+            raise UnreadableFileError(f"{self.name(name)}: cannot be read: {error.strerror or error}") from error
+
+    def files(self, folder: str = "") -> list[str]:
+        """Names of the files directly in a folder, sorted; hidden ones are left out. None where there is no folder."""
+        if self.path is not None:
+            found = self.path / folder
+            names = [entry.name for entry in os.scandir(found) if entry.is_file()] if found.is_dir() else []
+        else:
+            filesystem, path = self._remote(folder)
+            found = filesystem.ls(path, detail=True) if filesystem.isdir(path) else []
+            names = [entry["name"].rsplit("/", 1)[-1] for entry in found if entry["type"] == "file"]
+        return sorted(name for name in names if not name.startswith("."))
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """The lines of a file, one at a time."""
+        with self.open(name) as file:
+            yield from file
+
+    def check_writable(self) -> None:
+        """Raises UnwritableFileError where files cannot be written there, as far as that is known beforehand."""
+        if self.path is not None:
+            check_folder(self.path, parents=True)
+
+    def write(self, name: str, data: bytes | memoryview | BytesIO) -> None:
+        """A file, all of it or nothing, on the disk before it has its name. Raises UnwritableFileError."""
+        whole = data.getbuffer() if isinstance(data, BytesIO) else data
+        if self.path is not None:
+            target = self.path / name
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UnwritableFileError(f"{target.parent}: cannot be made: {error.strerror or error}") from error
+            with atomic_file(target, durable=True) as file:
+                file.write(whole)
+            _flush_folder(target.parent)
+            return
+        filesystem, path = self._remote(name)
+        try:
+            filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            filesystem.pipe_file(path, bytes(whole))  # objects appear whole or not at all
+        except OSError as error:
+            raise UnwritableFileError(f"{self.name(name)}: cannot be written: {error}") from error
+
+    def clean(self, name: str) -> None:
+        """Removes what a killed process left of a file that it was writing."""
+        if self.path is not None and (self.path / name).parent.is_dir():
+            remove_leftovers(self.path / name)
+
+    def remove(self, name: str) -> None:
+        """Removes a file that is there."""
+        if self.path is not None:
+            (self.path / name).unlink(missing_ok=True)
+        elif self.size(name) is not None:
+            filesystem, path = self._remote(name)
+            filesystem.rm_file(path)
+
+
+def _flush_folder(folder: Path) -> None:
+    """So that the new name is on the disk too, where the system can do that."""
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows
+        return
+    try:
+        os.fsync(number)
+    except OSError:
+        pass
+    finally:
+        os.close(number)
