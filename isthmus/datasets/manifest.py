@@ -12,6 +12,10 @@ from isthmus.errors import CorruptStreamError, UnreadableFileError
 
 NAME, VERSION = "manifest.json", 1
 LIMIT = 1 << 28  # bytes
+_TYPES: dict[str, Any] = {
+    "kind": str, "complete": bool, "codec": dict, "settings": dict, "columns": dict, "planes": dict, "sources": list,
+    "shards": list, "classes": (list, type(None)),
+}  # fmt: skip  # the others are int
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,10 @@ class Manifest:
         if version != VERSION:
             raise ValueError(f"version {version!r}, this isthmus reads {VERSION}")
         made = cls(**{**found, "shards": [Listed(**shard) for shard in found["shards"]]})
-        for name, kind in cls.__annotations__.items():
-            expected = {"kind": str, "complete": bool, "codec": dict, "settings": dict, "columns": dict,
-                        "planes": dict, "sources": list, "shards": list, "classes": (list, type(None))}.get(name, int)  # fmt: skip
-            if not isinstance(getattr(made, name), expected):  # type: ignore[arg-type]
-                raise TypeError(f"{name} is {type(getattr(made, name)).__name__}, expected {kind}")
+        for name in cls.__annotations__:
+            expected = _TYPES.get(name, int)
+            if not isinstance(getattr(made, name), expected):
+                raise TypeError(f"{name} is {type(getattr(made, name)).__name__}, expected {expected}")
         if made.settings.get("format") not in FORMATS:
             raise ValueError(f"format {made.settings.get('format')!r}, expected one of {FORMATS}")
         for shard in made.shards:

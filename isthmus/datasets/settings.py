@@ -20,8 +20,8 @@ class Settings:
     """How samples become rows.
 
     codec: name of the revision, never one that moves, and `weights`, what a file of weights is known by. options: of
-    encoding and of reading files. views: what is stored beside each image as it is: "hflip", "vflip", "crops:4". resize: pixels
-    of the shorter side; crop: of the square in the middle. format: of shards, "parquet" or "tar".
+    encoding and of reading files. views: what is stored beside each image as it is: "hflip", "vflip", "crops:4".
+    resize: pixels of the shorter side; crop: of the square in the middle. format: of shards, "parquet" or "tar".
     """
 
     codec: str
