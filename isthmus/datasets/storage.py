@@ -42,7 +42,8 @@ class Place:
         """What lies there, for messages."""
         return f"{self.url}/{name}" if name else self.url
 
-    def _remote(self, name: str = "") -> tuple[Any, str]:
+    def remote(self, name: str = "") -> tuple[Any, str]:
+        """The file system of a URL, and the path of a name there. Raises MissingExtraError."""
         import fsspec
 
         try:
@@ -58,7 +59,7 @@ class Place:
     def is_folder(self, name: str = "") -> bool:
         if self.path is not None:
             return (self.path / name).is_dir()
-        filesystem, path = self._remote(name)
+        filesystem, path = self.remote(name)
         return bool(filesystem.isdir(path))
 
     def size(self, name: str) -> int | None:
@@ -66,7 +67,7 @@ class Place:
         if self.path is not None:
             found = self.path / name
             return found.stat().st_size if found.is_file() else None
-        filesystem, path = self._remote(name)
+        filesystem, path = self.remote(name)
         return int(filesystem.size(path)) if filesystem.isfile(path) else None
 
     def read(self, name: str) -> bytes:
@@ -79,7 +80,7 @@ class Place:
         try:
             if self.path is not None:
                 return open(self.path / name, "rb")
-            filesystem, path = self._remote(name)
+            filesystem, path = self.remote(name)
             return cast(BinaryIO, filesystem.open(path, "rb"))
         except OSError as error:
             raise UnreadableFileError(f"{self.name(name)}: cannot be read: {error.strerror or error}") from error
@@ -90,7 +91,7 @@ class Place:
             found = self.path / folder
             names = [entry.name for entry in os.scandir(found) if entry.is_file()] if found.is_dir() else []
         else:
-            filesystem, path = self._remote(folder)
+            filesystem, path = self.remote(folder)
             found = filesystem.ls(path, detail=True) if filesystem.isdir(path) else []
             names = [entry["name"].rsplit("/", 1)[-1] for entry in found if entry["type"] == "file"]
         return sorted(name for name in names if not name.startswith("."))
@@ -118,7 +119,7 @@ class Place:
                 file.write(whole)
             _flush_folder(target.parent)
             return
-        filesystem, path = self._remote(name)
+        filesystem, path = self.remote(name)
         try:
             filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             filesystem.pipe_file(path, bytes(whole))  # objects appear whole or not at all
@@ -135,7 +136,7 @@ class Place:
         if self.path is not None:
             (self.path / name).unlink(missing_ok=True)
         elif self.size(name) is not None:
-            filesystem, path = self._remote(name)
+            filesystem, path = self.remote(name)
             filesystem.rm_file(path)
 
 

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a data set may be made of: folders, tables of paths, Parquet, tars, data sets of Hugging Face."""
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from isthmus.datasets.sources.base import Found, Item, Source
+from isthmus.datasets.sources.hub import HubSource, is_dataset
+from isthmus.datasets.storage import Place
+from isthmus.errors import UnreadableFileError
+
+__all__ = ["Found", "Item", "Source", "first_kind", "open_source"]
+TABLES = (".csv", ".jsonl")
+
+
+def open_source(given: Any, kind: str | None = None, *, checksums: bool = False) -> Source:
+    """The source that a path, a URL or a data set means; of a folder without `kind`, that of most of its files.
+
+    Raises UnreadableFileError where there is none, MissingExtraError where a package is missing.
+    """
+    if is_dataset(given):
+        return HubSource(given)
+    text = os.fspath(given)
+    suffix = PurePosixPath(text).suffix.lower()
+    if suffix in TABLES:
+        from isthmus.datasets.sources.table import TableSource
+
+        return TableSource(Path(text))
+    folder, name = (text, "") if suffix not in (".parquet", ".tar") else _split(text)
+    place = Place(folder)
+    if not name and not place.is_folder():
+        raise UnreadableFileError(
+            f"{text}: no such folder; expected a folder, CSV, JSONL, Parquet or tar files, or a URL"
+        )
+    names = [name] if name else [n for n in place.files() if n.endswith((".parquet", ".tar"))]
+    if name and place.size(name) is None:
+        raise UnreadableFileError(f"{text}: no such file")
+    if names and all(n.endswith(".parquet") for n in names):
+        from isthmus.datasets.sources.parquet import ParquetSource
+
+        return ParquetSource(place, names)
+    if names and all(n.endswith(".tar") for n in names):
+        from isthmus.datasets.sources.tar import TarSource
+
+        return TarSource(place, names, kind or "image")
+    from isthmus.datasets.sources.folder import FolderSource
+
+    return FolderSource(place, kind or first_kind(place), checksums=checksums)
+
+
+def _split(text: str) -> tuple[str, str]:
+    folder, slash, name = text.rpartition("/")
+    return (folder or (slash or ".")), name
+
+
+def first_kind(place: Place) -> str:
+    """The kind of the first file in a folder or below it that has one: "image" or "audio"."""
+    from isthmus.datasets.sources.folder import FolderSource
+
+    for kind in ("image", "audio"):
+        try:
+            next(iter(FolderSource(place, kind).items()))
+        except UnreadableFileError:
+            continue
+        return kind
+    raise UnreadableFileError(f"{place.url}: no files of images or sound in this folder or below it")

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where samples come from: what every kind of source gives."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+Label = int | str | None
+RESERVED = ("key", "label", "payload", "view", "height", "width", "samples", "sample_rate")  # columns of shards
+
+
+@dataclass(frozen=True)
+class Item:
+    """One sample, as the plan keeps it: what is needed to find it again, and to see whether it has changed.
+
+    key: its name in the data set. bytes: its size, or about that. stamp: changes when it does (nanoseconds of a file,
+    a checksum). where: as the kind of source needs it. columns: what is passed through. broken: why it cannot be read,
+    if that is known already.
+    """
+
+    key: str
+    bytes: int
+    stamp: int | str
+    label: Label = None
+    where: Any = None
+    columns: dict[str, Any] = field(default_factory=dict)
+    broken: str | None = None
+
+    def pack(self) -> list[Any]:
+        """As JSON values, without what is as usual at the end."""
+        values = [self.key, self.bytes, self.stamp, self.label, self.where, self.columns or None, self.broken]
+        while values[-1] is None:
+            values.pop()
+        return values
+
+    @classmethod
+    def unpack(cls, values: list[Any]) -> "Item":
+        key, size, stamp, label, where, columns, broken = [*values, *[None] * (7 - len(values))]
+        return cls(key, size, stamp, label, where, columns or {}, broken)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The sample itself: the path of a file of this machine, or the bytes of one; `suffix` tells what it was called."""
+
+    data: Any
+    suffix: str
+
+
+class Source(ABC):
+    """Samples in a fixed order. It is sent to other processes, so it is small, and opens what it needs there.
+
+    description: JSON from which `open_source` makes it again, and by which a later run knows it. classes: names of
+    the labels, if they are names; known once `items` has ended. columns: what is passed through, type by name.
+    """
+
+    description: Any
+    classes: list[str] | None = None
+    columns: dict[str, str]
+
+    @abstractmethod
+    def items(self) -> Iterator[Item]:
+        """Every sample, also those that cannot be read. Raises UnreadableFileError where there are none."""
+
+    @abstractmethod
+    def find(self, item: Item) -> Found:
+        """What an item is about. Raises UnreadableFileError."""

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of files; folders within it are classes where every file lies in one."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from stat import S_ISDIR, S_ISREG
+from typing import Any
+
+from isthmus.datasets.sources.base import Found, Item, Source
+from isthmus.datasets.storage import Place
+from isthmus.errors import UnreadableFileError
+from isthmus.media.kinds import room
+
+
+class FolderSource(Source):
+    """Files of one kind in a folder and below it, by path, hidden ones left out.
+
+    checksums: a change is seen by SHA-256 of all bytes instead of size and time.
+    """
+
+    def __init__(self, place: Place, kind: str, *, checksums: bool = False) -> None:
+        self.place, self.kind, self.checksums = place, kind, checksums
+        self.suffixes = room(kind).SUFFIXES
+        self.description: Any = {"folder": place.url, "kind": kind}
+        self.columns = {}
+        self.left_out: list[str] = []  # some of what is of another kind
+        self.others = 0
+
+    def items(self) -> Iterator[Item]:
+        self.left_out, self.others = [], 0
+        found, classes = False, self._classes()
+        self.classes = sorted(classes) if classes else None
+        numbers = {name: place for place, name in enumerate(self.classes or ())}
+        for item in self._inside():
+            found = True
+            label = numbers[item.key.split("/", 1)[0]] if numbers else None
+            yield Item(item.key, item.bytes, item.stamp, label, broken=item.broken)
+        if not found:
+            raise UnreadableFileError(
+                f"{self.place.url}: no {self.kind} files in this folder or below it; expected some of "
+                f"{', '.join(sorted(self.suffixes))}"
+            )
+
+    def _classes(self) -> set[str]:
+        """The folders that hold files, if none lies outside of them."""
+        found = set()
+        for item in self._inside(stat=False):
+            name, slash, _ = item.key.partition("/")
+            if not slash:
+                return set()
+            found.add(name)
+        return found
+
+    def _inside(self, *, stat: bool = True) -> Iterator[Item]:
+        return self._walk("", stat) if self.place.path is not None else self._remote()
+
+    def _meant(self, name: str) -> bool:
+        if PurePosixPath(name).suffix.lower() in self.suffixes:
+            return True
+        self.others += 1
+        if len(self.left_out) < 3:
+            self.left_out.append(name)
+        return False
+
+    def _walk(self, folder: str, stat: bool) -> Iterator[Item]:
+        """Folders one at a time, so that there may be any number of files. Links to folders are followed once."""
+        assert self.place.path is not None
+        try:
+            entries = sorted(os.scandir(self.place.path / folder), key=lambda entry: entry.name)
+        except OSError as error:
+            yield Item(folder, 0, 0, broken=f"cannot be listed: {error.strerror}")
+            return
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            key = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and self._leads_below(key)):
+                yield from self._walk(key, stat)
+            elif self._meant(entry.name):
+                yield self._item(key) if stat else Item(key, 0, 0)
+
+    def _leads_below(self, key: str) -> bool:
+        """Whether a link leads to a folder that does not hold the link itself."""
+        assert self.place.path is not None
+        path = self.place.path / key
+        real = os.path.realpath(path)
+        return os.path.isdir(path) and not os.path.realpath(path.parent).startswith((real + os.sep, real))
+
+    def _item(self, key: str) -> Item:
+        assert self.place.path is not None
+        path = self.place.path / key
+        if not key.isprintable():
+            try:
+                key.encode()
+            except UnicodeEncodeError:
+                return Item(key.encode(errors="backslashreplace").decode(), 0, 0, broken="its name is not UTF-8")
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            linked = path.is_symlink()
+            return Item(key, 0, 0, broken="a link to nothing" if linked else f"cannot be read: {error.strerror}")
+        if not S_ISREG(found.st_mode):
+            what = "a folder" if S_ISDIR(found.st_mode) else "a pipe or a device"
+            return Item(key, 0, 0, broken=f"{what}, not a file")
+        if self.checksums:
+            try:
+                return Item(key, found.st_size, _checksum(path))
+            except OSError as error:
+                return Item(key, found.st_size, 0, broken=f"cannot be read: {error.strerror}")
+        return Item(key, found.st_size, found.st_mtime_ns)
+
+    def _remote(self) -> Iterator[Item]:
+        filesystem, root = self.place.remote()
+        if not filesystem.isdir(root):
+            raise UnreadableFileError(f"{self.place.url}: no such folder")
+        for path, about in sorted(filesystem.find(root, detail=True).items()):
+            key = path.removeprefix(root).lstrip("/")
+            if not any(part.startswith(".") for part in key.split("/")) and self._meant(key):
+                yield Item(key, int(about.get("size") or 0), _stamp(about))
+
+    def find(self, item: Item) -> Found:
+        suffix = PurePosixPath(item.key).suffix
+        if self.place.path is not None:
+            return Found(self.place.path / item.key, suffix)
+        return Found(self.place.read(item.key), suffix)
+
+
+def _checksum(path: Path) -> str:
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            found.update(part)
+    return found.hexdigest()
+
+
+def _stamp(about: dict[str, Any]) -> str:
+    """Whatever a file system tells of a file that changes when it does."""
+    for name in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "updated", "created"):
+        if about.get(name):
+            return str(about[name])
+    return ""

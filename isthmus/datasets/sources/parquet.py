@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parquet files with a column of images or sound, as Hugging Face writes them, or of plain bytes."""
+
+import json
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from isthmus.datasets.shards.parquet import open_parquet, pyarrow
+from isthmus.datasets.sources.base import RESERVED, Found, Item, Source
+from isthmus.datasets.storage import Place
+from isthmus.errors import CorruptStreamError, UnreadableFileError
+
+MEDIA = ("image", "img", "jpg", "png", "audio", "sound", "bytes")  # columns that are looked for first
+KEYS = ("key", "__key__", "id")
+KEPT = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float", "double", "string")
+
+
+class ParquetSource(Source):
+    """Rows of Parquet files, in order. Bytes in a column of {bytes, path} or of binary; `label`; others are kept."""
+
+    def __init__(self, place: Place, names: list[str]) -> None:
+        self.place, self.names = place, names
+        self.description: Any = {"parquet": place.url, "names": names}
+        with self._open(names[0]) as file:
+            layout = file.schema_arrow
+        self.column, self.nested = _media_column(layout, place.name(names[0]))
+        plain = {f.name: str(f.type).replace("large_", "") for f in layout if f.name != self.column}
+        self.key = next((name for name in KEYS if plain.get(name) in KEPT), None)
+        self.label = "label" if plain.get("label", "").startswith(("int", "uint")) else None
+        self.classes = _class_names(layout, self.label)
+        self.columns = {n: kind for n, kind in plain.items() if kind in KEPT and n not in (*RESERVED, self.key)}
+        self._kept: tuple[str, int, Any] | None = None  # name, row group, its column
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
+
+    def _open(self, name: str) -> Any:
+        try:
+            return open_parquet(self.place, name)
+        except CorruptStreamError as error:
+            raise UnreadableFileError(str(error).removesuffix(": make it again")) from error
+
+    def items(self) -> Iterator[Item]:
+        found = False
+        for name in self.names:
+            for item in self._of_one(name):
+                found = True
+                yield item
+        if not found:
+            raise UnreadableFileError(f"{self.place.url}: no rows in {', '.join(self.names[:3])}")
+
+    def _of_one(self, name: str) -> Iterator[Item]:
+        wanted = [*([self.key] if self.key else [f"{self.column}.path"] if self.nested else []), *self.columns]
+        wanted += [self.label] if self.label else []
+        row, stamp = 0, self.place.size(name) or 0
+        with self._open(name) as file:
+            if self.column not in file.schema_arrow.names:
+                raise UnreadableFileError(f"{self.place.name(name)}: no column {self.column!r}, as the file before has")
+            for group in range(file.metadata.num_row_groups):
+                about = file.metadata.row_group(group)
+                size = about.total_byte_size // max(1, about.num_rows)
+                told = file.read_row_group(group, wanted).to_pylist() if wanted else [{}] * about.num_rows
+                for place, values in enumerate(told):
+                    key = values.get(self.key) if self.key else (values.get(self.column) or {}).get("path")
+                    columns = {n: values.get(n) for n in self.columns}
+                    label = values.get(self.label) if self.label else None
+                    label = None if label == -1 else label  # as Hugging Face writes labels that are not known
+                    fallback = f"{PurePosixPath(name).stem}-{row:08d}"
+                    yield Item(
+                        str(fallback if key in (None, "") else key), size, stamp, label, [name, group, place], columns
+                    )
+                    row += 1
+
+    def find(self, item: Item) -> Found:
+        name, group, place = item.where
+        if self._kept is None or self._kept[:2] != (name, group):
+            try:
+                with self._open(name) as file:
+                    self._kept = name, group, file.read_row_group(group, [self.column]).column(0)
+            except (pyarrow().ArrowException, OSError) as error:
+                raise UnreadableFileError(f"{self.place.name(name)}: row group {group} is damaged: {error}") from error
+        value = self._kept[2][place].as_py()
+        data = value.get("bytes") if isinstance(value, dict) else value
+        if not data:
+            told = value.get("path") if isinstance(value, dict) else None
+            raise UnreadableFileError(f"{item.key}: no bytes" + (f", only the path {told!r}" if told else ""))
+        return Found(data, PurePosixPath(item.key).suffix)
+
+
+def _media_column(layout: Any, name: str) -> tuple[str, bool]:
+    """Which column holds the samples, and whether they lie in a struct of {bytes, path}."""
+    pa = pyarrow()
+    nested = [f.name for f in layout if pa.types.is_struct(f.type) and {"bytes", "path"} <= {g.name for g in f.type}]
+    plain = [f.name for f in layout if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]
+    known = [n for n in MEDIA if n in nested + plain]
+    found = known or nested or plain
+    if not found or (not known and len(found) > 1):
+        raise UnreadableFileError(
+            f"{name}: " + (f"several columns of bytes ({', '.join(found)})" if found else "no column of bytes")
+            + f"; expected one of images or sound, called {', '.join(MEDIA[:4])} ...; it has {', '.join(layout.names)}"
+        )  # fmt: skip
+    return found[0], found[0] in nested
+
+
+def _class_names(layout: Any, label: str | None) -> list[str] | None:
+    """What Hugging Face writes beside the columns."""
+    try:
+        told = json.loads((layout.metadata or {})[b"huggingface"])["info"]["features"][label]["names"]
+        return told if isinstance(told, list) and all(isinstance(name, str) for name in told) else None
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
