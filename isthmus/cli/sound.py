@@ -20,19 +20,15 @@ LONGEST_TAG = 4096  # characters
 
 def encode_sound(model: Any, source: Path, shown: Path, target: Path, options: dict[str, Any]) -> None:
     """A file of sound to a stream; a first look at it finds its level. shown: the name that was asked for."""
-    from isthmus.arrays.audio import to_audio
-    from isthmus.codecs.walloc.audio.scale import Loudness
     from isthmus.media.audio import open_sound
 
     sound = open_sound(source)
-    loudness = Loudness(sound.channels)
     with sink(target, source=shown) as file, progress(sound.samples, err=True, unit=SHOWN) as bar:
-        for block in sound.blocks():
-            loudness.add(to_audio(block))
+        samples, scale = model.first_look(sound.blocks())
         tags = _plain(sound.tags)
         metadata = {"tags": tags} if tags else None
         count = model.write(
-            _counted(sound.blocks(), bar), file, samples=loudness.samples, scale=loudness.scale(), metadata=metadata,
+            _counted(sound.blocks(), bar), file, samples=samples, scale=scale, metadata=metadata,
             sample_rate=sound.sample_rate, **options,
         )  # fmt: skip
         size = file.tell() if file.seekable() else None

@@ -36,7 +36,8 @@ class Item:
 
     @classmethod
     def unpack(cls, values: list[Any]) -> "Item":
-        key, size, stamp, label, where, columns, broken = [*values, *[None] * (7 - len(values))]
+        padded: list[Any] = [*values, *[None] * 7]
+        key, size, stamp, label, where, columns, broken = padded[:7]
         return cls(key, size, stamp, label, where, columns or {}, broken)
 
 

@@ -161,6 +161,16 @@ class WallocAudioCodec(TrainedCodec[AudioWeights]):
         """The units of a stream, from bytes, a path, a binary file or a pipe: latents, and samples by `blocks`."""
         return AudioUnits(self, source, allow_loss=allow_loss)
 
+    @staticmethod
+    def first_look(blocks: Iterable[Any]) -> tuple[int, Scale]:
+        """How many samples of each channel blocks [C, n] have, and their scale: for `write`, at a second reading."""
+        loudness: Loudness | None = None
+        for block in blocks:
+            samples = to_audio(block)
+            loudness = loudness or Loudness(len(samples))
+            loudness.add(samples)
+        return (loudness.samples, loudness.scale()) if loudness else (0, Scale())
+
     def write(
         self,
         blocks: Iterable[Any],
@@ -173,7 +183,7 @@ class WallocAudioCodec(TrainedCodec[AudioWeights]):
     ) -> int:
         """Encodes blocks [C, n] of one sound, as they come, to a file, a pipe or a path; returns how many samples.
 
-        samples: how many there will be of each channel, if it is known. scale: of a first look at them (`Loudness`);
+        samples: how many there will be of each channel, if it is known. scale: of a first look at them (`first_look`);
         without one a peak at full scale is assumed. metadata: of the file they come from. options: `AudioOptions`.
         The bytes do not depend on how the sound is cut into blocks. Raises ValueError for blocks of different channels
         and where the number of samples is not what was said; a file at a path is whole or absent.
