@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from isthmus.bitstream.frame import WHOLE_STREAM
+from isthmus.bitstream.frame import WHOLE_STREAM, Chunk
 from isthmus.bitstream.index import IndexEntry, read_chunk, read_index
 from isthmus.bitstream.metadata import unpack_metadata
 from isthmus.bitstream.reader import ChunkReader, read_header
@@ -64,7 +64,7 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
         self._source: Any = source
         self._arriving: ChunkReader | None = None
         self._places: dict[int, IndexEntry] = {}
-        self.total = 0
+        self.total, self._track = 0, WHOLE_STREAM
         with self._stack:  # closed if anything is raised
             self._arriving = self._begin()
             self._stack = self._stack.pop_all()
@@ -93,17 +93,32 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
         for entry in entries:
             if entry.type in "DP" and entry.track == self._track:
                 self._places.setdefault(entry.unit or 0, entry)  # a packet that comes again says the same
-            elif entry.type == "m" and entry.track in (self._track, WHOLE_STREAM):
-                self.metadata |= unpack_metadata(read_chunk(self._source, entry).payload)
+            elif entry.type == "m":
+                self._take_metadata(entry)
         for unit in sorted(self._places):
             self.total = self._within_reach(unit, self.total) + 1
         return None
+
+    def _read(self, entry: IndexEntry) -> memoryview:
+        return read_chunk(self._source, entry).payload
+
+    def _take_metadata(self, found: IndexEntry | Chunk) -> None:
+        """Of this track and the whole stream; what is damaged is no reason to lose the units that are not."""
+        if found.track not in (self._track, WHOLE_STREAM):
+            return
+        try:
+            self.metadata |= unpack_metadata(found.payload if isinstance(found, Chunk) else self._read(found))
+        except CorruptStreamError:
+            if not self.allow_loss:
+                raise
 
     def _read_header(self, reader: ChunkReader) -> None:
         for chunk in reader:
             if chunk.type == "H":
                 self.header, self._track = reader.tracks[chunk.track], chunk.track
                 return
+            if chunk.type == "m":
+                self._take_metadata(chunk)
         raise CorruptStreamError(f"the stream ends at byte {reader.offset} without a track header")
 
     @property
@@ -144,7 +159,7 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
             self.lose(unit, f"unit {unit} of {self.total} is missing")
             return None
         try:
-            return read_chunk(self._source, self._places[unit]).payload
+            return self._read(self._places[unit])
         except CorruptStreamError as error:
             self.lose(unit, f"unit {unit} of {self.total}: {error}")
             return None
@@ -157,7 +172,7 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
         following = 0
         for chunk in self._arriving:
             if chunk.type == "m":
-                self.metadata |= unpack_metadata(chunk.payload)
+                self._take_metadata(chunk)
             if chunk.type not in "DP" or chunk.track != self._track:
                 continue
             unit = chunk.unit or 0

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from isthmus.bitstream import StreamWriter, TrackHeader, read_chunks, read_header
+from isthmus.bitstream.frame import pack_chunk
 from isthmus.errors import CorruptStreamError, WeightsMismatchError
 from tests.codecs.walloc.audio.tiny import UNIT, Pipe, tiny_codec, tones
 
@@ -134,6 +135,31 @@ def test_damaged_units(stream: bytes) -> None:
         found = np.concatenate(list(reader.blocks()), 1)
         assert [lost.unit for lost in reader.lost] == [3] and not np.ptp(found[:, 3 * UNIT : 4 * UNIT], 1).any()
         assert found.shape == (2, 5 * UNIT + 10)
+
+
+def test_damaged_metadata() -> None:
+    """It costs no sound where loss is allowed, from wherever the stream comes and wherever in it that stands."""
+    codec, file = tiny_codec(), io.BytesIO()
+    codec.write([tones(1, 3 * UNIT)], file, sample_rate=44100, metadata={"tags": {"title": "T"}})
+    data = file.getvalue()
+    place = data.index(b"title")
+    flipped = data[:place] + b"T" + data[place + 1 :]
+    header = pack_chunk("H", 0, read_header(data).pack())
+    head, told = data[: data.index(header)], pack_chunk("m", 255, b'{"tags": {"title": "T"}}')
+    chunks = list(read_chunks(data))
+    tail = data[next(c.offset for c in chunks if c.type == "P") : next(c.offset for c in chunks if c.type == "I")]
+    for stream, found in (
+        (data, {"tags": {"title": "T"}}),
+        (flipped, {}),
+        (head + header + pack_chunk("m", 255, b"no JSON") + tail, {}),
+        (head + told + header + pack_chunk("m", 7, b'{"of": "another"}') + tail, {"tags": {"title": "T"}}),
+    ):
+        for source in (stream, Pipe(stream)):
+            units = codec.open(source, allow_loss=True)
+            assert np.array_equal(np.concatenate(list(units.blocks()), 1), codec.decode(data, output="numpy"))
+            assert units.metadata == found and not units.lost
+    with pytest.raises(CorruptStreamError, match="damaged"):
+        codec.open(flipped)
 
 
 def test_cut_streams_play_up_to_the_cut(stream: bytes) -> None:
