@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.arrays.audio import to_audio
 from isthmus.bench.medium import Measure, Medium
 from isthmus.bench.metrics.audio import log_mel, psnr, si_sdr, spectral, top_of
 from isthmus.bench.metrics.pesq import pesq_measures
 from isthmus.bench.peers.ffmpeg import ffmpeg_codecs
 from isthmus.bench.peers.vorbis import vorbis_codecs
+from isthmus.codecs.walloc.audio.scale import Loudness
 from isthmus.codecs.walloc.audio.unit import coded_rate
 from isthmus.kernels.resample.resampler import resample
 
@@ -41,13 +43,15 @@ def variants(codec: Any) -> list[Any]:
 def prepare(sound: np.ndarray, facts: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
     """Float32 [1 or 2, T] at 44.1 or 48 kHz, rates that all codecs take: the first two channels.
 
-    Raises ValueError for a sound of no samples or a rate of no sound.
+    Raises ValueError for a sound of no samples or a rate of no sound, and for samples that no codec takes.
     """
     if not sound.size:
         raise ValueError("a sound of no samples, of which nothing can be measured")
+    sound = to_audio(sound[:2])
+    Loudness(len(sound)).add(sound)
     rate = int(facts["sample_rate"])
     target = coded_rate(rate)
-    return resample(np.ascontiguousarray(sound[:2]), rate, target), {**facts, "sample_rate": target}
+    return resample(sound, rate, target), {**facts, "sample_rate": target}
 
 
 def heard(original: np.ndarray, decoded: np.ndarray, *, sample_rate: int) -> float:

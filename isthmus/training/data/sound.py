@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isthmus.arrays.types import Float32
 from isthmus.codecs.walloc.audio.scale import PEAK
-from isthmus.codecs.walloc.audio.unit import FASTEST, SLOWEST, coded_rate
+from isthmus.codecs.walloc.audio.unit import coded_rate
 from isthmus.errors import UnreadableFileError
 from isthmus.kernels.resample.resampler import resample
 from isthmus.media.audio import open_sound
@@ -34,8 +34,10 @@ def load_sound(path: Path, longest: float) -> Float32:
     Raises UnreadableFileError.
     """
     sound = open_sound(path)
-    if not SLOWEST <= sound.sample_rate <= FASTEST:
-        raise UnreadableFileError(f"{path}: {sound.sample_rate} Hz, expected {SLOWEST} to {FASTEST}")
+    try:
+        coded = coded_rate(sound.sample_rate)
+    except ValueError as error:
+        raise UnreadableFileError(f"{path}: {str(error).removeprefix('encode: ')}") from error
     most = int(longest * sound.sample_rate)
     skipped = 0 if sound.samples is None else max(0, (sound.samples - most) // 2)
     found: list[Float32] = []
@@ -48,7 +50,7 @@ def load_sound(path: Path, longest: float) -> Float32:
     whole = np.concatenate(found, 1) if found else np.zeros((1, 0), np.float32)
     if not np.isfinite(whole).all():
         raise UnreadableFileError(f"{path}: holds NaN or infinite samples")
-    return resample(whole, sound.sample_rate, coded_rate(sound.sample_rate))
+    return resample(whole, sound.sample_rate, coded)
 
 
 def read_all(files: Sequence[Path], longest: float) -> Iterator[Float32]:

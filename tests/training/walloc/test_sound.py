@@ -130,12 +130,16 @@ def test_recipes_that_cannot_be_followed(folder: Path, tmp_path: Path) -> None:
     assert {"walloc-audio-f256c27", "walloc-audio-f256c108"} <= set(RECIPES)
 
 
-def test_sounds_as_they_are_trained_on(folder: Path) -> None:
+def test_sounds_as_they_are_trained_on(folder: Path, tmp_path: Path) -> None:
     assert load_sound(folder / "2.wav", 60).shape == (1, 40_000)  # at 44.1 kHz
     assert load_sound(folder / "0.wav", 0.1).shape == (2, 4410)
     assert len(list(read_all([folder / "0.wav"], 60))) == 1
     with pytest.raises(UnreadableFileError):
         list(read_all([folder / "notes.txt"], 60))
+    for rate, message in ((44_099, "no short ratio"), (100, "expected 1000 to")):
+        audio.write(tmp_path / "odd.wav", tones(1, 900), AudioSignal(rate, 1))
+        with pytest.warns(UserWarning, match=rf"1 of 2 sounds are left out.*odd\.wav: {rate} .*{message}"):
+            assert len(list(read_all([tmp_path / "odd.wav", folder / "0.wav"], 60))) == 1
     pair = pair_of(tones(1, 500) + np.float32(3))
     assert pair.shape == (2, 500) and np.abs(pair).max() == pytest.approx(PEAK) and abs(pair.mean()) < 1e-4
     assert not pair_of(np.zeros((3, 9), np.float32)).any()
