@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Codecs over files of one kind: bytes, likeness and speed of every file at every setting, and their averages."""
 
+import math
 import os
 import statistics
 import sys
@@ -148,7 +149,7 @@ def average(medium: Medium, rows: Sequence[Row]) -> dict[str, list[CurvePoint]]:
         groups.setdefault((row.codec, row.setting), []).append(row)
     curves: dict[str, list[CurvePoint]] = {}
     for (codec, setting), group in groups.items():
-        measures = {name: statistics.fmean(row.measures[name] for row in group) for name in group[0].measures}
+        measures = {name: _mean([row.measures[name] for row in group]) for name in group[0].measures}
         amount = sum(row.amount for row in group)
         point = CurvePoint(
             codec=codec,
@@ -162,6 +163,11 @@ def average(medium: Medium, rows: Sequence[Row]) -> dict[str, list[CurvePoint]]:
         )
         curves.setdefault(codec, []).append(point)
     return {codec: sorted(points, key=lambda point: point.rate) for codec, points in curves.items()}
+
+
+def _mean(values: Sequence[float]) -> float:
+    """NaN of both infinities, such as the SI-SDR of a silent file decoded to silence, and to noise."""
+    return math.nan if {math.inf, -math.inf} <= set(values) else statistics.fmean(values)
 
 
 def _decode(codec: Any, data: bytes, samples: Any, facts: dict[str, Any]) -> Any:

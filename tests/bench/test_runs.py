@@ -66,6 +66,15 @@ def test_curves_are_means_over_images(rows):
     assert [p.rate for p in curves["coarse"]] == sorted(p.rate for p in curves["coarse"])
 
 
+def test_infinities_that_have_no_mean(rows):
+    """Such as SI-SDR of silence, which one setting keeps and another does not; the hours before are not lost."""
+    coarse = [row for row in rows if row.setting == "quality=100" and row.codec == "coarse"]
+    fallen = [coarse[0], replace(coarse[1], measures={**coarse[1].measures, "psnr": -math.inf})]
+    (point,) = average(MEDIUM, fallen)["coarse"]
+    assert math.isnan(point.measures["psnr"]) and point.measures["ms_ssim"] <= 1 + 1e-6
+    assert "nan" in markdown_table(MEDIUM, average(MEDIUM, fallen))
+
+
 def test_report(rows, tmp_path):
     curves = average(MEDIUM, rows)
     files = write_report(MEDIUM, rows, curves, tmp_path / "report", title="two tiny images")
