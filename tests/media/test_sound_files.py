@@ -5,6 +5,7 @@ import builtins
 import io
 import struct
 from collections.abc import Callable
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,8 @@ def test_wav_that_lies(tmp_path: Path) -> None:
                 list(open_pipe(Pipe(bytes(data)), "-").blocks())  # type: ignore[arg-type]
         else:
             expected = {200: 50, 0: 0}.get(told, 5000)  # the length of the whole file is right
-            assert audio.read(path, {})[0].shape == (2, expected)
+            with pytest.warns(UserWarning, match="20000 are there") if expected < 5000 else nullcontext():
+                assert audio.read(path, {})[0].shape == (2, expected)
             piped = open_pipe(Pipe(bytes(data)), "-")  # type: ignore[arg-type]
             assert sum(block.shape[1] for block in piped.blocks()) == expected
     for wrong, message in (

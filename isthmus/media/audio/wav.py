@@ -182,6 +182,13 @@ def open_wav(path: str | os.PathLike[str]) -> Sound:
             count = there // (form.width * form.channels)
             raise UnreadableFileError(f"{path}: truncated: {count} of {form.samples} samples are there; {MEND}")
 
+        told = there if form.size is None else form.size
+        file.seek(told + told % 2, os.SEEK_CUR)
+        if there - told > told and not file.read(4).strip().isalnum():  # a recorder died before it wrote the length
+            warnings.warn(
+                f"{path}: its header tells of {told} bytes of samples, {there} are there; {MEND}", stacklevel=2
+            )
+
     def blocks() -> Iterator[np.ndarray]:
         with open(path, "rb") as opened:
             opened.seek(begin)
