@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import bench, codec, compare, train, weights
+from isthmus.cli import bench, codec, compare, train, transcode, weights
 from isthmus.cli.stopping import StoppedError, stop_as_interrupts_do, stopped_status
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(weights.app, name="weights")
 
 codec.register(app)
 compare.register(app)
+transcode.register(app)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

@@ -29,8 +29,10 @@ FACTS = {"image": {"height": "int32", "width": "int32"}, "audio": {"samples": "i
 class RowBuilder:
     """Rows of a shard as they come."""
 
-    def __init__(self, source: Source, settings: Settings, codec: Codec, info: ShardInfo) -> None:
-        self.source, self.settings, self.codec, self.info = source, settings, codec, info
+    def __init__(
+        self, source: Source, settings: Settings, codec: Codec, info: ShardInfo, classes: list[str] | None = None
+    ) -> None:
+        self.source, self.settings, self.codec, self.info, self.classes = source, settings, codec, info, classes
         self.rows: list[dict[str, Any]] = []
         self.warned: list[str] = []
         self._waiting: list[tuple[int, Latent]] = []  # row and latent
@@ -59,9 +61,9 @@ class RowBuilder:
         except Exception as error:  # readers raise nearly any class for damaged files; the rest goes on
             del self.rows[before[0] :], self._waiting[before[1] :]
             told = str(error) if isinstance(error, (IsthmusError, ValueError)) else f"{type(error).__name__}: {error}"
-            self.lose(item, " ".join(told.split()))
+            self.lose(item, " ".join(told.split()).removeprefix(f"{item.key}: "))
         if len(self._waiting) >= GROUP or self._numbers > NUMBERS:
-            self._pack()
+            self.flush()
 
     def _encode(self, item: Item) -> None:
         path, options = self._path(self.source.find(item)), dict(self.settings.options)
@@ -76,9 +78,7 @@ class RowBuilder:
                     self._row(item, latent.spec.header.signal, view)
                     self._wait(latent)
         except IsthmusError as error:
-            if path.parent == Path(self._scratch.name):
-                raise type(error)(str(error).replace(str(path), item.key)) from error
-            raise
+            raise type(error)(str(error).replace(str(path), item.key)) from error  # wherever the source lies
         self.info.bytes_in += size
 
     def _path(self, found: Found) -> Path:
@@ -119,18 +119,25 @@ class RowBuilder:
         self.info.planes = sums
 
     def _row(self, item: Item, signal: Any, view: str = "") -> None:
-        row: dict[str, Any] = {**item.columns, "key": item.key, "view": view, "label": item.label}
+        row: dict[str, Any] = {**item.columns, "key": item.key, "view": view, "label": self._label(item)}
         if isinstance(signal, ImageSignal):
             row |= {"height": signal.height, "width": signal.width}
         elif isinstance(signal, AudioSignal):
             row |= {"samples": signal.samples, "sample_rate": signal.sample_rate}
         self.rows.append(row)
 
+    def _label(self, item: Item) -> int | None:
+        if isinstance(item.label, str):
+            assert self.classes is not None
+            return self.classes.index(item.label)
+        return item.label
+
     def _wait(self, latent: Latent) -> None:
         self._waiting.append((len(self.rows) - 1, latent))
         self._numbers += sum(plane.numel() for plane in latent.planes.values())
 
-    def _pack(self) -> None:
+    def flush(self) -> None:
+        """Packs what waits for that."""
         if not self._waiting:
             return
         for (row, _), payload in zip(
@@ -144,7 +151,7 @@ class RowBuilder:
 
     def finish(self, columns: dict[str, str]) -> BytesIO:
         """The shard as a file; what it says of itself is in `info` then."""
-        self._pack()
+        self.flush()
         self.info.count, self.info.bytes_out = len(self.rows), sum(len(row["payload"]) for row in self.rows)
         return of_format(self.settings.format).write(self.rows, columns, self.info)
 

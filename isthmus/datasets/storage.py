@@ -2,6 +2,7 @@
 """A folder that data sets are read from and written to: of this machine, or whatever URL fsspec knows."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -106,9 +107,12 @@ class Place:
         if self.path is not None:
             check_folder(self.path, parents=True)
 
-    def write(self, name: str, data: bytes | memoryview | BytesIO) -> None:
-        """A file, all of it or nothing, on the disk before it has its name. Raises UnwritableFileError."""
-        whole = data.getbuffer() if isinstance(data, BytesIO) else data
+    def write(self, name: str, data: bytes | BinaryIO) -> None:
+        """A file, all of it or nothing, on the disk before it has its name. Raises UnwritableFileError.
+
+        data: bytes, or a file that is read from where it stands.
+        """
+        source = BytesIO(data) if isinstance(data, bytes) else data
         if self.path is not None:
             target = self.path / name
             try:
@@ -116,13 +120,13 @@ class Place:
             except OSError as error:
                 raise UnwritableFileError(f"{target.parent}: cannot be made: {error.strerror or error}") from error
             with atomic_file(target, durable=True) as file:
-                file.write(whole)
+                shutil.copyfileobj(source, file, 1 << 20)
             _flush_folder(target.parent)
             return
         filesystem, path = self.remote(name)
         try:
             filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-            filesystem.pipe_file(path, bytes(whole))  # objects appear whole or not at all
+            filesystem.pipe_file(path, source.read())  # objects appear whole or not at all
         except OSError as error:
             raise UnwritableFileError(f"{self.name(name)}: cannot be written: {error}") from error
 

@@ -29,6 +29,7 @@ class Job:
     settings: Settings
     codec: str
     columns: dict[str, str]
+    classes: list[str] | None = None
     device: str = "cpu"
 
 
@@ -43,9 +44,10 @@ class Task:
 
 @dataclass
 class Done:
-    """What became of a task."""
+    """What became of a task: of its `items`, `count` rows (more than one of each, where there are views) and `lost`."""
 
     shard: int
+    items: int
     count: int
     lost: list[tuple[str, str]]
     bytes_in: int
@@ -91,7 +93,7 @@ def build_shard(job: Job, task: Task, journal: str | None = None, deadly: frozen
     torch.set_num_threads(1)  # processes are many; threads of each would wait for each other
     settings, noted = job.settings, Journal(journal)
     info = ShardInfo(task.shard, settings.codec, settings.digest, task.digest)
-    rows = RowBuilder(job.source, settings, _codec(job.codec, job.device), info)
+    rows = RowBuilder(job.source, settings, _codec(job.codec, job.device), info, job.classes)
     try:
         for place, values in enumerate(task.items):
             noted.at(place)
@@ -105,4 +107,4 @@ def build_shard(job: Job, task: Task, journal: str | None = None, deadly: frozen
         noted.close()
         rows.close()
     spent = time.perf_counter() - start
-    return Done(info.shard, info.count, info.lost, info.bytes_in, info.bytes_out, spent, rows.warned)
+    return Done(info.shard, len(task.items), info.count, info.lost, info.bytes_in, info.bytes_out, spent, rows.warned)

@@ -53,12 +53,18 @@ class Source(ABC):
     """Samples in a fixed order. It is sent to other processes, so it is small, and opens what it needs there.
 
     description: JSON from which `open_source` makes it again, and by which a later run knows it. classes: names of
-    the labels, if they are names; known once `items` has ended. columns: what is passed through, type by name.
+    labels that are numbers, where the source has them; labels may be names themselves. columns: what is passed through,
+    type by name.
     """
 
     description: Any
     classes: list[str] | None = None
     columns: dict[str, str]
+
+    @property
+    def of_this_process(self) -> bool:
+        """Whether no other process sees it."""
+        return False
 
     @abstractmethod
     def items(self) -> Iterator[Item]:

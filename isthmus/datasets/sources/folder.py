@@ -4,6 +4,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from stat import S_ISDIR, S_ISREG
 from typing import Any
@@ -28,30 +29,25 @@ class FolderSource(Source):
         self.left_out: list[str] = []  # some of what is of another kind
         self.others = 0
 
+    @property
+    def of_this_process(self) -> bool:
+        return self.place.of_this_process
+
     def items(self) -> Iterator[Item]:
+        found, labelled = False, self._in_classes()
         self.left_out, self.others = [], 0
-        found, classes = False, self._classes()
-        self.classes = sorted(classes) if classes else None
-        numbers = {name: place for place, name in enumerate(self.classes or ())}
         for item in self._inside():
             found = True
-            label = numbers[item.key.split("/", 1)[0]] if numbers else None
-            yield Item(item.key, item.bytes, item.stamp, label, broken=item.broken)
+            yield replace(item, label=item.key.split("/", 1)[0]) if labelled else item
         if not found:
             raise UnreadableFileError(
                 f"{self.place.url}: no {self.kind} files in this folder or below it; expected some of "
                 f"{', '.join(sorted(self.suffixes))}"
             )
 
-    def _classes(self) -> set[str]:
-        """The folders that hold files, if none lies outside of them."""
-        found = set()
-        for item in self._inside(stat=False):
-            name, slash, _ = item.key.partition("/")
-            if not slash:
-                return set()
-            found.add(name)
-        return found
+    def _in_classes(self) -> bool:
+        """Whether every file lies in a folder of its class."""
+        return all("/" in item.key for item in self._inside(stat=False))
 
     def _inside(self, *, stat: bool = True) -> Iterator[Item]:
         return self._walk("", stat) if self.place.path is not None else self._remote()

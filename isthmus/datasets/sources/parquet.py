@@ -41,6 +41,10 @@ class ParquetSource(Source):
         except CorruptStreamError as error:
             raise UnreadableFileError(str(error).removesuffix(": make it again")) from error
 
+    @property
+    def of_this_process(self) -> bool:
+        return self.place.of_this_process
+
     def items(self) -> Iterator[Item]:
         found = False
         for name in self.names:

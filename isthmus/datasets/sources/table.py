@@ -41,7 +41,7 @@ class TableSource(Source):
             raise UnreadableFileError(
                 f"{path}: no column of paths; expected one of {', '.join(PATHS)}: it has {', '.join(names)}"
             )
-        self.classes = None if all(_is_whole(label) for label in labels) else sorted(labels)
+        self.named = not all(_is_whole(label) for label in labels)
         self.columns = {n: kind for n, kind in names.items() if n not in (*RESERVED, self.name)}
 
     def _wrong(self, number: int, why: str) -> UnreadableFileError:
@@ -98,8 +98,8 @@ class TableSource(Source):
     def _label(self, value: Any, number: int) -> Label:
         if value is None or value == "":
             return None
-        if self.classes is not None:
-            return self.classes.index(str(value))
+        if self.named:
+            return str(value)
         if (isinstance(value, float) and not value.is_integer()) or isinstance(value, bool):
             raise self._wrong(number, f"label {value!r}; expected a whole number or a name")
         return int(value)

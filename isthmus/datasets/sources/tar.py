@@ -24,6 +24,10 @@ class TarSource(Source):
         self.description: Any = {"tars": place.url, "names": names, "kind": kind}
         self.columns = {"json": "string"}
 
+    @property
+    def of_this_process(self) -> bool:
+        return self.place.of_this_process
+
     def items(self) -> Iterator[Item]:
         found = False
         for name in self.names:

@@ -11,7 +11,7 @@ import numpy as np
 
 from isthmus.cli.pipes import NAMES, STANDARD, Begun, is_pipe, shown_as, sink, tell
 from isthmus.cli.progress import Progress, progress
-from isthmus.cli.recording import Recording, can_end
+from isthmus.cli.sound.recording import Recording, can_end
 from isthmus.cli.stopping import StoppedError, told_first
 
 SHOWN = "samples"

@@ -10,7 +10,7 @@ import typer
 
 from isthmus.cli.pipes import is_pipe, piped, readable, renamed
 from isthmus.cli.progress import progress
-from isthmus.cli.weights_lines import Told, going_on, tell_estimate, tell_left_out
+from isthmus.cli.weights.lines import Told, going_on, tell_estimate, tell_left_out
 
 app = typer.Typer(
     no_args_is_help=True,

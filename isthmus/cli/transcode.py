@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`isthmus transcode`: whole data sets to latents."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from isthmus.cli.options import CodecName, Device, Headed, Sketch, chosen, codec_command
+
+SHOWN = 10  # losses that are printed
+
+
+def _options(line: Sketch) -> list[Headed]:
+    """Those of the codec that is named, or of images."""
+    from isthmus.codecs.registry import class_of, default_codec
+    from isthmus.media.kinds import room
+
+    name = line.codec or default_codec("image")
+    codec = class_of(name)
+    return [(f"Options of {name}", [room(codec.kind).ReadOptions, codec.Options])]
+
+
+def transcode(
+    context: typer.Context,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder (folders within it are classes), a CSV or JSONL file with a column of paths, Parquet files "
+            "or tars of WebDataset, by path or URL."
+        ),
+    ],
+    destination: Annotated[str, typer.Argument(help="Folder of the data set, by path or URL; what is there goes on.")],
+    codec: CodecName = None,
+    engine: Annotated[
+        str, typer.Option(help="local: processes of this machine; ray: actors of a Ray cluster.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes or actors; else one for each core. 0: in this process.", min=0)
+    ] = None,
+    views: Annotated[
+        list[str] | None,
+        typer.Option(help="Store this beside each image: hflip, vflip, crops:4 (random squares); may be given again."),
+    ] = None,
+    resize: Annotated[int | None, typer.Option(help="Pixels of the shorter side.", min=1)] = None,
+    crop: Annotated[
+        int | None, typer.Option(help="Pixels of the square in the middle; smaller images are enlarged to it.", min=1)
+    ] = None,
+    format: Annotated[str, typer.Option(help="parquet, or tar for WebDataset.")] = "parquet",
+    device: Device = "cpu",
+    append: Annotated[bool, typer.Option("--append", help="Add another source to a data set.")] = False,
+    rebuild: Annotated[list[int] | None, typer.Option(help="Make this shard again; may be given again.")] = None,
+    checksums: Annotated[
+        bool, typer.Option("--checksums", help="See changes by SHA-256 of files, not by size and time.")
+    ] = False,
+    shard_index: Annotated[int, typer.Option(help="Which job of --num-shards this is, from 0.", min=0)] = 0,
+    num_shards: Annotated[
+        int, typer.Option(help="Jobs that share DESTINATION, each with shards of its own.", min=1)
+    ] = 1,
+    shard_size: Annotated[int | None, typer.Option(help="Samples of a shard; else up to 1000.", min=1)] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes by a measured sample.")
+    ] = False,
+) -> None:
+    """Encode a whole data set into latents to train on. A run that was stopped goes on with the same command.
+
+    Example: isthmus transcode photos/ latents/ --codec walloc-image-f8c12
+
+    Example: isthmus transcode photos/ latents/ --resize 256 --crop 224 --views hflip --quality 60
+
+    Example: isthmus transcode songs/ latents/ --codec walloc-audio-f256c27
+
+    Example: isthmus transcode list.csv latents/ --engine ray --workers 16
+
+    Files that cannot be read are left out and listed in errors.jsonl; the exit status is 3 then.
+    """
+    from isthmus.datasets.dry_run import estimate
+    from isthmus.datasets.job import transcode as run
+
+    given: dict[str, Any] = {
+        "codec": codec, "views": views or (), "resize": resize, "crop": crop, "format": format, "device": device,
+        "checksums": checksums, **chosen(context),
+    }  # fmt: skip
+    if dry_run:
+        typer.echo(estimate(source, destination, append=append, workers=workers, shard_size=shard_size, **given))
+        return
+    report = run(
+        source, destination, engine=engine, workers=workers, append=append, rebuild=rebuild or (),
+        shard_index=shard_index, num_shards=num_shards, shard_size=shard_size, **given,
+    )  # fmt: skip
+    for line in _told(report):
+        typer.echo(line, err=True)
+    if report.lost or report.failed:
+        raise typer.Exit(3)
+
+
+def _told(report: Any) -> list[str]:
+    lines = [f"isthmus: warning: {text}" for text in report.warned]
+    if report.warnings > len(report.warned):
+        lines.append(f"isthmus: warning: {report.warnings - len(report.warned)} more of that kind")
+    for key, why in report.losses[:SHOWN]:
+        lines.append(f"isthmus: left out {key}: {why}")
+    if report.lost > SHOWN:
+        lines.append(f"isthmus: {report.lost - SHOWN} more are left out: {Path(report.destination) / 'errors.jsonl'}")
+    lines += [f"isthmus: shard {shard} could not be made: {why}" for shard, why in report.failed]
+    if report.changes:
+        lines.append(f"isthmus: the source had changed since: {report.changes}")
+    ratio = f", 1:{report.bytes_in / report.bytes_out:.1f}" if report.bytes_out else ""
+    lost = f", {report.lost} left out" if report.lost else ""
+    sizes = f"{report.bytes_in / 1e6:.1f} MB to {report.bytes_out / 1e6:.1f} MB{ratio}"
+    lines.append(f"{report.destination}: {report.count} samples in {report.shards} shards, {sizes}{lost}")
+    if not report.complete:
+        lines.append(f"{report.destination}: not complete: run the same command again, or the jobs of the other shards")
+    return lines
+
+
+def register(app: typer.Typer) -> None:
+    """Hangs the command on `app`."""
+    app.command(cls=codec_command(_options))(transcode)
