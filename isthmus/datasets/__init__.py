@@ -7,6 +7,15 @@ loader = DataLoader(LatentDataset("latents/"), batch_size=256)
 
 from isthmus.lazy import names_on_demand
 
-__all__ = ["transcode"]
+__all__ = ["LatentDataset", "LatentIterableDataset", "SizeBuckets", "collate", "transcode"]
 
-__getattr__, __dir__ = names_on_demand(__name__, {"transcode": "isthmus.datasets.job"})
+__getattr__, __dir__ = names_on_demand(
+    __name__,
+    {
+        "LatentDataset": "isthmus.datasets.latents.dataset",
+        "LatentIterableDataset": "isthmus.datasets.latents.stream",
+        "SizeBuckets": "isthmus.datasets.latents.buckets",
+        "collate": "isthmus.datasets.latents.batch",
+        "transcode": "isthmus.datasets.job",
+    },
+)

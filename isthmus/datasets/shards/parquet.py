@@ -59,7 +59,9 @@ def open_parquet(place: Place, name: str) -> Any:
     pa = pyarrow()
     file = place.open(name)
     try:
-        return pa.parquet.ParquetFile(file)
+        found = pa.parquet.ParquetFile(file)
+        found._close_source = True  # else a file that was opened by others stays open
+        return found
     except (pa.ArrowException, OSError) as error:
         file.close()
         raise CorruptStreamError(f"{place.name(name)}: not a whole Parquet file ({error}): make it again") from error

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are analysed when they are asked for: latents without a job before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.codecs.base import Codec, Latent
+from isthmus.codecs.registry import load
+from isthmus.datasets.latents.batch import PlaneBatch
+from isthmus.datasets.latents.reader import steps
+from isthmus.datasets.latents.sources import Indices
+from isthmus.datasets.settings import Settings
+from isthmus.datasets.shards.info import PlaneSums
+from isthmus.datasets.sources import open_source
+from isthmus.datasets.views import views_of
+from isthmus.errors import IsthmusError, UnreadableFileError
+from isthmus.media import kinds
+
+PROBES = 64  # files that statistics are of
+
+
+class AnalysedSource:
+    """Whatever `transcode` takes: a folder, whose class folders become labels, a table, Parquet, tars.
+
+    options: of encoding and of reading files, and `resize` and `crop` of images. What cannot be read is left out with
+    a warning where that is known beforehand, else an error when it is asked for, UnreadableFileError.
+    """
+
+    def __init__(self, given: Any, codec: str, options: dict[str, Any]) -> None:
+        self._named, self._codec = codec, None  # type: str, Codec | None
+        self.kind = self.codec.kind
+        self._source = open_source(given, self.kind)
+        every = list(self._source.items())
+        self._items = [item for item in every if item.broken is None]
+        broken = [f"{item.key}: {item.broken}" for item in every if item.broken is not None]
+        if broken:
+            warnings.warn(f"{given}: {len(broken)} cannot be read and are left out ({broken[0]})", stacklevel=4)
+        if not self._items:
+            raise UnreadableFileError(f"{given}: nothing in it can be read")
+        names = sorted({item.label for item in self._items if isinstance(item.label, str)})
+        self.classes = self._source.classes or names or None
+        self._numbers = {name: number for number, name in enumerate(self.classes or ())}
+        options = dict(options)
+        size = {name: options.pop(name, None) for name in ("resize", "crop")}
+        weights = str(getattr(self.codec, "weights_hash", ""))
+        self.settings = Settings(self.codec.name, self.kind, weights, options, **size)
+        digest = hashlib.sha256(self.settings.digest.encode())
+        for item in self._items:
+            digest.update(json.dumps(item.pack()).encode())
+        self.fingerprint = digest.hexdigest()[:16]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_codec": None}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def codec(self) -> Codec:
+        if self._codec is None:
+            self._codec = load(self._named)
+        return self._codec
+
+    def latent(self, index: int) -> Latent:
+        """What the codec makes of a sample."""
+        item, options = self._items[index], dict(self.settings.options)
+        try:
+            found = self._source.find(item)
+            with tempfile.NamedTemporaryFile(suffix=found.suffix) as file:
+                path = found.data
+                if isinstance(path, bytes):
+                    path = file.name
+                    Path(path).write_bytes(found.data)
+                samples, facts = kinds.read(path, self.kind, options)
+            if self.kind == "image":
+                _, samples = next(iter(views_of(samples, self.settings, item.key)))
+            return self.codec.analyze(samples, **facts, **options)  # type: ignore[no-any-return]
+        except (IsthmusError, ValueError) as error:
+            told = str(error)
+            raise type(error)(told if item.key in told else f"{item.key}: {told}") from error
+
+    def planes(self, indices: Indices) -> PlaneBatch:
+        return PlaneBatch(None, [self.latent(int(index)).planes for index in indices])
+
+    def facts(self, indices: Indices) -> list[dict[str, Any]]:
+        made = []
+        for index in indices:
+            item = self._items[int(index)]
+            fact: dict[str, Any] = {"key": item.key}
+            if item.label is not None:
+                fact["label"] = self._numbers[item.label] if isinstance(item.label, str) else item.label
+            made.append(fact)
+        return made
+
+    def layout(self) -> dict[str, dict[str, Any]]:
+        found = self.latent(0).planes
+        return {name: {"dtype": str(p.numpy().dtype), "shape": None, "rank": p.ndim} for name, p in found.items()}
+
+    def statistics(self) -> dict[str, dict[str, Any]]:
+        """Of some files, spread over all: nobody has counted the rest."""
+        found: dict[str, PlaneSums] = {}
+        for index in sorted({int(i) for i in np.linspace(0, len(self) - 1, PROBES)}):
+            latent = self.latent(index)
+            for name, plane in latent.planes.items():
+                found[name] = PlaneSums.of(plane.numpy()[None]).merged(found.get(name))
+        factors = steps(self.codec, latent.spec.header, latent.planes)
+        return {name: {**sums.describe(), "step": factors[name]} for name, sums in found.items()}
+
+    def stream(self, index: int) -> bytes:
+        return self.codec.pack(self.latent(index))
+
+    def samples(self, index: int, options: dict[str, Any]) -> Any:
+        return self.codec.synthesize(self.latent(index), **options)
+
+    def sizes(self) -> NDArray[np.int64]:
+        raise ValueError("sizes of files are not known before they are read: transcode them for SizeBuckets")

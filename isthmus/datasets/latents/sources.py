@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the latents of a data set come from: streams of a transcoded one, or files that are analysed on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.bitstream.reader import read_header
+from isthmus.codecs.base import Codec
+from isthmus.datasets.latents.batch import PlaneBatch
+from isthmus.datasets.latents.reader import Reader, steps
+from isthmus.datasets.latents.stored.rows import StoredRows
+
+Indices = Sequence[int] | NDArray[np.int64]
+
+
+class Source(Protocol):
+    """What a data set asks of where it comes from."""
+
+    kind: str
+    classes: list[str] | None
+    fingerprint: str
+
+    def __len__(self) -> int:
+        """Samples."""
+
+    @property
+    def codec(self) -> Codec:
+        """What unpacks or analyses them."""
+
+    def planes(self, indices: Indices) -> PlaneBatch:
+        """The latents of samples. Raises children of IsthmusError, which name the sample."""
+
+    def facts(self, indices: Indices) -> list[dict[str, Any]]:
+        """Key, label and further columns of samples."""
+
+    def layout(self) -> dict[str, dict[str, Any]]:
+        """By plane: dtype that holds all values, shape or None, rank."""
+
+    def statistics(self) -> dict[str, dict[str, Any]]:
+        """By plane: dtype, mean, std and step by channel, as in a manifest."""
+
+    def stream(self, index: int) -> bytes:
+        """A sample as a whole stream."""
+
+    def samples(self, index: int, options: dict[str, Any]) -> Any:
+        """A sample, decoded."""
+
+    def sizes(self) -> NDArray[np.int64]:
+        """[n, axes]: pixels, or samples of sound."""
+
+
+class StoredSource:
+    """Streams of a transcoded data set."""
+
+    def __init__(self, rows: StoredRows, reader: Reader) -> None:
+        self.rows, self.reader = rows, reader
+        self.kind, self.classes, self.fingerprint = rows.manifest.kind, rows.manifest.classes, rows.fingerprint
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def codec(self) -> Codec:
+        return self.reader.codec
+
+    def planes(self, indices: Indices) -> PlaneBatch:
+        return unpack(self.rows, self.codec, indices)
+
+    def facts(self, indices: Indices) -> list[dict[str, Any]]:
+        return self.rows.facts(indices)
+
+    def layout(self) -> dict[str, dict[str, Any]]:
+        from isthmus.datasets.shards import read_info
+
+        told = self.statistics()
+        infos = read_info(self.rows.place, self.rows.shards[0].file).planes if self.rows.shards else {}
+        return {
+            name: {"dtype": told[name]["dtype"], "shape": told[name].get("shape"), "rank": info.rank}
+            for name, info in infos.items()
+        }
+
+    def statistics(self) -> dict[str, dict[str, Any]]:
+        manifest = self.rows.manifest
+        if manifest.complete and manifest.planes:
+            found = {name: dict(plane) for name, plane in manifest.planes.items()}
+        else:
+            found = {name: sums.describe() for name, sums in self.rows.plane_sums().items()}
+        if len(self) and not all("step" in plane for plane in found.values()):
+            header = read_header(self.stream(0))
+            for name, step in steps(self.codec, header, dict(self.planes([0]).each[0])).items():
+                found[name]["step"] = step
+        return found
+
+    def stream(self, index: int) -> bytes:
+        return self.rows.payloads([index])[0]
+
+    def samples(self, index: int, options: dict[str, Any]) -> Any:
+        return self.reader.samples(self.stream(index), options)
+
+    def sizes(self) -> NDArray[np.int64]:
+        names = ["samples"] if self.kind == "audio" else ["height", "width"]
+        columns = [np.array(self.rows.column(name), np.int64) for name in names]
+        return np.stack(columns, 1).reshape(len(self), len(names))
+
+
+def unpack(rows: StoredRows, codec: Codec, indices: Indices) -> PlaneBatch:
+    """The latents of stored rows, of all at once. Raises children of IsthmusError, which name shard and row."""
+    if not len(indices):
+        return PlaneBatch(None, [])
+    batch = codec.unpack_batch(rows.payloads(indices), errors="return")
+    if batch.errors:
+        place = min(batch.errors)
+        raise rows.named(int(indices[place]), batch.errors[place]) from batch.errors[place]
+    try:
+        return PlaneBatch(batch.planes)
+    except ValueError:  # of different shapes
+        return PlaneBatch(None, [latent.planes for latent in batch.latents])
