@@ -131,10 +131,24 @@ def decode(
     tell(f"{target}: {header.signal}", target)
 
 
-def inspect(source: Annotated[Path, typer.Argument(help="Stream to look into; - is standard input.")]) -> None:
-    """Print the header of a stream as JSON, without decoding it."""
+def inspect(
+    source: Annotated[
+        Path, typer.Argument(help="Stream to look into, or folder of a data set of latents; - is standard input.")
+    ],
+) -> None:
+    """Print the header of a stream, or what a data set of latents holds, as JSON, without decoding it.
+
+    Example: isthmus inspect photo.ist
+
+    Example: isthmus inspect latents/
+    """
     import isthmus
 
+    if source.is_dir():
+        from isthmus.datasets.checks import describe
+
+        typer.echo(json.dumps(describe(source), indent=2))
+        return
     data = read_stream(source)
     with naming(source):
         told = isthmus.inspect(data)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import bench, codec, compare, train, transcode, weights
+from isthmus.cli import bench, codec, compare, datasets, train, transcode, weights
 from isthmus.cli.stopping import StoppedError, stop_as_interrupts_do, stopped_status
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.add_typer(train.app, name="train")
 app.add_typer(bench.app, name="bench")
 app.add_typer(weights.app, name="weights")
+app.add_typer(datasets.app, name="datasets")
 
 codec.register(app)
 compare.register(app)

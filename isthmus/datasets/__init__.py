@@ -7,7 +7,7 @@ loader = DataLoader(LatentDataset("latents/"), batch_size=256)
 
 from isthmus.lazy import names_on_demand
 
-__all__ = ["LatentDataset", "LatentIterableDataset", "SizeBuckets", "collate", "transcode"]
+__all__ = ["LatentDataset", "LatentIterableDataset", "SizeBuckets", "collate", "transcode", "verify"]
 
 __getattr__, __dir__ = names_on_demand(
     __name__,
@@ -17,5 +17,6 @@ __getattr__, __dir__ = names_on_demand(
         "SizeBuckets": "isthmus.datasets.latents.buckets",
         "collate": "isthmus.datasets.latents.batch",
         "transcode": "isthmus.datasets.job",
+        "verify": "isthmus.datasets.checks",
     },
 )

@@ -20,8 +20,8 @@ def epoch_order(
     """Indices of one reader for one epoch: those of all readers are every index once.
 
     starts: first index of each shard, and the count at the end. buffer: None leaves all in their order; else shards
-    are shuffled, readers take equal parts of their row, and each index goes up to `buffer` places back, at random: as
-    from a buffer of so many samples, from which one is drawn at a time.
+    are shuffled, readers take equal parts of their row, and each index is put off by up to twice `buffer` places at
+    random: so many wait at a time, on average, as in a buffer from which one is drawn.
     """
     counts = np.diff(starts)
     shards = np.arange(len(counts))
@@ -39,7 +39,7 @@ def epoch_order(
         parts.append(np.arange(starts[shard] + low, starts[shard] + high))
     order = np.concatenate(parts) if parts else np.zeros(0, np.int64)
     if buffer is not None and buffer > 1:
-        delays = np.random.default_rng((seed, epoch, reader)).random(len(order)) * buffer
+        delays = np.random.default_rng((seed, epoch, reader)).random(len(order)) * 2 * buffer
         order = order[np.argsort(np.arange(len(order)) + delays, kind="stable")]
     return order.astype(np.int64)
 

@@ -54,7 +54,7 @@ class LatentIterableDataset(IterableDataset[Sample]):
         if buffer < 1 or group < 1:
             raise ValueError(f"buffer is {buffer}, group {group}: expected at least 1")
         place = Place(path)
-        groups = (buffer if shuffle else 0) // ROWS + 2 + group // ROWS  # row groups that are read from at a time
+        groups = (2 * buffer if shuffle else 0) // ROWS + 2 + group // ROWS  # row groups that are read from at a time
         rows = StoredRows(place, partial=partial, columns=columns, groups=groups)
         self._source = StoredSource(rows, Reader(place, rows.manifest, codec))
         self.path, self.transform, self.seed, self.group = os.fspath(path), transform, seed, group
