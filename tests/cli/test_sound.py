@@ -54,7 +54,10 @@ def test_there_and_back(run: Run, song: Path, stream: Path, tmp_path: Path) -> N
         assert units.metadata == {"tags": {"title": "Nänie", "artist": "B."}}
     status, out, err = run("decode", tmp_path / "a.ist", tmp_path / "a.flac")
     assert (status, told(err)) == (0, "") and "5.96 s" in out
-    assert audio.open_sound(tmp_path / "a.flac").tags == {"title": "Nänie", "artist": "B."}
+    done = shell(f"cat a.ist | {ISTHMUS} decode - piped.flac", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in ("a.flac", "piped.flac"):
+        assert audio.open_sound(tmp_path / name).tags == {"title": "Nänie", "artist": "B."}
     found, _ = audio.read(tmp_path / "a.flac", {})
     expected = isthmus.decode(stream.read_bytes(), output="numpy")
     assert np.abs(found - np.clip(expected, -1, 1)).max() < 1e-4

@@ -4,6 +4,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,10 @@ def decode_sound(model: Any, source: Any, shown: Path, target: Path, options: di
             if is_pipe(target):
                 audio.stream_blocks(file, blocks, units.sample_rate, units.channels, count)
             else:
+                begun = list(islice(blocks, 1))  # from a pipe, what stands before the first unit is known now
                 tags = _plain(units.metadata.get("tags"))
                 writer = audio.WRITTEN[target.suffix.lower()]
-                writer(file, blocks, units.sample_rate, units.channels, count, tags)
+                writer(file, chain(begun, blocks), units.sample_rate, units.channels, count, tags)
         done = AudioSignal(units.sample_rate, units.channels, bar.done)
     for line in _warnings(units):
         print(f"isthmus: warning: {line}", file=sys.stderr)
