@@ -75,20 +75,14 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
     def _begin(self) -> ChunkReader | None:
         """Reads the header, and where units lie; from a pipe the header alone, and what reads on."""
         pipe = hasattr(self._source, "read") and not self._source.seekable()
-        entries = None
-        if not pipe:
-            self.header = read_header(self._source)
-            entries = read_index(self._source)
-        if entries is None:
-            start = None if pipe or not hasattr(self._source, "tell") else self._source.tell()
+        if pipe:
             reader = ChunkReader(self._source, allow_truncated=True, allow_damage=self.allow_loss)
-            if pipe:
-                self._read_header(reader)
-                return reader
-            entries = tuple(IndexEntry(c.type, c.track, c.offset, c.unit) for c in reader)
-            self.cut = reader.cut
-            if start is not None:
-                self._source.seek(start)
+            self._read_header(reader)
+            return reader
+        self.header = read_header(self._source)
+        entries, stale = self._told()
+        if entries is None or stale:
+            entries = (*self._scanned(stale), *(entries or ()))  # what was seen goes before what was told
         self._track = next((entry.track for entry in entries if entry.type == "H"), 0)
         for entry in entries:
             if entry.type in "DP" and entry.track == self._track:
@@ -98,6 +92,36 @@ class Units(Sequence[Any], AbstractContextManager["Units"]):
         for unit in sorted(self._places):
             self.total = self._within_reach(unit, self.total) + 1
         return None
+
+    def _told(self) -> tuple[tuple[IndexEntry, ...] | None, bool]:
+        """What an index tells, and whether it is of another file, as where chunks are gone: with `allow_loss` alone."""
+        entries = None
+        try:
+            entries = read_index(self._source)
+            if entries and self.allow_loss:
+                read_chunk(self._source, entries[-1])
+        except CorruptStreamError as error:
+            if not self.allow_loss:
+                raise CorruptStreamError(f"{error}: {ADVICE}") from error
+            return entries, True
+        return entries, False
+
+    def _scanned(self, stale: bool) -> list[IndexEntry]:
+        """What is found from the beginning on; stale: as far as it can be read."""
+        start = self._source.tell() if hasattr(self._source, "tell") else None
+        found: list[IndexEntry] = []
+        reader = ChunkReader(self._source, allow_truncated=True, allow_damage=self.allow_loss)
+        try:
+            found += (IndexEntry(c.type, c.track, c.offset, c.unit) for c in reader)
+            self.cut = reader.cut
+        except CorruptStreamError as error:
+            if not stale:
+                raise
+            self.cut = str(error)
+        finally:
+            if start is not None:
+                self._source.seek(start)
+        return found
 
     def _read(self, entry: IndexEntry) -> memoryview:
         return read_chunk(self._source, entry).payload

@@ -131,6 +131,14 @@ def test_lost_units(run: Run, stream: Path, tmp_path: Path) -> None:
     assert "lost 2.97 to 5.96 s" in err and "and 2 more after it" in err and err.count("warning") == 1
 
 
+def test_no_samples_in_two_channels(run: Run, tmp_path: Path) -> None:
+    audio.write(tmp_path / "a.wav", np.zeros((2, 0), np.float32), AudioSignal(RATE, 2))
+    assert run("encode", tmp_path / "a.wav", tmp_path / "a.ist", *C27)[0] == 0
+    assert run("decode", tmp_path / "a.ist", tmp_path / "b.wav")[0] == 0
+    assert (tmp_path / "b.wav").read_bytes() == (tmp_path / "a.wav").read_bytes()
+    assert (tmp_path / "a.ist").read_bytes() == isthmus.encode(tmp_path / "a.wav", codec=C27[1])
+
+
 def test_sound_beyond_full_scale(run: Run, tmp_path: Path) -> None:
     codec = isthmus.load(C27[1])
     for loudness, warned in ((1, False), (4, True)):

@@ -169,6 +169,16 @@ def test_truncated_files(tmp_path: Path, name: str) -> None:
             audio.read(path, {})
 
 
+@pytest.mark.parametrize("suffix", ["wav", "ogg"])
+def test_channels_of_no_samples(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    audio.write_blocks(path, [], 44_100, 2, 0, {})
+    assert audio.read(path, {})[0].shape == (2, 0)
+    assert [block.shape for block in audio.open_sound(path).blocks()] == [(2, 0)]
+    if suffix == "wav":
+        assert [block.shape for block in open_pipe(Pipe(path.read_bytes()), "-").blocks()] == [(2, 0)]  # type: ignore[arg-type]
+
+
 def test_rates_that_formats_do_not_take(tmp_path: Path) -> None:
     for suffix, rate in ((".ogg", 384_000), (".flac", 768_000)):
         with pytest.raises(ValueError, match=r"write \.wav"):

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -13,8 +14,9 @@ BLOCK = 1 << 20  # samples of each channel that are read at once
 class Sound:
     """samples: of each channel, None where the file does not tell. tags: title, artist and such.
 
-    blocks: float32 [C, n], full scale 1, from the beginning each time; from a pipe once. Raises UnreadableFileError
-    where the file turns out to be damaged.
+    blocks: float32 [C, n], full scale 1, from the beginning each time; from a pipe once. At least one, of no samples
+    where there are none, so that the channels are known. Raises UnreadableFileError where the file turns out to be
+    damaged.
     """
 
     sample_rate: int
@@ -22,3 +24,15 @@ class Sound:
     samples: int | None
     blocks: Callable[[], Iterator[np.ndarray]]
     tags: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", partial(_at_least_one, self.blocks, self.channels))
+
+
+def _at_least_one(blocks: Callable[[], Iterator[np.ndarray]], channels: int) -> Iterator[np.ndarray]:
+    empty = True
+    for block in blocks():
+        empty = False
+        yield block
+    if empty:
+        yield np.zeros((channels, 0), np.float32)

@@ -137,6 +137,27 @@ def test_damaged_units(stream: bytes) -> None:
         assert found.shape == (2, 5 * UNIT + 10)
 
 
+def test_an_index_of_another_file(stream: bytes) -> None:
+    """Whole chunks are gone from the middle, and what is left is found in order; the same where bytes are gone."""
+    codec = tiny_codec()
+    whole = codec.decode(stream, output="numpy")
+    chunks = [chunk for chunk in read_chunks(stream) if chunk.type == "P"]
+    for first, last, short in ((2, 3, 0), (1, 4, 0), (2, 3, 5), (0, 5, 0)):
+        gone = stream[: chunks[first].offset] + stream[chunks[last].offset - short :]
+        with pytest.raises(CorruptStreamError, match="allow_loss=True"):
+            codec.decode(gone)
+        for source in (gone, io.BytesIO(gone)):
+            reader = codec.open(source, allow_loss=True)
+            found = np.concatenate(list(reader.blocks()), 1)
+            lost = [one.unit for one in reader.lost]
+            assert found.shape == whole.shape and set(range(first, last)) <= set(lost)
+            assert short or lost == list(range(first, last))
+            assert np.array_equal(found[:, : max(0, first - 1) * UNIT], whole[:, : max(0, first - 1) * UNIT])
+            if not short:
+                after = slice((last + 1) * UNIT, None)
+                assert np.array_equal(found[:, after], whole[:, after])
+
+
 def test_damaged_metadata() -> None:
     """It costs no sound where loss is allowed, from wherever the stream comes and wherever in it that stands."""
     codec, file = tiny_codec(), io.BytesIO()
