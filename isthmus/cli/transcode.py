@@ -102,7 +102,6 @@ def _told(report: Any) -> list[str]:
         lines.append(f"isthmus: left out {key}: {why}")
     if report.lost > SHOWN:
         lines.append(f"isthmus: {report.lost - SHOWN} more are left out: {Path(report.destination) / 'errors.jsonl'}")
-    lines += [f"isthmus: shard {shard} could not be made: {why}" for shard, why in report.failed]
     if report.changes:
         lines.append(f"isthmus: the source had changed since: {report.changes}")
     ratio = f", 1:{report.bytes_in / report.bytes_out:.1f}" if report.bytes_out else ""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from isthmus.codecs.base import Latent
-from isthmus.codecs.registry import load
+from isthmus.codecs.registry import load, pretrained
 from isthmus.datasets import shards
 from isthmus.datasets.manifest import Listed, Manifest
 from isthmus.datasets.plan import Shard, read_parts
@@ -20,6 +20,7 @@ from isthmus.datasets.storage import Place
 from isthmus.errors import IsthmusError
 
 ERRORS = "errors.jsonl"
+WEIGHTS = "codec.safetensors"  # of a codec that does not ship
 BLOCK = 1 << 22
 
 
@@ -87,12 +88,15 @@ def _listed(place: Place, name: str, count: int) -> Listed:
 
 def _steps(place: Place, settings: Settings, infos: Sequence[ShardInfo]) -> dict[str, list[float]]:
     """By what integers are multiplied, by plane and channel, where that is how this codec dequantizes."""
-    info = next((info for info in infos if info.count), None)
-    if info is None:
+    ships = any(settings.codec == p.label for p in pretrained())
+    names = [shard_name(info.shard, settings.format) for info in infos if info.count]
+    if not names:
         return {}
-    codec = load(settings.codec if settings.codec.endswith(tuple("0123456789")) else place.name("codec.safetensors"))
-    row = next(shards.rows(place, shard_name(info.shard, settings.format)))
-    latent = codec.unpack(row["payload"])
+    codec = load(settings.codec if ships else place.name(WEIGHTS))
+    latents = (codec.unpack(row["payload"]) for name in names for row in shards.rows(place, name))
+    latent = next((x for x in latents if all(plane.numel() for plane in x.planes.values())), None)
+    if latent is None:
+        return {}
     found = {}
     for name in latent.planes:
         ones = codec.dequantize(_filled(latent, 1))[name]

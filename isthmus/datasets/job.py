@@ -2,6 +2,7 @@
 """Samples of a source to a data set of latents; what is done already is not done again."""
 
 import os
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,7 +12,7 @@ from isthmus.codecs.base import Codec
 from isthmus.codecs.registry import default_codec, load, pretrained
 from isthmus.datasets import plan as plans
 from isthmus.datasets.engines import open_engine
-from isthmus.datasets.finish import done_shards, finish
+from isthmus.datasets.finish import WEIGHTS, done_shards, finish
 from isthmus.datasets.listing import Listing
 from isthmus.datasets.manifest import NAME as MANIFEST
 from isthmus.datasets.manifest import Manifest
@@ -26,8 +27,6 @@ from isthmus.datasets.watch import Watch
 from isthmus.datasets.work import Job
 from isthmus.errors import UnwritableFileError
 from isthmus.media.kinds import room
-
-WEIGHTS = "codec.safetensors"  # of a codec that does not ship
 
 
 @dataclass
@@ -109,6 +108,8 @@ def transcode(
             report.warned += answer.warned[: 10 - len(report.warned)]
             watch.done(answer)
     finish(run.place, run.manifest(), shards, report)
+    for shard, why in report.failed:
+        warnings.warn(f"transcode: shard {shard} could not be made: {why}; run it again", stacklevel=2)
     return report
 
 

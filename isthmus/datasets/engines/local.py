@@ -153,9 +153,10 @@ class Pool:
             self._bury(worker)
             if not worker.begun:
                 self.still_born += 1
-                if self.still_born > PATIENCE:
+                if self.still_born >= PATIENCE:
                     raise RuntimeError(f"transcode: {GUARD}") from None
-            if worker.task is not None:
+                self.again += [worker.task] if worker.task else []
+            elif worker.task is not None:
                 yield from self._died(worker.task, Journal.read(str(worker.journal)))
             return
         if answer is None:

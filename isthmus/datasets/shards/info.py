@@ -3,7 +3,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from math import sqrt
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class PlaneSums:
     def of(cls, planes: NDArray[Any]) -> "PlaneSums":
         """Of integer latents [n, c, ...]."""
         count, channels = planes.shape[:2]
-        flat = planes.reshape(count, channels, -1)
+        flat = planes.reshape(count, channels, prod(planes.shape[2:]))
         found = cls(str(planes.dtype), channels, planes.ndim - 1, list(planes.shape[1:]))
         if not flat.size:
             found.sums, found.squares = [0] * channels, [0] * channels
@@ -53,32 +53,28 @@ class PlaneSums:
         return found
 
     def merged(self, other: "PlaneSums | None") -> "PlaneSums":
-        """Of the values of both. Raises CorruptStreamError where they cannot be of one plane."""
+        """Of the values of both; sums by channel are dropped where channels differ."""
         if other is None:
             return self
-        if (self.channels, self.rank) != (other.channels, other.rank):
-            raise CorruptStreamError(
-                f"a plane of {self.channels} channels and {self.rank} axes beside one of {other.channels} and "
-                f"{other.rank}: shards of different codecs; make the data set again"
-            )
-        both = [part for part in (self, other) if part.numbers]
+        both, same = [part for part in (self, other) if part.numbers], self.channels == other.channels
         return PlaneSums(
-            max(self.dtype, other.dtype, key=DTYPES.index), self.channels, self.rank,
+            max(self.dtype, other.dtype, key=DTYPES.index), self.channels if same else 0, max(self.rank, other.rank),
             self.shape if self.shape == other.shape else None,
             min((p.low for p in both), default=0), max((p.high for p in both), default=0),
             self.numbers + other.numbers,
-            [a + b for a, b in zip(self.sums, other.sums, strict=True)],
-            [a + b for a, b in zip(self.squares, other.squares, strict=True)],
+            [a + b for a, b in zip(self.sums, other.sums, strict=True)] if same else [],
+            [a + b for a, b in zip(self.squares, other.squares, strict=True)] if same else [],
         )  # fmt: skip
 
     def describe(self) -> dict[str, Any]:
         """For the manifest: smallest dtype that holds all values, and mean and standard deviation by channel."""
         n = max(1, self.numbers)
+        known = bool(self.channels)
         means = [s / n for s in self.sums]
         spreads = [sqrt(max(0, n * q - s * s)) / n for s, q in zip(self.sums, self.squares, strict=True)]
         fits = (d for d in DTYPES if np.iinfo(d).min <= self.low and self.high <= np.iinfo(d).max)
-        return {"dtype": next(fits), "shape": self.shape, "low": self.low, "high": self.high, "mean": means,
-                "std": spreads}  # fmt: skip
+        return {"dtype": next(fits), "shape": self.shape, "low": self.low, "high": self.high,
+                "mean": means if known else None, "std": spreads if known else None}  # fmt: skip
 
 
 @dataclass
