@@ -12,7 +12,7 @@ from isthmus.datasets.storage import Place
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 
 MEDIA = ("image", "img", "jpg", "png", "audio", "sound", "bytes")  # columns that are looked for first
-KEYS = ("key", "__key__", "id")
+KEYS = ("key", "__key__")  # other columns, and paths beside bytes, often come again
 KEPT = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float", "double", "string")
 
 
@@ -24,7 +24,7 @@ class ParquetSource(Source):
         self.description: Any = {"parquet": place.url, "names": names}
         with self._open(names[0]) as file:
             layout = file.schema_arrow
-        self.column, self.nested = _media_column(layout, place.name(names[0]))
+        self.column = _media_column(layout, place.name(names[0]))
         plain = {f.name: str(f.type).replace("large_", "") for f in layout if f.name != self.column}
         self.key = next((name for name in KEYS if plain.get(name) in KEPT), None)
         self.label = "label" if plain.get("label", "").startswith(("int", "uint")) else None
@@ -55,8 +55,7 @@ class ParquetSource(Source):
             raise UnreadableFileError(f"{self.place.url}: no rows in {', '.join(self.names[:3])}")
 
     def _of_one(self, name: str) -> Iterator[Item]:
-        wanted = [*([self.key] if self.key else [f"{self.column}.path"] if self.nested else []), *self.columns]
-        wanted += [self.label] if self.label else []
+        wanted = [name for name in (self.key, self.label, *self.columns) if name]
         row, stamp = 0, self.place.size(name) or 0
         with self._open(name) as file:
             if self.column not in file.schema_arrow.names:
@@ -66,7 +65,7 @@ class ParquetSource(Source):
                 size = about.total_byte_size // max(1, about.num_rows)
                 told = file.read_row_group(group, wanted).to_pylist() if wanted else [{}] * about.num_rows
                 for place, values in enumerate(told):
-                    key = values.get(self.key) if self.key else (values.get(self.column) or {}).get("path")
+                    key = values.get(self.key) if self.key else None
                     columns = {n: values.get(n) for n in self.columns}
                     label = values.get(self.label) if self.label else None
                     label = None if label == -1 else label  # as Hugging Face writes labels that are not known
@@ -86,14 +85,14 @@ class ParquetSource(Source):
                 raise UnreadableFileError(f"{self.place.name(name)}: row group {group} is damaged: {error}") from error
         value = self._kept[2][place].as_py()
         data = value.get("bytes") if isinstance(value, dict) else value
+        told = value.get("path") if isinstance(value, dict) else None
         if not data:
-            told = value.get("path") if isinstance(value, dict) else None
             raise UnreadableFileError(f"{item.key}: no bytes" + (f", only the path {told!r}" if told else ""))
-        return Found(data, PurePosixPath(item.key).suffix)
+        return Found(data, PurePosixPath(told or item.key).suffix)
 
 
-def _media_column(layout: Any, name: str) -> tuple[str, bool]:
-    """Which column holds the samples, and whether they lie in a struct of {bytes, path}."""
+def _media_column(layout: Any, name: str) -> str:
+    """Which column holds the samples, as binary or as a struct of {bytes, path}."""
     pa = pyarrow()
     nested = [f.name for f in layout if pa.types.is_struct(f.type) and {"bytes", "path"} <= {g.name for g in f.type}]
     plain = [f.name for f in layout if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]
@@ -104,7 +103,7 @@ def _media_column(layout: Any, name: str) -> tuple[str, bool]:
             f"{name}: " + (f"several columns of bytes ({', '.join(found)})" if found else "no column of bytes")
             + f"; expected one of images or sound, called {', '.join(MEDIA[:4])} ...; it has {', '.join(layout.names)}"
         )  # fmt: skip
-    return found[0], found[0] in nested
+    return found[0]
 
 
 def _class_names(layout: Any, label: str | None) -> list[str] | None:
