@@ -11,7 +11,7 @@ from isthmus.bench.kinds.image import as_rgb
 from isthmus.bench.medium import BenchCodec
 from isthmus.bench.metrics.image import ms_ssim, psnr
 from isthmus.bench.peers.pillow import JPEG, WEBP, PillowCodec, pillow_codecs
-from isthmus.bench.runs import describe
+from isthmus.bench.runs import describe, in_full
 from isthmus.bench.sheets.image import draw_sheet
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def compare(
     data = codec.encode(image, **(options or {}))
     decoded = [as_rgb(codec.decode(data, output="numpy"))]
     original, shown = as_rgb(image), {k: v for k, v in (options or {}).items() if v is not None}
-    measurements = [_measure(codec.name, describe(shown), data, original, decoded[0])]
+    measurements = [_measure(codec.name, describe(in_full(codec, shown)), data, original, decoded[0])]
     for rival in rivals:
         found, data_of_rival = encode_within(rival, image, len(data))
         decoded.append(rival.decode(data_of_rival))

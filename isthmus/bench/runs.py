@@ -4,7 +4,6 @@
 import math
 import os
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from isthmus.bench.medium import BenchCodec, Medium
+from isthmus.bench.progress import progress
 from isthmus.errors import UnreadableFileError
 from isthmus.kernels.tier import kernels_only
 from isthmus.media import kinds
@@ -74,6 +74,14 @@ def settings_of(codec: Any) -> list[Setting]:
     return [{}]
 
 
+def in_full(codec: Any, setting: Setting) -> Setting:
+    """A setting with the codec's own quality where it names none."""
+    options: Any = getattr(codec, "Options", None)
+    if options is None or "quality" in setting or not options.has("quality"):
+        return setting
+    return {"quality": options.of({}).quality, **setting}
+
+
 def describe(setting: Setting) -> str:
     """A setting in a table, as quality=50."""
     return " ".join(f"{name}={value}" for name, value in setting.items())
@@ -94,7 +102,7 @@ def run(
 
     Times are seconds of one thread: torch is held to one thread, and where a codec runs more threads of its own the
     processor time of all of them counts. A first call of each codec on each size is not timed. Progress shows on a
-    terminal only.
+    terminal, elsewhere as a line now and then.
     """
     if not files or not codecs:
         raise ValueError(f"bench: {len(files)} files and {len(codecs)} codecs; expected at least one of each")
@@ -104,7 +112,7 @@ def run(
     files = _readable(files, medium)
     rows: list[Row] = []
     total = len(files) * sum(len(ladder) for ladder in ladders.values())
-    with kernels_only(), _single_thread(), _progress(total) as advance:
+    with kernels_only(), _single_thread(), progress(total, "call") as advance:
         warm: set[tuple[str, str]] = set()
         for path in files:
             samples, told = kinds.read(path, medium.kind, {})
@@ -127,14 +135,16 @@ def _readable(files: Sequence[str | os.PathLike[str]], medium: Medium) -> list[s
     Raises the error if none can.
     """
     kept, refused = [], []
-    for path in files:
-        try:
-            medium.prepare(*kinds.read(path, medium.kind, {}))
-            kept.append(path)
-        except UnreadableFileError as error:
-            refused.append(error)
-        except ValueError as error:
-            refused.append(UnreadableFileError(f"{path}: {error}"))
+    with progress(len(files), "file") as advance:
+        for path in files:
+            try:
+                medium.prepare(*kinds.read(path, medium.kind, {}))
+                kept.append(path)
+            except UnreadableFileError as error:
+                refused.append(error)
+            except ValueError as error:
+                refused.append(UnreadableFileError(f"{path}: {error}"))
+            advance(f"looking into {Path(path).name}")
     if not kept:
         raise refused[0]
     for one in refused:
@@ -222,16 +232,3 @@ def _single_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[str], None]]:
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="call", disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
-
-        def advance(label: str) -> None:
-            bar.set_description_str(label, refresh=False)
-            bar.update()
-
-        yield advance

@@ -112,6 +112,13 @@ def test_threads_are_restored_and_no_progress_in_a_pipe(folder, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_line_now_and_then_without_a_terminal(folder, capsys, monkeypatch):
+    monkeypatch.setattr("isthmus.bench.progress.EVERY", 0.0)
+    run(MEDIUM, list_files(folder, "image")[:1], [CoarseCodec()])
+    out, err = capsys.readouterr()
+    assert out == "" and "isthmus: 1 of 1 files" in err and "calls, the last: coarse quality=" in err
+
+
 def test_wrong_arguments(folder, tmp_path):
     with pytest.raises(ValueError, match="0 codecs"):
         run(MEDIUM, list_files(folder, "image"), [])

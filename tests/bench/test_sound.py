@@ -94,6 +94,8 @@ def test_what_cannot_be_measured_is_left_out(tmp_path: Path) -> None:
     audio.write(tmp_path / "none.wav", tones(1, 0), AudioSignal(8000, 1))
     audio.write(tmp_path / "slow.wav", tones(1, 10), AudioSignal(100, 1))
     (tmp_path / "text.wav").write_text("text")
+    for name, level in (("silent", 0.0), ("still", 0.25)):
+        soundfile.write(tmp_path / f"{name}.wav", np.full((4000, 2), level), 8000)
     for name, wrong in (("wild", np.nan), ("wilder", 1e6)):
         soundfile.write(tmp_path / f"{name}.wav", np.array([0.1, wrong], np.float32), 8000, subtype="FLOAT")
     codec, files = tiny_codec(), sorted(tmp_path.iterdir())
@@ -102,13 +104,17 @@ def test_what_cannot_be_measured_is_left_out(tmp_path: Path) -> None:
     assert [row.file for row in rows] == ["a.wav"]
     assert [str(one.message).split(".wav")[0].rpartition("/")[2] for one in told] == [
         "none",
+        "silent",
         "slow",
+        "still",
         "text",
         "wild",
         "wilder",
     ]
     with pytest.raises(UnreadableFileError, match=r"none\.wav: a sound of no samples"):
         run(MEDIUM, [tmp_path / "none.wav"], [codec])
+    with pytest.raises(UnreadableFileError, match=r"silent\.wav: only silence"):
+        run(MEDIUM, [tmp_path / "silent.wav"], [codec])
     with pytest.raises(ValueError, match="no samples"):
         compare_sound(tones(1, 0), 8000, codec)
     assert compare_sound(tones(1, 1), 8000, codec).measurements[0].bytes > 0
@@ -118,6 +124,8 @@ def test_a_comparison(tmp_path: Path) -> None:
     result = compare_sound(tones(1, 30000), 8000, tiny_codec(), {"quality": 90}, title="tones")
     with Image.open(io.BytesIO(result.png)) as picture:
         assert picture.format == "PNG" and picture.width > 1000
+    by_itself = compare_sound(tones(1, 3000), 8000, tiny_codec(), rivals=[])
+    assert by_itself.measurements[0].setting == "quality=50"
     assert [row.codec for row in result.measurements][1:] == ["mp3", "opus"] and len(
         sound_table(result.measurements)
     ) == 4

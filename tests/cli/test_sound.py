@@ -177,14 +177,6 @@ def test_bad_files_are_one_line(run: Run, tmp_path: Path) -> None:
         assert not (tmp_path / "a.ist").exists()
 
 
-def test_compare_keeps_what_it_decoded(run: Run, tmp_path: Path) -> None:
-    status, out, err = run("compare", SPEECH, "--out", tmp_path / "look.png", "--keep", *C27)
-    assert status == 0 and "mp3" in out and "opus" in out
-    kept = {path.name for path in tmp_path.glob("*.wav")}
-    assert kept == {"look.original.wav", "look.walloc-audio-f256c27.wav", "look.mp3.wav", "look.opus.wav"}
-    assert (tmp_path / "look.png").read_bytes()[:4] == b"\x89PNG"
-
-
 def test_standard_output_of_a_stream(stream: Path) -> None:
     """Bytes of a file object and of a path are the same stream."""
     codec = isthmus.load(C27[1])

@@ -54,6 +54,14 @@ def prepare(sound: np.ndarray, facts: dict[str, Any]) -> tuple[np.ndarray, dict[
     return resample(sound, rate, target), {**facts, "sample_rate": target}
 
 
+def measurable(sound: np.ndarray, facts: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+    """As `prepare`; raises ValueError for silence too, whose measures are infinite or say nothing."""
+    found = prepare(sound, facts)
+    if not np.ptp(sound[:2], 1).any():
+        raise ValueError("only silence, of which nothing can be measured")
+    return found
+
+
 def heard(original: np.ndarray, decoded: np.ndarray, *, sample_rate: int) -> float:
     """`log_mel` of prepared sounds, up to what was recorded at `sample_rate`."""
     return log_mel(original, decoded, coded_rate(sample_rate), top_of(sample_rate))
@@ -84,7 +92,7 @@ MEDIUM = Medium(
     rate=rate,
     amount=lambda sound: sound.size / 1e6,
     size=lambda sound: f"{sound.shape[1]} samples",
-    prepare=prepare,
+    prepare=measurable,
     peers=peers,
     anchor="mp3",
     variants=variants,

@@ -61,13 +61,16 @@ def read_all(files: Sequence[Path], longest: float) -> Iterator[Float32]:
 class SoundBank:
     """Recordings, at 44.1 or 48 kHz, as int16 one after another on a device.
 
-    sounds: float32 [C, T] each; those shorter than `least` samples are left out. Raises ValueError if all are.
+    sounds: float32 [C, T] each; those shorter than `least` samples are left out. Raises ValueError if all are, and
+    where all is silence.
     """
 
     def __init__(self, sounds: Iterable[Float32], least: int, device: torch.device) -> None:
         words = [np.rint(pair_of(x) * 65535).astype(np.int16) for x in sounds if x.shape[1] >= least]
         if not words:
             raise ValueError(f"no sound of at least {least} samples")
+        if not any(x.any() for x in words):
+            raise ValueError("only silence in these files, of which nothing can be learned")
         lengths = torch.tensor([x.shape[1] for x in words])
         self.words = torch.cat([torch.from_numpy(x.T.copy()) for x in words]).to(device)  # [P, 2]
         self.starts = (torch.cumsum(lengths, 0) - lengths).to(device)
