@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run would do, and how long it would take by a measured sample of it."""
 
-import os
 import time
 from typing import Any
 
+from isthmus.datasets.engines.local import cores
 from isthmus.datasets.job import Run
 from isthmus.datasets.listing import Listing
 from isthmus.datasets.plan import check_keys, read_plan
@@ -50,13 +50,13 @@ def estimate(
         finally:
             rows.close()
         spent = (time.perf_counter() - start) / max(1, done)
-    processes = workers or len(os.sched_getaffinity(0))
+    processes = cores() if workers is None else max(1, workers)
     out, tried = sum(len(row["payload"]) for row in rows.rows), done + 1
     lines = [
         f"{run.place.url}: {count} samples ({size / 1e6:.1f} MB) with {run.settings.codec}, "
         + (f"{there} of them planned before" if there else "none of them there yet"),
         f"by {tried} of them: {1e3 * spent:.1f} ms each on one core, about {_time(count * spent / processes)} "
-        f"with {processes} workers; {out / tried * count / 1e6:.1f} MB",
+        f"with {processes} worker{'s' * (processes > 1)}; {out / tried * count / 1e6:.1f} MB",
     ]  # fmt: skip
     lines += [f"would be left out: {key}: {why}" for key, why in rows.info.lost[:3]]
     return "\n".join(lines)

@@ -89,6 +89,7 @@ def transcode(
     """
     if not 0 <= shard_index < num_shards:
         raise ValueError(f"shard_index {shard_index} of num_shards {num_shards}, expected 0 to {num_shards - 1}")
+    worked_by = open_engine(engine, workers, device)
     run = Run.of(source, destination, codec, views, resize, crop, format, checksums, device, options)
     run.check_destination(append)
     with Watch(progress) as watch:
@@ -99,7 +100,7 @@ def transcode(
         todo = [s for s in shards if s.number not in done and s.number % num_shards == shard_index]
         watch.begin(sum(shard.items for shard in todo), len(done), len(shards))
         tasks = plans.read_tasks(run.place, {shard.number for shard in todo})
-        for answer in open_engine(engine, workers, device).run(run.job(), tasks):
+        for answer in worked_by.run(run.job(), tasks):
             if isinstance(answer, tuple):
                 report.failed.append((answer[0].shard, answer[1]))
                 continue

@@ -80,13 +80,16 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class LocalEngine:
     """workers: None takes as many as there are cores, 0 works in this process."""
 
     def __init__(self, workers: int | None) -> None:
-        self.workers = len(os.sched_getaffinity(0)) if workers is None and hasattr(os, "sched_getaffinity") else workers
-        if self.workers is None:
-            self.workers = os.cpu_count() or 1
+        self.workers = cores() if workers is None else workers
 
     def run(self, job: Job, tasks: Iterable[Task]) -> Iterator[Done | tuple[Task, str]]:
         """See `Engine`."""

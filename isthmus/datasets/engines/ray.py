@@ -50,8 +50,7 @@ class RayEngine:
         workers = self.workers or max(1, int(gpus or ray.cluster_resources().get("CPU", 1)))
         share = min(1.0, gpus / workers) if gpus else 0
         actor = ray.remote(num_cpus=1, num_gpus=share, max_restarts=-1)(ShardActor)
-        shared = ray.put(job)
-        actors = [actor.remote(shared) for _ in range(workers)]
+        actors = [actor.remote(job) for _ in range(workers)]  # not by `ray.put`, which restarts would not survive
         under_way: dict[Any, tuple[int, Task]] = {}  # of results
         deaths: Counter[int] = Counter()
         again: list[Task] = []
