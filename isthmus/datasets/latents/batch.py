@@ -29,6 +29,16 @@ class PlaneBatch:
         return self._each
 
 
+def narrowed(plane: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """Integers in a dtype that is smaller; None where one does not fit. numpy's minimum and maximum take no threads."""
+    if plane.dtype == dtype or not plane.numel():
+        return plane.to(dtype)
+    values, limits = plane.numpy(), torch.iinfo(dtype)
+    if values.min() < limits.min or values.max() > limits.max:
+        return None
+    return plane.to(dtype)
+
+
 class Samples(list[Sample]):
     """Samples of a batch; `stacked` are their planes along a new first axis, where they lie so already."""
 

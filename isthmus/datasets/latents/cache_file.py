@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import weakref
 from collections.abc import Sequence
-from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class CacheFile:
         self.source, self.count = source, count
         if not self.path.exists():
             make(self.path, source, count, layout)
-        self._process, self._number = -1, -1
+        self._begin_process()
         self._open()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -65,12 +65,11 @@ class CacheFile:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._process, self._number = -1, -1
+        self._begin_process()
 
-    def __del__(self) -> None:
-        if getattr(self, "_number", -1) >= 0:
-            with suppress(OSError):
-                os.close(self._number)
+    def _begin_process(self) -> None:
+        self._process, self._number = -1, -1
+        self._closing: Any = None
 
     def _open(self) -> None:
         """A descriptor and maps of this process: a lock would be shared with the process that it was forked from."""
@@ -82,8 +81,9 @@ class CacheFile:
             number = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise UnreadableFileError(f"{self.path}: cannot be read: {error.strerror or error}") from error
-        if self._number >= 0:
-            os.close(self._number)
+        if self._closing is not None:
+            self._closing()
+        self._closing = weakref.finalize(self, os.close, number)
         self._number, self._process = number, os.getpid()
         size = os.fstat(number).st_size
         layout = read_layout(self.path, os.pread(number, HEADER, 0), self.source, self.count)

@@ -31,9 +31,9 @@ FILL = 1024  # samples that `cache` unpacks at once
 class LatentDataset(Dataset[Sample]):
     """A data set of latents, map-style: `len(data)`, `data[i]`, `DataLoader(data, batch_size=256, shuffle=True)`.
 
-    A sample is a dict: every plane by its name as integers, int16 as the codec gives them ("y" of images [c, h, w], of
-    sound [c, frames]), or int8 from a cache where they fit; "key", its name; "view" and "label" (int, -100 for none)
-    where the data set has them. A batch of indices is read and its streams unpacked in one call.
+    A sample is a dict: every plane by its name ("y" of images [c, h, w], of sound [c, frames]) as integers of the
+    smallest dtype that holds all values of the data set, int8 mostly, as the manifest says; "key", its name; "view" and
+    "label" (int, -100 for none) where the data set has them. A batch of indices is read and unpacked in one call.
 
     path: what `isthmus transcode` wrote, a folder or an fsspec URL; or what it takes, a folder of files, a table, ...,
     which `codec` encodes as it is asked for, with its options (quality=50), resize= and crop=. codec: else the weights

@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from isthmus.bitstream.reader import read_header
 from isthmus.codecs.base import Codec
-from isthmus.datasets.latents.batch import PlaneBatch
+from isthmus.datasets.latents.batch import PlaneBatch, narrowed
 from isthmus.datasets.latents.reader import Reader, steps
 from isthmus.datasets.latents.stored.rows import StoredRows
+from isthmus.errors import CorruptStreamError
 
+INTEGERS = {"int8": torch.int8, "int16": torch.int16, "int32": torch.int32, "int64": torch.int64}
 Indices = Sequence[int] | NDArray[np.int64]
 
 
@@ -59,6 +63,7 @@ class StoredSource:
 
     def __init__(self, rows: StoredRows, reader: Reader) -> None:
         self.rows, self.reader = rows, reader
+        self._dtypes: dict[str, torch.dtype] | None = None
         self.kind, self.classes, self.fingerprint = rows.manifest.kind, rows.manifest.classes, rows.fingerprint
 
     def __len__(self) -> int:
@@ -69,7 +74,27 @@ class StoredSource:
         return self.reader.codec
 
     def planes(self, indices: Indices) -> PlaneBatch:
-        return unpack(self.rows, self.codec, indices)
+        batch = unpack(self.rows, self.codec, indices)
+        if batch.stacked is not None:
+            return PlaneBatch({name: self._small(name, plane) for name, plane in batch.stacked.items()})
+        each = batch.each
+        return PlaneBatch(None, [{name: self._small(name, p) for name, p in planes.items()} for planes in each])
+
+    def _small(self, name: str, plane: Tensor) -> Tensor:
+        """In the dtype that holds all values of the data set: half the bytes to workers' parents and to devices."""
+        if self._dtypes is None:
+            told = self.rows.manifest.planes or {k: sums.describe() for k, sums in self.rows.plane_sums().items()}
+            try:
+                self._dtypes = {name: INTEGERS[about["dtype"]] for name, about in told.items()}
+            except KeyError as error:
+                raise CorruptStreamError(f"{self.rows.place.url}: the manifest has a plane without {error}") from error
+        small = narrowed(plane, self._dtypes.get(name, plane.dtype))
+        if small is None:
+            raise CorruptStreamError(
+                f"{self.rows.place.url}: plane {name} holds {int(plane.min())} to {int(plane.max())}, which is no "
+                f"{self._dtypes[name]}: its manifest lies"
+            )
+        return small
 
     def facts(self, indices: Indices) -> list[dict[str, Any]]:
         return self.rows.facts(indices)

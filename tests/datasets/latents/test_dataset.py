@@ -19,7 +19,7 @@ from tests.datasets.latents.made import Made, images, make
 def check(made: Made, batch: dict[str, Any]) -> None:
     for place, key in enumerate(batch["key"]):
         index = made.keys.index(key)
-        assert torch.equal(batch["y"][place], torch.from_numpy(made.planes[index]["y"]))
+        assert np.array_equal(batch["y"][place], made.planes[index]["y"])
         assert batch["label"][place] == index % 3
 
 
@@ -33,7 +33,7 @@ def test_samples_are_the_integers_of_the_streams(name: str, request: pytest.Fixt
         sample = data[index]
         assert (sample["key"] == made.keys[index] and sample["label"] == index % len(made.keys) % 3) or index == -1
         for plane, expected in made.planes[index].items():
-            assert sample[plane].dtype == torch.int16 and np.array_equal(sample[plane], expected)
+            assert sample[plane].dtype == torch.int8 and np.array_equal(sample[plane], expected)
     assert data.stream(3) == made.streams[3] and data.classes == ["0", "1", "2"]
     for wrong in (len(data), -len(data) - 1):
         with pytest.raises(IndexError, match="of"):
@@ -136,7 +136,7 @@ def test_pickles_carry_paths_only(same: Made) -> None:
     data = LatentDataset(same.path)
     before = len(pickle.dumps(data))
     data.__getitems__(range(53))
-    assert len(pickle.dumps(data)) == before < 5000
+    assert len(pickle.dumps(data)) < before + 100 < 5000
     assert torch.equal(pickle.loads(pickle.dumps(data))[9]["y"], data[9]["y"])
 
 

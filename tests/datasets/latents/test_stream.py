@@ -2,7 +2,9 @@
 """Latents in a stream: every sample once an epoch whoever reads, in another order, and the same rest after a stop."""
 
 import json
+import os
 import pickle
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -98,30 +100,26 @@ def test_workers_that_live_on_are_told_the_epoch(same: Made) -> None:
 
 
 RANK = """
-import json, sys
+import json, os, sys
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 from isthmus.datasets import LatentIterableDataset
-if sys.argv[2] == "gloo":
-    dist.init_process_group("gloo")
+dist.init_process_group("gloo")
+del os.environ["RANK"], os.environ["WORLD_SIZE"]
 data = LatentIterableDataset(sys.argv[1])
 print(json.dumps([key for batch in DataLoader(data, 4, num_workers=2) for key in batch["key"]]))
 """
 
 
-@pytest.mark.parametrize("how", ["environment", "gloo"])
-def test_ranks_of_a_training_know_their_part(same: Made, how: str) -> None:
-    import os
-    import socket
-
+def test_ranks_of_a_training_know_their_part(same: Made) -> None:
+    """Of torch.distributed; without it, of the environment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     found = []
-    command = [sys.executable, "-c", RANK, str(same.path), how]
     ranks = [
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-c", RANK, str(same.path)], stdout=subprocess.PIPE, text=True,
             env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
         )
         for rank in range(2)
@@ -129,6 +127,19 @@ def test_ranks_of_a_training_know_their_part(same: Made, how: str) -> None:
     for process in ranks:
         found += json.loads(process.communicate(timeout=120)[0].splitlines()[-1])
     assert sorted(found) == sorted(same.keys)
+
+
+def test_ranks_of_the_environment(same: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    found = []
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        found += [sample["key"] for sample in LatentIterableDataset(same.path)]
+    assert sorted(found) == sorted(same.keys)
+    for wrong, message in (("3", "RANK is 3 of WORLD_SIZE 3"), ("x", "must be numbers")):
+        monkeypatch.setenv("RANK", wrong)
+        with pytest.raises(ValueError, match=message):
+            LatentIterableDataset(same.path)
 
 
 def test_the_rest_is_the_same_after_a_stop_at_any_sample(same: Made) -> None:

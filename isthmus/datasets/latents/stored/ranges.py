@@ -6,6 +6,7 @@ cut while it is read, or a disk of the network that is gone, is an error with a 
 """
 
 import os
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import suppress
@@ -28,15 +29,10 @@ class Ranges:
                 self._number = os.open(place.path / name, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 raise UnreadableFileError(f"{self._name}: cannot be read: {error.strerror or error}") from error
+            weakref.finalize(self, os.close, self._number)
         else:
             self._file = place.open(name)
-
-    def __del__(self) -> None:
-        if self._number >= 0:
-            with suppress(OSError):
-                os.close(self._number)
-        if self._file is not None:
-            self._file.close()
+            weakref.finalize(self, self._file.close)
 
     def read(self, offset: int, size: int) -> bytes:
         """Raises CorruptStreamError where the file ends before, UnreadableFileError where the system refuses."""
