@@ -70,13 +70,17 @@ def open_parquet(place: Place, name: str) -> Any:
 def read_info(place: Place, name: str) -> ShardInfo:
     """What a shard says of itself. Raises CorruptStreamError for Parquet from elsewhere, or a count that is not so."""
     with open_parquet(place, name) as file:
-        told = (file.metadata.metadata or {}).get(KEY.encode())
-        count = file.metadata.num_rows
+        return info_of(file, place.name(name))
+
+
+def info_of(file: Any, name: str) -> ShardInfo:
+    """The same of a file that is open; `name` for messages."""
+    told = (file.metadata.metadata or {}).get(KEY.encode())
     if told is None:
-        raise CorruptStreamError(f"{place.name(name)}: no shard of a data set of latents: its metadata has no {KEY!r}")
-    info = ShardInfo.unpack(told, place.name(name))
+        raise CorruptStreamError(f"{name}: no shard of a data set of latents: its metadata has no {KEY!r}")
+    info, count = ShardInfo.unpack(told, name), file.metadata.num_rows
     if info.count != count:
-        raise CorruptStreamError(f"{place.name(name)}: {count} rows, it says {info.count}: make it again")
+        raise CorruptStreamError(f"{name}: {count} rows, it says {info.count}: make it again")
     return info
 
 

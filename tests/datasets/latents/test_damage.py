@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isthmus.datasets import LatentDataset
-from isthmus.datasets.latents.stored.pages import plain, value_places
+from isthmus.datasets.latents.stored.pages import Chunk, plain, value_places
 from isthmus.datasets.latents.stored.shard import ParquetShard
 from isthmus.datasets.latents.stored.thrift import read_struct
 from isthmus.datasets.manifest import Manifest
@@ -149,7 +149,7 @@ def test_places_of_values_are_found(tmp_path: Path, lengths: list[int], page: in
     for i in range(metadata.num_row_groups):
         column = metadata.row_group(i).column(1)
         assert plain(column) or not values
-        places = value_places(lambda at, size: data[at : at + size], column)
+        places = value_places(lambda at, size: data[at : at + size], Chunk.of(column))
         assert places is not None
         found += [data[at : at + size] for at, size in zip(*map(np.ndarray.tolist, places), strict=True)]
     assert found == values

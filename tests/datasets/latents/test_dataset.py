@@ -2,17 +2,21 @@
 """Latents by index: the integers of the streams, in whatever way they are asked for."""
 
 import pickle
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import isthmus
-from isthmus.datasets import LatentDataset, SizeBuckets, collate
-from isthmus.errors import UnreadableFileError, WeightsMismatchError
+from isthmus.datasets import LatentDataset, LatentIterableDataset, SizeBuckets, collate
+from isthmus.errors import MissingExtraError, UnreadableFileError, WeightsMismatchError
 from tests.datasets.latents.made import Made, images, make
 
 
@@ -183,3 +187,45 @@ def test_what_is_no_data_set(tmp_path: Path, same: Made) -> None:
         LatentDataset(same.path, quality=3)
     with pytest.raises(ValueError, match="a batch of no samples"):
         collate([])
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 33), st.integers(1, 33)), min_size=1, max_size=12),
+    shard=st.integers(1, 12),
+    batch=st.integers(1, 12),
+    format=st.sampled_from(["parquet", "tar"]),
+    entropy=st.sampled_from(["context", "factorized"]),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_sizes(
+    codec: Any,
+    astronaut: np.ndarray,
+    sizes: list[tuple[int, int]],
+    shard: int,
+    batch: int,
+    format: str,
+    entropy: str,
+) -> None:
+    """One pixel, odd sides, one row a shard; by index, in a stream and from a cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        crops = images(astronaut, len(sizes), sizes)
+        made = make(Path(folder) / "set", codec, crops, shard=shard, format=format, entropy=entropy)
+        data = LatentDataset(made.path)
+        assert data.sizes.tolist() == [list(crop.shape[:2]) for crop in crops]
+        cached = LatentDataset(made.path).cache(Path(folder) / "cache")
+        streamed = LatentIterableDataset(made.path, group=batch, shuffle=False)
+        for source in (data, cached, streamed):
+            seen = 0
+            for found in DataLoader(source, batch_size=batch, collate_fn=collate):
+                for y, mask in zip(found["y"], found["mask"], strict=True):
+                    expected = made.planes[seen]["y"]
+                    assert np.array_equal(y[:, : expected.shape[1], : expected.shape[2]], expected)
+                    assert int(mask.sum()) == expected[0].size
+                    seen += 1
+            assert seen == len(sizes)
+
+
+def test_a_missing_pyarrow_names_the_extra(same: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'isthmus\[data\]'"):
+        LatentDataset(same.path)[0]

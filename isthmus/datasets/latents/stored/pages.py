@@ -7,7 +7,7 @@ header and then the values, each behind its length in four bytes: what `isthmus 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,20 @@ from isthmus.errors import CorruptStreamError
 
 MOST_HEADER = 1 << 12  # bytes; statistics of a page may hold values
 DATA_PAGE, PLAIN = 0, 0  # of Parquet's enumerations
-Reader = Callable[[int, int], bytes]  # offset, size -> bytes, fewer at the end of the file
+Reader: TypeAlias = Callable[[int, int], bytes]  # offset, size -> bytes, fewer at the end of the file
+
+
+class Chunk(NamedTuple):
+    """A column of a row group: where its pages begin, their bytes with headers, its values."""
+
+    begin: int
+    size: int
+    values: int
+
+    @classmethod
+    def of(cls, column: Any) -> "Chunk":
+        """Of pyarrow's metadata, which keep those of the whole file in memory."""
+        return cls(column.data_page_offset, column.total_compressed_size, column.num_values)
 
 
 def plain(column: Any) -> bool:
@@ -30,13 +43,12 @@ def plain(column: Any) -> bool:
     return bare and column.physical_type == "BYTE_ARRAY" and not column.has_dictionary_page
 
 
-def value_places(read: Reader, column: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+def value_places(read: Reader, column: Chunk) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
     """Offsets and lengths of all values of a `plain`, required column chunk in its file.
 
     None for pages of a kind that is read by pyarrow alone. Raises CorruptStreamError where lengths do not add up.
     """
-    at, count = column.data_page_offset, column.num_values
-    end = at + column.total_compressed_size
+    at, count, end = column.begin, column.values, column.begin + column.size
     offsets: list[int] = []
     lengths: list[int] = []
     while len(offsets) < count:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.datasets.latents.stored.pages import plain, value_places
+from isthmus.datasets.latents.stored.pages import Chunk, plain, value_places
 from isthmus.datasets.latents.stored.ranges import Ranges, Recent
 from isthmus.datasets.manifest import Listed
 from isthmus.datasets.shards import read_info
-from isthmus.datasets.shards.parquet import open_parquet, pyarrow
+from isthmus.datasets.shards.info import ShardInfo
+from isthmus.datasets.shards.parquet import info_of, open_parquet, pyarrow
 from isthmus.datasets.shards.tar import INFO
 from isthmus.datasets.storage import Place
 from isthmus.errors import CorruptStreamError
@@ -48,15 +49,14 @@ class Shard:
             raise CorruptStreamError(
                 f"{self.name}: {size} bytes, the manifest says {listed.bytes}: it was cut or changed; {AGAIN}"
             )
-        info = read_info(place, listed.file)
+        self.columns: dict[str, Any] = {}
+        info = self._read_layout(list(columns))
         if (info.count, info.settings) != (listed.count, settings):
             raise CorruptStreamError(
                 f"{self.name}: {info.count} rows of settings {info.settings}, the manifest says {listed.count} of "
                 f"{settings}: one of them was changed; {AGAIN}"
             )
-        self.count, self.codec = info.count, info.codec
-        self.columns: dict[str, Any] = {}
-        self._read_layout(list(columns))
+        self.count = info.count
 
     def __len__(self) -> int:
         return self.count
@@ -72,7 +72,8 @@ class Shard:
             return int(value)
         return value.as_py() if hasattr(value, "as_py") else value
 
-    def _read_layout(self, columns: list[str]) -> None:
+    def _read_layout(self, columns: list[str]) -> ShardInfo:
+        """Reads columns and where payloads lie; gives what the shard says of itself."""
         raise NotImplementedError
 
     def _file(self) -> Ranges:
@@ -87,26 +88,27 @@ class Shard:
 class ParquetShard(Shard):
     """Payloads are read where they lie; of Parquet that other tools wrote, or of another machine, by row groups."""
 
-    def _read_layout(self, columns: list[str]) -> None:
+    def _read_layout(self, columns: list[str]) -> ShardInfo:
         pa = pyarrow()
         with open_parquet(self.place, self.file) as file:
-            metadata = file.metadata
-            self._check_columns(columns, file.schema_arrow.names)
+            info, names = info_of(file, self.name), file.schema_arrow.names
+            self._check_columns(columns, names)
             try:
                 table = file.read(columns, use_threads=False)
             except (pa.ArrowException, OSError) as error:
                 raise CorruptStreamError(f"{self.name}: damaged ({error}): {AGAIN}") from error
             for name in columns:
                 self.columns[name] = _quick(table[name].combine_chunks())
-            groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             self._starts = np.cumsum([0, *(group.num_rows for group in groups)])
-            number = file.schema_arrow.names.index("payload")
-            leaf = file.schema.column(number) if len(file.schema) == len(file.schema_arrow.names) else None
+            number = names.index("payload")
+            leaf = file.schema.column(number) if len(file.schema) == len(names) else None
             required = leaf is not None and leaf.path == "payload" and leaf.max_definition_level == 0
             chunks = [group.column(number) for group in groups] if required else []
-        direct = self.place.path is not None and required and all(map(plain, chunks))
-        self._chunks = chunks if direct else []
+            direct = self.place.path is not None and required and all(map(plain, chunks))
+            self._chunks = [Chunk.of(chunk) for chunk in chunks] if direct else []
         self._places: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        return info
 
     def payload(self, row: int) -> bytes:
         group = int(np.searchsorted(self._starts, row, "right")) - 1
@@ -143,9 +145,10 @@ class ParquetShard(Shard):
 class TarShard(Shard):
     """Payloads are read where they lie; where that is, the headers of all members tell, which are read when opened."""
 
-    def _read_layout(self, columns: list[str]) -> None:
+    def _read_layout(self, columns: list[str]) -> ShardInfo:
         places: list[tuple[int, int]] = []
         rows: list[dict[str, Any]] = []
+        info = read_info(self.place, self.file)
         with self.place.open(self.file) as file:
             try:
                 with tarfile.open(fileobj=file, mode="r:") as tar:
@@ -156,13 +159,14 @@ class TarShard(Shard):
                             rows.append(json.loads((tar.extractfile(entry) or file).read()))
             except (tarfile.TarError, EOFError, ValueError) as error:
                 raise CorruptStreamError(f"{self.name}: not a whole tar ({error}): {AGAIN}") from error
-        if not len(places) == len(rows) == self.count:
-            raise CorruptStreamError(f"{self.name}: {len(places)} payloads, it says {self.count}: {AGAIN}")
+        if not len(places) == len(rows) == info.count:
+            raise CorruptStreamError(f"{self.name}: {len(places)} payloads, it says {info.count}: {AGAIN}")
         self._places = places
         for name in columns:
             if not all(name in row for row in rows):
                 raise CorruptStreamError(f"{self.name}: samples without {name!r}: {AGAIN}")
             self.columns[name] = [row[name] for row in rows]
+        return info
 
     def payload(self, row: int) -> bytes:
         return self._file().read(*self._places[row])
