@@ -21,12 +21,15 @@ from isthmus.datasets.rows import FACTS
 from isthmus.datasets.settings import FORMATS, Settings
 from isthmus.datasets.shards.parquet import pyarrow
 from isthmus.datasets.sources import Source, open_source
+from isthmus.datasets.sources.folder import FolderSource
 from isthmus.datasets.storage import Place
 from isthmus.datasets.views import parse_views
 from isthmus.datasets.watch import Watch
 from isthmus.datasets.work import Job
 from isthmus.errors import UnwritableFileError
 from isthmus.media.kinds import room
+
+MOST_PIXELS = 89_478_485  # of an image, where nobody says otherwise: beyond it Pillow warns of decompression bombs
 
 
 @dataclass
@@ -152,6 +155,9 @@ class Run:
     def check_destination(self, append: bool) -> None:
         """Raises ValueError or UnwritableFileError unless it is empty, or holds a data set that can go on."""
         self.place.check_writable()
+        source = self.source
+        if isinstance(source, FolderSource) and f"{self.place.url}/".startswith(f"{source.place.url.rstrip('/')}/"):
+            raise ValueError(f"{self.place.url}: within the source, to which nothing is written: choose another folder")
         if self.place.size(MANIFEST) is not None:
             there = Manifest.read(self.place)
             wrong = self.settings.differences(there.settings)
@@ -228,6 +234,8 @@ def _all_options(codec: Codec, options: dict[str, Any]) -> dict[str, Any]:
     """
     reading = room(codec.kind).ReadOptions
     names = {f.name for f in fields(reading)}
+    if "max_pixels" in names:  # of many files, nobody has looked at each
+        options = {"max_pixels": MOST_PIXELS, **options}
     reading.of({k: v for k, v in options.items() if k in names})
     given = {k: v for k, v in options.items() if k not in names}
     told_by_files = {"sample_rate": 1} if codec.kind == "audio" else {}

@@ -43,7 +43,7 @@ def test_a_folder_of_classes(tmp_path: Path) -> None:
     assert (report.count, report.lost, report.shards, report.made, report.complete) == (24, 0, 3, 3, True)
     there, manifest = rows(target), Manifest.read(Place(target))
     assert [row["key"] for row in there] == sorted(row["key"] for row in there)
-    assert manifest.classes == ["cat", "dog bird", "ünï"] and manifest.settings["options"] == {"quality": 60}
+    assert manifest.classes == ["cat", "dog bird", "ünï"] and manifest.settings["options"]["quality"] == 60
     codec = isthmus.load(CODEC)
     for row in there:
         image = np.asarray(Image.open(source / row["key"]))
@@ -230,6 +230,9 @@ def test_what_is_refused(tmp_path: Path, tiny_weights: Path) -> None:
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(UnwritableFileError, match="no data set of latents"):
         run(source, tmp_path / "full")
+    for inside in (source / "latents", source):
+        with pytest.raises(ValueError, match="within the source"):
+            run(source, inside)
     with pytest.raises(ValueError, match="appended"):
         run(source, tmp_path / "none", append=True)
     manifest = json.loads((target / "manifest.json").read_text())
