@@ -115,6 +115,9 @@ class AnalysedSource:
         factors = steps(self.codec, latent.spec.header, latent.planes)
         return {name: {**sums.describe(), "step": factors[name]} for name, sums in found.items()}
 
+    def at_once(self, most: int) -> int:
+        return 1  # no two are faster together
+
     def stream(self, index: int) -> bytes:
         return self.codec.pack(self.latent(index))
 

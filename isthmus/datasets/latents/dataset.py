@@ -25,7 +25,7 @@ from isthmus.datasets.latents.stored.rows import StoredRows, check_index
 from isthmus.datasets.manifest import NAME as MANIFEST
 from isthmus.datasets.storage import Place
 
-FILL = 1024  # samples that `cache` unpacks at once
+FILL = 1024  # samples that `cache` unpacks at once, at most
 
 
 class LatentDataset(Dataset[Sample]):
@@ -127,8 +127,9 @@ class LatentDataset(Dataset[Sample]):
         another data set, or of another state of this one.
         """
         file = self._opened(Path(path))
-        for start in range(0, len(self), FILL):
-            indices = np.arange(start, min(start + FILL, len(self)))
+        step = self._source.at_once(FILL)
+        for start in range(0, len(self), step):
+            indices = np.arange(start, min(start + step, len(self)))
             missing = indices[~file.present(indices)]
             if len(missing):
                 file.store(missing, self._source.planes(missing).each)

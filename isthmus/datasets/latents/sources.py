@@ -48,6 +48,9 @@ class Source(Protocol):
     def statistics(self) -> dict[str, dict[str, Any]]:
         """By plane: dtype, mean, std and step by channel, as in a manifest."""
 
+    def at_once(self, most: int) -> int:
+        """How many samples to ask for at once, up to so many."""
+
     def stream(self, index: int) -> bytes:
         """A sample as a whole stream."""
 
@@ -120,6 +123,9 @@ class StoredSource:
             for name, step in steps(self.codec, header, dict(self.planes([0]).each[0])).items():
                 found[name]["step"] = step
         return found
+
+    def at_once(self, most: int) -> int:
+        return self.rows.at_once(most)
 
     def stream(self, index: int) -> bytes:
         return self.rows.payloads([index])[0]

@@ -20,7 +20,7 @@ from isthmus.datasets.latents.stored.rows import StoredRows
 from isthmus.datasets.shards.parquet import ROWS
 from isthmus.datasets.storage import Place
 
-GROUP = 256  # streams that are unpacked at once
+GROUP = 256  # streams that are unpacked at once, at most
 MOST_WORKERS = 1024
 NOBODY = -1
 
@@ -31,7 +31,9 @@ class LatentIterableDataset(IterableDataset[Sample]):
     Every sample comes exactly once an epoch, whatever the number of processes (torch.distributed, or RANK and
     WORLD_SIZE) and of workers, and each reader has as many as the others, but for one. shuffle: the order of shards,
     and of samples within `buffer` of them, by `seed` and epoch; call `set_epoch` before each. group: how many streams
-    are unpacked at once. path, codec, partial, columns, transform: as of `LatentDataset`; so are the errors.
+    are unpacked at once; None: 256, of long sounds fewer. path, codec, partial, columns, transform: as of
+    `LatentDataset`; so are the errors. What lies on another machine is read by row groups, of which enough stay in
+    memory for 2 * buffer rows.
 
     To go on after a stop: `state_dict`, `load_state_dict`.
     """
@@ -47,17 +49,18 @@ class LatentIterableDataset(IterableDataset[Sample]):
         partial: bool = False,
         columns: Sequence[str] | None = None,
         transform: Callable[[Sample], Sample] | None = None,
-        group: int = GROUP,
+        group: int | None = None,
         rank: int | None = None,
         world: int | None = None,
     ) -> None:
-        if buffer < 1 or group < 1:
+        if buffer < 1 or (group is not None and group < 1):
             raise ValueError(f"buffer is {buffer}, group {group}: expected at least 1")
         place = Place(path)
-        groups = (2 * buffer if shuffle else 0) // ROWS + 2 + group // ROWS  # row groups that are read from at a time
+        groups = (2 * buffer if shuffle else 0) // ROWS + 2 + (group or GROUP) // ROWS  # that are read from at a time
         rows = StoredRows(place, partial=partial, columns=columns, groups=groups)
         self._source = StoredSource(rows, Reader(place, rows.manifest, codec))
-        self.path, self.transform, self.seed, self.group = os.fspath(path), transform, seed, group
+        self.path, self.transform, self.seed = os.fspath(path), transform, seed
+        self.group = rows.at_once(GROUP) if group is None else group
         self.buffer = buffer if shuffle else None
         found = rank_and_world()
         self.rank, self.world = found[0] if rank is None else rank, found[1] if world is None else world

@@ -19,6 +19,7 @@ from isthmus.datasets.storage import Place
 from isthmus.errors import IsthmusError, UnreadableFileError
 
 USUAL = ("key", "view", "label")  # columns that samples come with, where there are such
+NUMBERS = 1 << 24  # of latents that are unpacked at once
 NO_LABEL = -100  # of a sample without one: what torch's losses pass over
 
 
@@ -104,6 +105,13 @@ class StoredRows:
                 for plane, sums in read_info(self.place, listed.file).planes.items():
                     self.sums[plane] = sums.merged(self.sums.get(plane))
         return self.sums
+
+    def at_once(self, most: int) -> int:
+        """How many samples to unpack at once, at least 1: so that images are many, and minutes of sound few."""
+        planes = read_info(self.place, self.shards[0].file).planes if self.shards else {}
+        count = max(1, self.shards[0].count) if self.shards else 1
+        numbers = sum(plane.numbers * plane.channels for plane in planes.values()) // count
+        return max(1, min(most, NUMBERS // max(1, numbers)))
 
     def shard(self, number: int) -> Shard:
         """Shard `number`, opened in this process."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from isthmus.datasets.shards.parquet import info_of, open_parquet, pyarrow
 from isthmus.datasets.shards.tar import INFO
 from isthmus.datasets.storage import Place
 from isthmus.errors import CorruptStreamError
+from isthmus.forks import ForkLock
 
 MOST_OPEN, MOST_GROUPS = 256, 8  # files, of which systems allow a thousand; row groups
 AGAIN = "make it again: `isthmus transcode` with the same source and destination"
@@ -31,6 +33,8 @@ class Opened:
     def __init__(self, groups: int = MOST_GROUPS) -> None:
         self.files: Recent[Ranges] = Recent(MOST_OPEN)
         self.groups: Recent[list[bytes]] = Recent(groups)
+        self.parquets: Recent[Any] = Recent(MOST_GROUPS)
+        self.lock = ForkLock()  # of what pyarrow reads, which is no matter for several threads
 
 
 class Shard:
@@ -132,7 +136,8 @@ class ParquetShard(Shard):
         return places
 
     def _read_group(self, group: int) -> list[bytes]:
-        with open_parquet(self.place, self.file) as file:
+        with self._opened.lock:
+            file = self._opened.parquets.get(self.file, self._open)
             try:
                 values = file.read_row_group(group, ["payload"], use_threads=False)["payload"].to_pylist()
             except (pyarrow().ArrowException, OSError) as error:
@@ -140,6 +145,12 @@ class ParquetShard(Shard):
         if not all(isinstance(value, bytes) for value in values):
             raise CorruptStreamError(f"{self.name}: a payload of row group {group} is missing: {AGAIN}")
         return values  # type: ignore[no-any-return]
+
+    def _open(self) -> Any:
+        """Kept open, as each opening of a file of another machine asks for its end again."""
+        file = open_parquet(self.place, self.file)
+        weakref.finalize(file, file.reader.close)
+        return file
 
 
 class TarShard(Shard):
