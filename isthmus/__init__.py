@@ -15,7 +15,7 @@ from isthmus import errors
 from isthmus.bitstream import read_header
 from isthmus.codecs.base import Codec, Latent
 from isthmus.codecs.batching import is_one, named_by_place, stack_samples
-from isthmus.codecs.length import with_length
+from isthmus.codecs.length import of_units, with_length
 from isthmus.codecs.registry import codec_for, default_codec, describe, list_codecs, load
 from isthmus.forks import first_time
 
@@ -27,9 +27,9 @@ def encode(samples: Any, *, codec: str | None = None, device: str = "cpu", **opt
     """Samples, or the path of a media file, to bytes.
 
     samples: torch uint8 [3, H, W] (a batch [B, 3, H, W] gives a list), numpy uint8 [H, W, 3], PIL, a dict of torch
-    tensors, or a path. codec: a name of `list_codecs()` or the path of a weights file; without one, what the samples
-    are decides. options: fields of the codec's `Options`, such as `quality` 1..100 (default 50, larger is better) and
-    `background` for transparent images.
+    tensors, a path, or, with `sample_rate`, sound as torch or numpy [C, T]. codec: a name of `list_codecs()` or the
+    path of a weights file; without one, what the samples are decides. options: fields of the codec's `Options`, such
+    as `quality` 1..100 (default 50, larger is better) and `background` for transparent images.
 
     Raises ValueError or TypeError for wrong arguments, children of `errors.IsthmusError` for bad files.
     """
@@ -40,9 +40,8 @@ def encode(samples: Any, *, codec: str | None = None, device: str = "cpu", **opt
         chosen = load(codec or default_codec(kind_of(samples), str(samples)), device)
         samples, facts = read(samples, chosen.kind, options)
         return chosen.encode(samples, **facts, **options)
-    return load(codec or default_codec("tensors" if isinstance(samples, Mapping) else "image"), device).encode(
-        samples, **options
-    )
+    kind = "tensors" if isinstance(samples, Mapping) else "audio" if "sample_rate" in options else "image"
+    return load(codec or default_codec(kind), device).encode(samples, **options)
 
 
 def unpack(data: bytes, *, device: str = "cpu") -> Latent:
@@ -72,13 +71,21 @@ def decode(data: bytes | Sequence[bytes], *, device: str = "cpu", **options: Any
     return stack_samples([codec.decode(one, **options) for codec, one in zip(codecs, data, strict=True)])
 
 
-def inspect(data: bytes) -> dict[str, Any]:
-    """What the header of a stream says, as a dict for JSON; nothing is decoded.
+def inspect(data: bytes | str | os.PathLike[str]) -> dict[str, Any]:
+    """What the header of a stream, or of the file at a path, says, as a dict for JSON; nothing is decoded.
 
     Where a header does not know how long its sound is, as that was written while it came, the last unit tells;
     `samples` and `seconds` are None where it is missing.
 
     Keys: `codec` (a name for `load`, None for weights that do not ship), `codec_id`, `tables_hash`, `weights_hash`,
     `signal` (kind, height, width, layout, bit depth), `options` (hexadecimal) and what they mean, such as `quality`.
+    Of sound also `kbit/s`, `units`, `tags` where there are any, and `cut` where the end is missing.
     """
-    return describe(with_length(read_header(data), data))
+    if isinstance(data, str | os.PathLike):
+        try:
+            with open(data, "rb") as file:
+                return inspect(file)  # type: ignore[arg-type]
+        except OSError as error:
+            raise errors.UnreadableFileError(f"{data}: cannot be read: {error.strerror or error}") from error
+    header = with_length(read_header(data), data)
+    return describe(header) | of_units(header, data)

@@ -63,6 +63,8 @@ class Kind:
             return " or ".join(repr(choice) for choice in self.choices)
         name = {bool: "True or False", int: "an integer", float: "a number", str: "text"}.get(self.base, "a value")
         low, high = (bounds or {}).get("low"), (bounds or {}).get("high")
+        if (bounds or {}).get("seconds"):
+            return f"seconds from {low:g} to {high:g}"
         if low is not None and high is not None:
             return f"{name} from {low} to {high}"
         return name + (f" of at least {low}" if low is not None else f" of at most {high}" if high is not None else "")

@@ -118,7 +118,7 @@ class AudioSignal:
         return bytes([_AUDIO]) + pack_varint(self.sample_rate) + bytes([self.channels]) + _pack_count(self.samples)
 
     def describe(self) -> dict[str, Any]:
-        seconds = None if self.samples is None else self.samples / self.sample_rate
+        seconds = None if self.samples is None else round(self.samples / self.sample_rate, 6)
         return {"kind": "audio", **asdict(self), "seconds": seconds}
 
     unit: ClassVar[str] = "kbit/s"
@@ -128,7 +128,14 @@ class AudioSignal:
         return 8e-3 * size * self.sample_rate / self.samples if self.samples else None
 
     def __str__(self) -> str:
-        length = "" if self.samples is None else f"{self.samples / self.sample_rate:.2f} s, "
+        seconds = (self.samples or 0) / self.sample_rate
+        length = (
+            ""
+            if self.samples is None
+            else f"{seconds:.2f} s, "
+            if seconds >= 0.01
+            else f"{self.samples} sample{'s' * (self.samples != 1)}, "
+        )
         return f"{length}{self.sample_rate} Hz, {self.channels} channel{'s' * (self.channels > 1)}"
 
 

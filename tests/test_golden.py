@@ -8,6 +8,7 @@ again is compared by integers.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,11 +40,16 @@ def test_every_codec_id_and_revision_has_whole_cases() -> None:
         assert ids == set(entry.tables), f"golden streams of {entry.label}: run tools/regen_golden.py"
 
 
+def read_record(path: Path) -> Any:
+    """What was written of a stream, seconds to as many digits as are told today."""
+    return json.loads(path.read_text(), parse_float=lambda text: round(float(text), 6))
+
+
 @each_case
 def test_golden_stream(case: Case) -> None:
-    data, record = place(case, ".ist").read_bytes(), json.loads(place(case, ".json").read_text())
+    data, record = place(case, ".ist").read_bytes(), read_record(place(case, ".json"))
     told = isthmus.inspect(data)
-    assert told == record["header"] and told["codec"] == case.codec
+    assert {key: told[key] for key in record["header"]} == record["header"] and told["codec"] == case.codec
 
     latent = isthmus.unpack(data)
     assert {name: record_of(plane) for name, plane in latent.planes.items()} == record["planes"]

@@ -180,7 +180,7 @@ def test_describe_values():
         "options": "32",
     }
     assert AudioSignal(44100, 2, 9).describe() == {
-        "kind": "audio", "sample_rate": 44100, "channels": 2, "samples": 9, "seconds": 9 / 44100
+        "kind": "audio", "sample_rate": 44100, "channels": 2, "samples": 9, "seconds": 0.000204
     }  # fmt: skip
     assert TensorSignal().describe() == {"kind": "tensors"}
 

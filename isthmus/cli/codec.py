@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isthmus.cli.options import CodecName, Device, chosen, codec_command, decode_options, default_for, encode_options
-from isthmus.cli.pipes import NAMES, STANDARD, Begun, begun, is_pipe, readable, standard_input, tell, writable
+from isthmus.cli.pipes import NAMES, STANDARD, Begun, about, begun, is_pipe, readable, standard_input, tell, writable
 from isthmus.cli.sound import decode_sound, encode_pipe, encode_sound
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def encode(
     device: Device = "cpu",
 ) -> None:
     """Encode a file into a stream. Without --codec, what the file is decides; each codec has options of its own.
+
+    A pipe of sound is WAV, encoded while it comes: as nobody knows yet how loud it will be, the peak is taken to be
+    full scale, and quiet sound gets fewer bytes and a lower quality than from a file at the same --quality.
 
     Example: isthmus encode photo.jpg photo.ist --quality 60
 
@@ -73,7 +76,9 @@ def _encode_whole(model: Any, file: Path, source: Path, target: Path, options: d
 
     with writable(target, source=source) as place:
         samples, facts = kinds.read(file, model.kind, options)
-        data = model.encode(samples, **facts, **options)
+        model.Options.of({**facts, **options})  # whose errors are not about the file
+        with about(source):
+            data = model.encode(samples, **facts, **options)
         atomic_write(place, data)
     signal = read_header(data).signal
     rate = signal.rate(len(data), samples)
@@ -93,6 +98,9 @@ def decode(
     device: Device = "cpu",
 ) -> None:
     """Decode a stream into a file of its kind.
+
+    Images become what the suffix says, .png and others; sound .wav (16 bits), .flac or .ogg; tensors .safetensors. To a
+    pipe go PNG, WAV and safetensors. With --allow-loss units that are missing or damaged become silence.
 
     Example: isthmus decode photo.ist photo.png
 

@@ -2,6 +2,7 @@
 """Commands whose flags are those of the codec at hand: `isthmus encode --codec NAME --help` shows NAME's."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -140,17 +141,19 @@ def encode_options(line: Sketch) -> list[Headed]:
 
 
 def default_for(source: Path | str) -> str:
-    """The codec for a file where nobody names one. Raises UnknownCodecError."""
+    """The codec for a file where nobody names one. Raises UnknownCodecError, UnreadableFileError."""
     from isthmus.codecs.registry import default_codec
-    from isthmus.errors import UnknownCodecError
+    from isthmus.errors import MissingExtraError, UnknownCodecError
+    from isthmus.media.audio import open_sound
     from isthmus.media.kinds import kind_of
 
     kind = kind_of(source)
     if kind == "video":
-        sound = default_codec("audio")
+        with suppress(MissingExtraError):
+            open_sound(source)  # raises where there is none
         raise UnknownCodecError(
-            f"{source}: no codec of this version encodes moving pictures; its sound alone: "
-            f"isthmus encode {source} OUT.ist --codec {sound}"
+            f"{source}: no codec of this version encodes moving pictures; for the sound alone add "
+            f"--codec {default_codec('audio')}"
         )
     return default_codec(kind, str(source))
 

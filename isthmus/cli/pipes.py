@@ -92,6 +92,18 @@ def shown_as(source: Path) -> str:
 
 
 @contextmanager
+def about(source: Path) -> Iterator[None]:
+    """Errors of what `source` holds name it."""
+    name = shown_as(source)
+    try:
+        yield
+    except ValueError as error:
+        if name in str(error):
+            raise
+        raise ValueError(f"{name}: {str(error).removeprefix('encode: ')}") from error
+
+
+@contextmanager
 def readable(source: Path, pipe: Begun | None = None) -> Iterator[Path]:
     """A file with what `source` holds, in whose place errors name what was asked for. pipe: what is open of it."""
     if not is_pipe(source):

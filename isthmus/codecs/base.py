@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from isthmus.bitstream.reader import read_header
 from isthmus.bitstream.single import pack_single
 from isthmus.bitstream.track import TrackHeader
-from isthmus.codecs.batching import check_errors, is_one, named_by_place, stack_planes, stack_samples
+from isthmus.codecs.batching import check_errors, is_one, named_by_place, refuse_path, stack_planes, stack_samples
 from isthmus.codecs.units import Units
 from isthmus.devices import check_device
 from isthmus.errors import IsthmusError
@@ -123,6 +123,11 @@ class Codec(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, device={str(self.device)!r})"
 
+    @classmethod
+    def describe_options(cls, options: bytes) -> dict[str, Any]:
+        """The option bytes of a stream as JSON values. Raises CorruptStreamError."""
+        return cls.Options.unpack(options).describe()
+
     @abstractmethod
     def analyze(self, samples: Any, **options: Any) -> Any:
         """Samples to latent: the analysis transform and the quantizer, where the loss is. A batch to a `LatentBatch`.
@@ -159,6 +164,7 @@ class Codec(ABC):
 
     def encode(self, samples: Any, **options: Any) -> Any:
         """Samples to bytes; a batch to a list of bytes. options: fields of `Options`."""
+        refuse_path(samples)
         with first_time(f"encode {self.codec_id}"):
             latent = self.analyze(samples, **options)
             return self.pack_batch(latent.latents) if isinstance(latent, LatentBatch) else self.pack(latent)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations  # torch is loaded only where it is needed
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -53,3 +54,9 @@ def check_errors(errors: str) -> None:
 def named_by_place(error: IsthmusError, place: int, count: int) -> IsthmusError:
     """The same error for stream `place` of `count`."""
     return type(error)(f"stream {place} of {count}: {error}")
+
+
+def refuse_path(samples: Any) -> None:
+    """Raises TypeError for the path of a file, which codecs do not read."""
+    if isinstance(samples, str | os.PathLike):
+        raise TypeError(f"encode: got the path {samples!s}: files are read by isthmus.encode(path, codec=...)")

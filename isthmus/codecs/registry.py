@@ -222,7 +222,7 @@ def describe(header: TrackHeader) -> dict[str, Any]:
     """A stream's header as JSON values, with the name of the codec that made it (None: not one that ships)."""
     made_by = [p for p in pretrained() if p.reads(header) and p.weights_hash == header.weights_hash]
     try:
-        options = codec_class(header.codec_id).Options.unpack(header.options).describe()
+        options = codec_class(header.codec_id).describe_options(header.options)
     except (UnknownCodecError, CorruptStreamError):  # what is there can still be looked at
         options = {}
     return {"codec": made_by[-1].label if made_by else None, **header.describe(), **options}

@@ -21,7 +21,7 @@ from isthmus.bitstream.track import TrackHeader
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 
 MOST_GAP = 4096  # units in a row that may be lost: a damaged number must not ask for years
-ADVICE = "fetch the stream again, or pass over what is lost with allow_loss=True (--allow-loss)"
+ADVICE = "fetch the stream again, or decode what is there with allow_loss=True (--allow-loss)"
 
 
 class UnitCodec(Protocol):

@@ -12,12 +12,14 @@ import typer
 import isthmus
 from isthmus.bitstream import read_chunks
 from isthmus.cli.times import seconds
+from isthmus.errors import UnreadableFileError
 from isthmus.media import audio
 from isthmus.samples import SPEECH
 from isthmus.signals import AudioSignal
 from tests.cli.test_main import Run
 from tests.cli.test_pipes import ISTHMUS, shell
 from tests.codecs.walloc.audio.tiny import tones
+from tests.media.test_sound_files import encode_with_ffmpeg
 
 C27 = ("--codec", "walloc-audio-f256c27")
 RATE = 44_100
@@ -75,6 +77,8 @@ def test_parts(run: Run, stream: Path, tmp_path: Path) -> None:
         assert run("decode", stream, tmp_path / "b.wav", "--from", times[0], "--to", times[1])[0] == 0
         assert (tmp_path / "b.wav").read_bytes() == (tmp_path / "a.wav").read_bytes()
     (tmp_path / "b.wav").unlink()
+    status, out, err = run("decode", stream, tmp_path / "b.flac", "--to", "0")
+    assert status == 2 and "b.flac: a sound of no samples" in err and not (tmp_path / "b.flac").exists()
     for wrong in (("--from", "3", "--to", "2"), ("--from", "100"), ("--from", "x"), ("--to", "-1")):
         status, out, err = run("decode", stream, tmp_path / "b.wav", *wrong)
         assert status == 2 and told(err).count("\n") == 1 and not (tmp_path / "b.wav").exists(), wrong
@@ -110,9 +114,14 @@ def test_help_shows_sound_and_images_until_it_knows(run: Run, song: Path, stream
 
 def test_videos_are_told_how_their_sound_is_encoded(run: Run, tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
-    film.write_bytes(b"\0\0\0\x20ftypisom" + bytes(20))
+    encode_with_ffmpeg(film, sound=True, video=True)
     status, out, err = run("encode", film, tmp_path / "a.ist")
-    assert status == 2 and f"isthmus encode {film} OUT.ist --codec walloc-audio-f256c108" in err
+    assert status == 2 and "film.mp4" in err and "add --codec walloc-audio-f256c108" in err
+    done = shell(f"cat film.mp4 | {ISTHMUS} encode - a.ist", tmp_path)
+    assert done.returncode == 2 and b"add --codec walloc-audio-f256c108" in done.stderr
+    encode_with_ffmpeg(film, sound=False, video=True)
+    status, out, err = run("encode", film, tmp_path / "a.ist")
+    assert status == 2 and "no sound in this file" in err and "--codec" not in err
 
 
 def test_lost_units(run: Run, stream: Path, tmp_path: Path) -> None:
@@ -162,18 +171,58 @@ def test_pipes(tmp_path: Path) -> None:
     assert done.returncode == 2 and b"truncated" in done.stderr and not (tmp_path / "cut.ist").exists()
 
 
+def test_what_is_quiet_in_a_pipe_is_told(run: Run, tmp_path: Path) -> None:
+    for factor, quiet in ((0.02, True), (1.0, False)):
+        audio.write(tmp_path / "a.wav", factor * tones(1, 9000), AudioSignal(RATE, 1))
+        done = shell(f"cat a.wav | {ISTHMUS} encode - a.ist {' '.join(C27)}", tmp_path)
+        assert done.returncode == 0 and (b"note: the sound peaks at -4" in done.stderr) == quiet, done.stderr
+    assert "fewer bytes and a lower quality" in " ".join(run("encode", "--help")[1].replace("│", " ").split())
+
+
+def test_lengths_and_rates_of_very_short_sounds(run: Run, tmp_path: Path) -> None:
+    audio.write(tmp_path / "a.wav", tones(1, 1), AudioSignal(RATE, 1))
+    status, out, err = run("encode", tmp_path / "a.wav", tmp_path / "a.ist", *C27)
+    assert status == 0 and "1 sample," in out and "bytes" in out and "kbit/s" not in out
+
+
+def test_inspect_tells_units_tags_and_levels(run: Run, song: Path, stream: Path, tmp_path: Path) -> None:
+    assert run("encode", song, tmp_path / "a.ist", *C27)[0] == 0
+    told_by_file = isthmus.inspect(tmp_path / "a.ist")
+    assert told_by_file == isthmus.inspect((tmp_path / "a.ist").read_bytes())
+    assert told_by_file["units"] == 5 and told_by_file["tags"] == {"title": "Nänie", "artist": "B."}
+    assert told_by_file["signal"]["seconds"] == 5.955646 and told_by_file["kbit/s"] > 1 and "cut" not in told_by_file
+    assert 0 < told_by_file["gain"] < 3 and len(told_by_file["means"]) == 2
+    (tmp_path / "a.ist").write_bytes(stream.read_bytes()[:2000])
+    status, out, err = run("inspect", tmp_path / "a.ist")
+    assert status == 0 and '"cut": "' in out and '"bytes": 2000' in out
+    assert run("inspect", tmp_path / "none.ist")[0] == 2
+    with pytest.raises(UnreadableFileError, match="No such file"):
+        isthmus.inspect(tmp_path / "none.ist")
+
+
+def test_cut_streams_say_where(run: Run, stream: Path, tmp_path: Path) -> None:
+    data = stream.read_bytes()
+    chunk = [chunk for chunk in read_chunks(data) if chunk.type == "P"][2]
+    (tmp_path / "a.ist").write_bytes(data[: chunk.offset + 20])
+    status, out, err = run("decode", tmp_path / "a.ist", tmp_path / "a.wav")
+    assert status == 2 and "before unit 2 of 5, at 2.97 of 5.96 s" in err
+    assert "decode what is there with allow_loss=True (--allow-loss)" in err
+
+
 def test_bad_files_are_one_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("not a sound")
     audio.write(tmp_path / "seven.wav", tones(7, 100), AudioSignal(8000, 7))
+    audio.write(tmp_path / "odd.wav", tones(1, 100), AudioSignal(7919, 1))
     soundfile.write(tmp_path / "nan.wav", np.full((50, 1), np.nan, np.float32), 8000, subtype="FLOAT")
     for name, words in (
         ("text.wav", "looks like text"),
         ("seven.wav", "7 channels"),
         ("nan.wav", "NaN"),
         ("no.wav", "no such"),
+        ("odd.wav", "no short ratio"),
     ):
         status, out, err = run("encode", tmp_path / name, tmp_path / "a.ist")
-        assert status == 2 and words in err and told(err).count("\n") == 1 and out == "", err
+        assert status == 2 and words in err and told(err).count("\n") == 1 and out == "" and name in err, err
         assert not (tmp_path / "a.ist").exists()
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sound through `isthmus encode` and `decode`: block by block, so that its length does not matter."""
 
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -10,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.cli.pipes import NAMES, STANDARD, Begun, is_pipe, shown_as, sink, tell
+from isthmus.cli.pipes import NAMES, STANDARD, Begun, about, is_pipe, shown_as, sink, tell
 from isthmus.cli.progress import Progress, progress
 from isthmus.cli.sound.recording import Recording, can_end
 from isthmus.cli.stopping import StoppedError, told_first
 
 SHOWN = "samples"
 LONGEST_TAG = 4096  # characters
+SHORTEST = 0.05  # seconds of which a rate says something
+QUIET = 0.25  # a peak below which it matters that a pipe's level was not known
 
 
 def encode_sound(model: Any, source: Path, shown: Path, target: Path, options: dict[str, Any]) -> None:
@@ -25,13 +28,14 @@ def encode_sound(model: Any, source: Path, shown: Path, target: Path, options: d
 
     sound = open_sound(source)
     with sink(target, source=shown) as file, progress(sound.samples, err=True, unit=SHOWN) as bar:
-        samples, scale = model.first_look(sound.blocks())
         tags = _plain(sound.tags)
         metadata = {"tags": tags} if tags else None
-        count = model.write(
-            _counted(sound.blocks(), bar), file, samples=samples, scale=scale, metadata=metadata,
-            sample_rate=sound.sample_rate, **options,
-        )  # fmt: skip
+        with about(shown):
+            samples, scale = model.first_look(sound.blocks())
+            count = model.write(
+                _counted(sound.blocks(), bar), file, samples=samples, scale=scale, metadata=metadata,
+                sample_rate=sound.sample_rate, **options,
+            )  # fmt: skip
         size = file.tell() if file.seekable() else None
     _tell(target, count, sound.sample_rate, sound.channels, size)
 
@@ -50,9 +54,14 @@ def encode_pipe(model: Any, pipe: Begun, source: Path, target: Path, options: di
         bar = stack.enter_context(progress(sound.samples, err=True, unit=SHOWN))
         if recording is not None and sound.samples is None:
             stack.enter_context(told_first(recording.end))
-        blocks = _counted(sound.blocks(), bar)
-        count = model.write(blocks, file, samples=sound.samples, sample_rate=sound.sample_rate, **options)
+        peak = Peak()
+        blocks = _counted(peak.of(sound.blocks()), bar)
+        with about(source):
+            count = model.write(blocks, file, samples=sound.samples, sample_rate=sound.sample_rate, **options)
         size = file.tell() if file.seekable() else None
+    if 0 < peak.height < QUIET:
+        told = f"the sound peaks at {20 * math.log10(peak.height):.0f} dB, and was coded as if it reached full scale"
+        print(f"isthmus: note: {told}: a file, or a higher --quality, keeps more of it", file=sys.stderr)
     if recording is not None and recording.ended:
         name = NAMES[1] if str(target) == STANDARD else target
         raise StoppedError(f"{name} holds the {count / sound.sample_rate:.1f} s that had come")
@@ -76,12 +85,24 @@ def decode_sound(model: Any, source: Any, shown: Path, target: Path, options: di
             else:
                 begun = list(islice(blocks, 1))  # from a pipe, what stands before the first unit is known now
                 tags = _plain(units.metadata.get("tags"))
-                writer = audio.WRITTEN[target.suffix.lower()]
-                writer(file, chain(begun, blocks), units.sample_rate, units.channels, count, tags)
+                audio.write_to(file, target, chain(begun, blocks), units.sample_rate, units.channels, count, tags)
         done = AudioSignal(units.sample_rate, units.channels, bar.done)
     for line in _warnings(units):
         print(f"isthmus: warning: {line}", file=sys.stderr)
     tell(f"{target}: {done}", target)
+
+
+class Peak:
+    """How high the samples of blocks that pass reach."""
+
+    def __init__(self) -> None:
+        self.height = 0.0
+
+    def of(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The blocks."""
+        for block in blocks:
+            self.height = max(self.height, float(np.abs(block).max(initial=0.0)))
+            yield block
 
 
 def _warnings(units: Any) -> Iterator[str]:
@@ -121,6 +142,6 @@ def _tell(target: Path, samples: int, sample_rate: int, channels: int, size: int
     from isthmus.signals import AudioSignal
 
     signal = AudioSignal(sample_rate, channels, samples)
-    rate = None if size is None else signal.rate(size)
-    told = "" if rate is None else f", {size} bytes, {rate:.2f} {signal.unit}"
+    rate = None if size is None or samples < SHORTEST * sample_rate else signal.rate(size)
+    told = "" if size is None else f", {size} bytes" + ("" if rate is None else f", {rate:.2f} {signal.unit}")
     tell(f"{target}: {signal}{told}", target)

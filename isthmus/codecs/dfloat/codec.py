@@ -12,7 +12,7 @@ from isthmus.arrays.types import Bytes
 from isthmus.bitstream import pack_single, unpack_single
 from isthmus.bitstream.track import NO_HASH, TrackHeader
 from isthmus.codecs.base import Codec, Latent, LatentSpec
-from isthmus.codecs.batching import is_one
+from isthmus.codecs.batching import is_one, refuse_path
 from isthmus.codecs.dfloat import coding
 from isthmus.codecs.dfloat.dtypes import CODED, UINT
 from isthmus.codecs.dfloat.options import TensorOptions
@@ -51,6 +51,7 @@ class DFloatCodec(Codec):
 
         Raises TypeError for anything but tensors of the dtypes that safetensors has, ValueError for other options.
         """
+        refuse_path(samples)
         header = _header(TensorOptions.of(options))
         named = _named(samples)
         return _pack(header, [(entry, bits_of(tensor)) for entry, tensor in named])

@@ -12,7 +12,7 @@ import numpy as np
 from isthmus.errors import UnreadableFileError
 from isthmus.files import atomic_file
 from isthmus.media.audio import ffmpeg, sndfile, wav
-from isthmus.media.audio.sound import BLOCK, Sound
+from isthmus.media.audio.sound import BLOCK, RefusedError, Sound
 from isthmus.options import Options
 from isthmus.signatures import head_of, resembles
 
@@ -63,7 +63,23 @@ def write_blocks(
     """Blocks float32 [C, n] to a file, all of it or nothing, in the format that the suffix tells."""
     check_writable(path)
     with atomic_file(path) as file:
+        write_to(file, path, blocks, sample_rate, channels, samples, tags)
+
+
+def write_to(
+    file: BinaryIO,
+    path: str | os.PathLike[str],
+    blocks: Iterable[np.ndarray],
+    sample_rate: int,
+    channels: int,
+    samples: int | None,
+    tags: dict[str, str],
+) -> None:
+    """The same to a file that is open, and called `path`. Raises ValueError for what the format does not take."""
+    try:
         WRITTEN[Path(path).suffix.lower()](file, blocks, sample_rate, channels, samples, tags)
+    except RefusedError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def stream_blocks(

@@ -3,18 +3,20 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from isthmus.errors import MissingExtraError, UnreadableFileError
-from isthmus.media.audio.sound import BLOCK, Sound
+from isthmus.media.audio.sound import BLOCK, RefusedError, Sound
 from isthmus.signatures import head_of, mpeg_sound, resembles
 
 SUFFIXES = frozenset({".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
 FASTEST = {"FLAC": 655_350, "OGG": 192_000}  # Hz; the Vorbis encoder does not survive more
 FORMATS = {".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 LARGEST_PAGE = 27 + 255 + 255 * 255
+LITTLE = 1 << 10
 PIECE = 1 << 15  # samples given to libsndfile at once: its Vorbis encoder overflows the stack with many more
 TAGS = ("title", "artist", "album", "date", "genre", "comment", "tracknumber", "copyright", "software", "license")
 _HEADS = (b"fLaC", b"OggS", b"ID3", b"FORM", b"caff", b"riff", b"RF64", b".snd")
@@ -74,10 +76,11 @@ def open_sndfile(path: str | os.PathLike[str]) -> Sound:
             tags = {k: v for k, v in file.copy_metadata().items() if v and k in TAGS}
             rate, channels, frames, form = file.samplerate, file.channels, file.frames, file.format
     except (soundfile.SoundFileError, RuntimeError, TypeError, OSError) as error:
-        raise UnreadableFileError(f"{path}: not a sound file: {resembles(head_of(path))} ({error})") from error
+        raise UnreadableFileError(f"{path}: not a sound file{_why(path, error)}") from error
     head = head_of(path)
     if head.startswith(b"OggS") and not ogg_ends(path):
-        raise UnreadableFileError(f"{path}: truncated: its last page is not there; fetch the file again")
+        there = f"about {frames / rate:.2f} s are there" if 0 < frames < 2**48 else "its last page is not there"
+        raise UnreadableFileError(f"{path}: truncated: {there}; {_mend(path)}")
     guessed = form == "MP3" and not _has_length(path)
     known = frames if 0 <= frames < 2**48 and not guessed else None
 
@@ -92,13 +95,39 @@ def open_sndfile(path: str | os.PathLike[str]) -> Sound:
                     given += len(block)
                     yield np.ascontiguousarray(block.T)
         except (soundfile.SoundFileError, RuntimeError) as error:
-            raise UnreadableFileError(
-                f"{path}: damaged after {given} of {known} samples ({error}); fetch it again"
-            ) from error
+            of = "" if known is None else f" of {known}"
+            whole = f"{_readable(soundfile, path, given)}{of} samples are there"
+            told = str(error).removeprefix("Error : ").rstrip(".")
+            raise UnreadableFileError(f"{path}: truncated or damaged: {whole} ({told}); {_mend(path)}") from error
         if known is not None and given < known:
-            raise UnreadableFileError(f"{path}: truncated: {given} of {known} samples are there; fetch the file again")
+            raise UnreadableFileError(f"{path}: truncated: {given} of {known} samples are there; {_mend(path)}")
 
     return Sound(rate, channels, known, blocks, tags)
+
+
+def _readable(soundfile: Any, path: str | os.PathLike[str], given: int) -> int:
+    """How many samples come before a fault behind the first `given`; what is read with it is lost, so a little."""
+    there = 0
+    try:
+        with soundfile.SoundFile(os.fspath(path)) as file:
+            while there < given + BLOCK and (count := len(file.read(LITTLE, dtype="float32"))):
+                there += count
+    except (soundfile.SoundFileError, RuntimeError):
+        pass
+    return max(there, given)
+
+
+def _why(path: str | os.PathLike[str], error: Exception) -> str:
+    """What a file that cannot be opened looks like, and what libsndfile says where that tells more."""
+    told, guess = resembles(head_of(path)), str(error).rpartition(": ")[2].rstrip(".")
+    damaged = " and is damaged" if "recording" in told else ""
+    known = f" ({guess})" if guess and "possibly a pipe" not in guess else ""
+    return f": {told}{damaged}{known}"
+
+
+def _mend(path: str | os.PathLike[str]) -> str:
+    suffix = Path(path).suffix or ".flac"
+    return f"fetch the file again, or let FFmpeg keep what there is: ffmpeg -i IN{suffix} OUT.wav"
 
 
 def ogg_ends(path: str | os.PathLike[str]) -> bool:
@@ -140,7 +169,7 @@ def write_blocks(
     form, subtype = FORMATS[suffix]
     given = 0
     if rate > FASTEST[form]:
-        raise ValueError(f"{form} is written at up to {FASTEST[form]} Hz, this sound has {rate}: write .wav")
+        raise RefusedError(f"{form} is written at up to {FASTEST[form]} Hz, this sound has {rate}: write .wav")
     soundfile, guarded = library(suffix), Guarded(file)
     try:
         with soundfile.SoundFile(guarded, "w", rate, channels, format=form, subtype=subtype) as target:
@@ -155,7 +184,7 @@ def write_blocks(
                     guarded.check()
     except (soundfile.SoundFileError, AssertionError) as error:
         guarded.check()
-        raise ValueError(f"{form} takes no such sound ({error}): write .wav") from error
+        raise RefusedError(f"{form} takes no such sound ({error}): write .wav") from error
     guarded.check()
     if not given and form == "FLAC":
-        raise ValueError("a sound of no samples cannot be written as FLAC: write .wav")
+        raise RefusedError("a sound of no samples cannot be written as FLAC: write .wav")

@@ -10,6 +10,10 @@ import numpy as np
 BLOCK = 1 << 20  # samples of each channel that are read at once
 
 
+class RefusedError(ValueError):
+    """A sound that a format does not take; whoever knows the file's name says that before it."""
+
+
 @dataclass(frozen=True)
 class Sound:
     """samples: of each channel, None where the file does not tell. tags: title, artist and such.

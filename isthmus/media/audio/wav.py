@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from isthmus.errors import UnreadableFileError
-from isthmus.media.audio.sound import BLOCK, Sound
+from isthmus.media.audio.sound import BLOCK, RefusedError, Sound
 
 SUFFIXES = frozenset({".wav"})
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -210,7 +210,7 @@ def header(sample_rate: int, channels: int, samples: int | None) -> bytes:
     """The 44 bytes before 16-bit samples."""
     size = UNKNOWN if samples is None else samples * channels * 2
     if samples is not None and size > LARGEST:
-        raise ValueError(f"{samples} samples of {channels} channels are more than a WAV file holds: write .flac")
+        raise RefusedError(f"{samples} samples of {channels} channels are more than a WAV file holds: write .flac")
     whole = UNKNOWN if samples is None else size + 36
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", whole, b"WAVE", b"fmt ", 16, PCM, channels, sample_rate,

@@ -24,7 +24,7 @@ from isthmus.codecs.walloc.audio.encoder import UnitEncoder
 from isthmus.codecs.walloc.audio.options import AudioDecodeOptions, AudioOptions, scale_of
 from isthmus.codecs.walloc.audio.plan import CONTEXT, Plan, UnitLayout
 from isthmus.codecs.walloc.audio.samples import Part
-from isthmus.codecs.walloc.audio.scale import Loudness, Scale
+from isthmus.codecs.walloc.audio.scale import Loudness, Scale, first_look
 from isthmus.codecs.walloc.audio.synthesis import UnitSynthesis
 from isthmus.codecs.walloc.audio.unit import Grid, UnitPlanes, check_end, coded_rate
 from isthmus.codecs.walloc.audio.units import AudioUnits, LatentUnits
@@ -58,6 +58,11 @@ class WallocAudioCodec(TrainedCodec[AudioWeights]):
         """Hash of the entropy tables of each codec id that this codec reads and writes."""
         return {CONTEXT: self.weights.tables_hash}
 
+    @classmethod
+    def describe_options(cls, options: bytes) -> dict[str, Any]:
+        """Quality and noise, and the scale: what is coded is gain times the sound, less the means."""
+        return {**super().describe_options(options), **scale_of(options).describe()}
+
     def analyze(self, samples: Any, **options: Any) -> Latent:
         """One sound to a `Latent`: plane `y`, int16 [c, frames], ceil(T / 256) + 1 frames at the coded rate.
 
@@ -79,7 +84,7 @@ class WallocAudioCodec(TrainedCodec[AudioWeights]):
         self, channels: int, options: AudioOptions, samples: int | None, scale: Scale
     ) -> tuple[TrackHeader, UnitEncoder]:
         if options.sample_rate is None:
-            raise TypeError("encode: sample_rate must be given, in Hz: encode(x, sample_rate=44100)")
+            raise TypeError("encode: sample_rate must be given, in Hz, as in sample_rate=44100")
         if channels > 2:
             raise ValueError(f"encode: sound of {channels} channels, expected 1 or 2: mix them down, or encode pairs")
         grid = Grid(self.weights.config.bank, options.sample_rate)
@@ -125,9 +130,12 @@ class WallocAudioCodec(TrainedCodec[AudioWeights]):
         return unpack_batch(self, self.weights.coder, self.open, data, errors, device)
 
     def decode(self, data: bytes | Sequence[bytes], **options: Any) -> Any:
-        """Bytes to samples, as `synthesize` gives them; a list of streams to what `together` makes of them.
+        """Bytes to samples float32 [C, T]; a list of streams to what `together` makes of them.
 
-        With `start` or `stop`, in seconds, only the units of that part are decoded.
+        options: `start` and `stop`, in seconds: only the units of that part are decoded; `noise` (default True): fill
+        in what was lost, False for the least error; `synthesis` "network" (default) or "linear", a fast preview;
+        `output` "torch" (default) or "numpy"; `allow_loss`: silence in place of units that are missing or damaged;
+        `max_samples`: more are refused.
         """
         chosen = AudioDecodeOptions.of(options)
         if not is_one(data):
@@ -140,6 +148,14 @@ class WallocAudioCodec(TrainedCodec[AudioWeights]):
             return self.together(found)
         with first_time(f"decode {CONTEXT}"):
             return from_audio(AudioUnits(self, data, allow_loss=chosen.allow_loss).read(**options), chosen.output)
+
+    def encode(self, samples: Any, **options: Any) -> bytes:
+        """One sound, torch or numpy [C, T] or [T] of floats, int16 or int32, to a stream.
+
+        options: `sample_rate` in Hz, which must be given; `quality` 1..100 (default 50, larger is better); `noise`
+        (default True): keep how loud the noise is that is lost, for 0.3 kbit/s. Errors as of `analyze`.
+        """
+        return super().encode(samples, **options)
 
     def synthesize(self, latent: Latent, **options: Any) -> Any:
         """Latent of a whole sound to float32 [C, T], torch or numpy, at the rate and level that went in.
@@ -161,15 +177,7 @@ class WallocAudioCodec(TrainedCodec[AudioWeights]):
         """The units of a stream, from bytes, a path, a binary file or a pipe: latents, and samples by `blocks`."""
         return AudioUnits(self, source, allow_loss=allow_loss)
 
-    @staticmethod
-    def first_look(blocks: Iterable[Any]) -> tuple[int, Scale]:
-        """How many samples of each channel blocks [C, n] have, and their scale: for `write`, at a second reading."""
-        loudness: Loudness | None = None
-        for block in blocks:
-            samples = to_audio(block)
-            loudness = loudness or Loudness(len(samples))
-            loudness.add(samples)
-        return (loudness.samples, loudness.scale()) if loudness else (0, Scale())
+    first_look = staticmethod(first_look)
 
     def write(
         self,
@@ -183,10 +191,12 @@ class WallocAudioCodec(TrainedCodec[AudioWeights]):
     ) -> int:
         """Encodes blocks [C, n] of one sound, as they come, to a file, a pipe or a path; returns how many samples.
 
-        samples: how many there will be of each channel, if it is known. scale: of a first look at them (`first_look`);
-        without one a peak at full scale is assumed. metadata: of the file they come from. options: `AudioOptions`.
-        The bytes do not depend on how the sound is cut into blocks. Raises ValueError for blocks of different channels
-        and where the number of samples is not what was said; a file at a path is whole or absent.
+        samples: how many there will be of each channel, if it is known. scale: how loud they are, of a first look at
+        them: `samples, scale = codec.first_look(blocks)`. Without one a peak at full scale is assumed, and what is
+        quieter is coded more coarsely, in fewer bytes, than `encode` does at the same quality. metadata: of the file
+        they come from. options: `AudioOptions`. The bytes do not depend on how the sound is cut into blocks.
+        Raises ValueError for blocks of different channels and where the number of samples is not what was said; a file
+        at a path is whole or absent.
         """
         if isinstance(file, str | os.PathLike):
             with atomic_file(file) as opened:

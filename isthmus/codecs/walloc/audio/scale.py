@@ -2,10 +2,13 @@
 """The level of a sound: models know sounds of one peak and no mean, headers keep both."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from isthmus.arrays.audio import to_audio
 from isthmus.arrays.types import Float32
 from isthmus.errors import CorruptStreamError
 from isthmus.varint import BytesLike, pack_varint, unpack_varint
@@ -40,6 +43,10 @@ class Scale:
 
     def _means(self) -> Float32:
         return (np.array(self.means or (0,), np.float32) / np.float32(MEAN_UNIT))[:, None]
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON values: what is coded is `gain` times the sound, less the means of its channels."""
+        return {"gain": round(self.factor, 6), "means": [round(mean / MEAN_UNIT, 6) for mean in self.means]}
 
     def pack(self) -> bytes:
         """The gain, then each mean, zigzag; no means at all where all are 0, nothing for the scale of a stream."""
@@ -94,3 +101,16 @@ class Loudness:
         factor = Scale(gain).factor
         codes = tuple(round(m * factor * MEAN_UNIT) for m in means)
         return Scale(gain, codes if any(codes) else ())
+
+
+def first_look(blocks: Iterable[Any]) -> tuple[int, Scale]:
+    """How many samples of each channel blocks [C, n] have, and their scale: for `write`, at a second reading.
+
+    With both, `write` makes the bytes that `encode` makes of the whole.
+    """
+    loudness: Loudness | None = None
+    for block in blocks:
+        samples = to_audio(block)
+        loudness = loudness or Loudness(len(samples))
+        loudness.add(samples)
+    return (loudness.samples, loudness.scale()) if loudness else (0, Scale())

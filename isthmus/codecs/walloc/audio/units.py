@@ -65,8 +65,12 @@ class AudioUnits(SampleReader, Units):
         known, grid = self.plan.samples, self.plan.grid
         coded = 0 if known is None else grid.coded(known)
         units = following + 1 if known is None else grid.units(coded)
-        cut = f"the stream is cut: {self.cut}" if self.cut else "the stream ends"
-        self.lose(following, f"{cut} before unit {following}" + ("" if known is None else f" of {units}"))
+        cut, why = ("the stream is cut", f" ({self.cut})") if self.cut else ("the stream ends", "")
+        at, ends = following * grid.unit / grid.coded_rate, 0 if known is None else known / grid.sample_rate
+        before = f"before unit {following}, {at:.2f} s into the sound"
+        if known is not None:
+            before = f"before unit {following} of {units}, at {at:.2f} of {ends:.2f} s"
+        self.lose(following, f"{cut} {before}{why}")
         if known is None or units - following > MOST_GAP:  # a damaged number must not ask for years of silence
             return
         for unit in range(following, units):
