@@ -3,6 +3,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from isthmus.datasets import LatentDataset
 from isthmus.datasets.latents.stored.pages import Chunk, plain, value_places
+from isthmus.datasets.latents.stored.ranges import Ranges
 from isthmus.datasets.latents.stored.shard import ParquetShard
 from isthmus.datasets.latents.stored.thrift import read_struct
 from isthmus.datasets.manifest import Manifest
@@ -212,3 +214,32 @@ def test_places_of_this_process_and_url_paths(same: Made) -> None:
         assert np.array_equal(data[i]["y"], same.planes[i]["y"])
     assert np.array_equal(LatentDataset(f"file://{same.path}")[3]["y"], same.planes[3]["y"])
     assert Manifest.read(Place("memory://rd-set")).count == 53
+
+
+def test_tars_that_changed(tar: Made, tmp_path: Path) -> None:
+    """Any bit of headers and members."""
+    shutil.copytree(tar.path, tmp_path / "set")
+    made, path, chance = tar._replace(path=tmp_path / "set"), tmp_path / "set/data/shard-00000.tar", random.Random(5)
+    whole = path.read_bytes()
+    headers = [at + chance.randrange(512) for at in range(0, len(whole), 512)][:150]
+    for at in headers + [chance.randrange(len(whole)) for _ in range(100)]:
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            samples = LatentDataset(made.path).__getitems__(range(16))
+        except IsthmusError:
+            continue
+        for sample, planes in zip(samples, made.planes, strict=False):
+            assert np.array_equal(sample["y"], planes["y"])
+    path.write_bytes(whole[:-20000])
+    change(made, lambda m: m["shards"][0].update(bytes=path.stat().st_size))
+    with pytest.raises(CorruptStreamError, match=r"shard-00000\.tar: "):
+        read_all(made.path)
+
+
+def test_no_memory_is_taken_for_what_is_not_there(same: Made) -> None:
+    place = Place(same.path)
+    for offset, size in ((4, 1 << 40), (1 << 50, 1), (0, -1)):
+        with pytest.raises(CorruptStreamError, match="beyond its end"):
+            Ranges(place, FIRST).read(offset, size)

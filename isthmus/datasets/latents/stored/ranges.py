@@ -30,12 +30,16 @@ class Ranges:
             except OSError as error:
                 raise UnreadableFileError(f"{self._name}: cannot be read: {error.strerror or error}") from error
             weakref.finalize(self, os.close, self._number)
+            self.size = os.fstat(self._number).st_size
         else:
             self._file = place.open(name)
+            self.size = self._file.seek(0, os.SEEK_END)
             weakref.finalize(self, self._file.close)
 
     def read(self, offset: int, size: int) -> bytes:
         """Raises CorruptStreamError where the file ends before, UnreadableFileError where the system refuses."""
+        if not 0 <= size <= self.size - offset:  # before memory is taken
+            raise CorruptStreamError(f"{self._name}: {size} bytes at {offset} are beyond its end at {self.size}")
         try:
             data = os.pread(self._number, size, offset) if self._number >= 0 else self._sought(offset, size)
         except OSError as error:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.datasets.latents.stored.shard import MOST_GROUPS, Opened, Shard, open_shard
-from isthmus.datasets.manifest import NAME, Listed, Manifest
+from isthmus.datasets.manifest import Listed, Manifest
 from isthmus.datasets.shards import of_format, read_info
 from isthmus.datasets.shards.info import PlaneSums
 from isthmus.datasets.storage import Place
@@ -159,10 +159,6 @@ class StoredRows:
         shard, row = self.locate([index])[0]
         told = str(error).split(": ", 1)[-1] if str(error).startswith("stream ") else str(error)
         return type(error)(f"{shard.name}, row {row}: {told}")
-
-    def manifest_bytes(self) -> bytes:
-        """For checksums."""
-        return self.place.read(NAME)
 
 
 def check_index(index: int, count: int) -> int:

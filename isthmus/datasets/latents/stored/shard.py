@@ -24,7 +24,7 @@ from isthmus.errors import CorruptStreamError
 from isthmus.forks import ForkLock
 
 MOST_OPEN, MOST_GROUPS = 256, 8  # files, of which systems allow a thousand; row groups
-AGAIN = "make it again: `isthmus transcode` with the same source and destination"
+AGAIN = "fetch it again, or make it again: `isthmus transcode` with the same source and destination"
 
 
 class Opened:
@@ -167,8 +167,8 @@ class TarShard(Shard):
                         if entry.name.endswith(".ist"):
                             places.append((entry.offset_data, entry.size))
                         elif entry.name.endswith(".json") and entry.name != INFO:
-                            rows.append(json.loads((tar.extractfile(entry) or file).read()))
-            except (tarfile.TarError, EOFError, ValueError) as error:
+                            rows.append(dict(json.loads((tar.extractfile(entry) or file).read())))
+            except (tarfile.TarError, EOFError, TypeError, ValueError) as error:
                 raise CorruptStreamError(f"{self.name}: not a whole tar ({error}): {AGAIN}") from error
         if not len(places) == len(rows) == info.count:
             raise CorruptStreamError(f"{self.name}: {len(places)} payloads, it says {info.count}: {AGAIN}")
