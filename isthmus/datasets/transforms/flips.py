@@ -88,30 +88,24 @@ def _mirrored(y: Tensor, matrices: Tensor, constants: Tensor) -> Tensor:
 
 
 class _RandomFlip:
+    """error: squared error over variance for the model of photographs; detailed ones miss up to three times as much
+    (docs/transforms.md has measured ones). channel_errors: of each, 1 where nothing is known of a flipped one.
+    """
+
     vertical: bool
+    error: float
+    channel_errors: list[float]
 
     def __init__(self, codec: str | Codec, *, quality: int | None = None, p: float = 0.5) -> None:
         self.analysis, self.quality, self.p = analysis_of(codec), quality, check_probability(p)
         if quality is not None:
             self.analysis.step(quality)
         along = self.analysis.turned if self.vertical else self.analysis
-        self._mirror = check_error(along, TYPICAL * along.cell)
+        found = check_error(along, TYPICAL * along.cell)
+        self.error, self.channel_errors = found.error, found.errors[TYPICAL // 2].tolist()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.analysis.name!r}, quality={self.quality}, p={self.p})"
-
-    @property
-    def error(self) -> float:
-        """Squared error over variance for the model of photographs; detailed ones miss up to three times as much.
-
-        Measured ones are in docs/transforms.md.
-        """
-        return self._mirror.error
-
-    @property
-    def channel_errors(self) -> list[float]:
-        """The same of each channel, 0 to 1: 1 where nothing is known of the flipped image's channel."""
-        return self._mirror.errors[len(self._mirror.errors) // 2].tolist()
 
     def __call__(self, latents: Tensor, *, pixels: int | None = None) -> Tensor:
         """Latents [c, h, w] or [n, c, h, w], each of a batch flipped or not on its own; see `flip`."""
@@ -130,8 +124,10 @@ class RandomHorizontalFlip(_RandomFlip):
     """Latents of images flipped left to right with probability `p`, each of a batch on its own.
 
     codec: a codec or what `isthmus.load` knows. quality: 1 to 100, that of integer latents; floats, which are
-    dequantized latents, need none. Raises ValueError for a codec whose flips miss more than 1 % of the variance, and
-    names `isthmus transcode --views hflip`, which has no error. `error` and `channel_errors` say what is missed.
+    dequantized latents, not normalized, need none. Raises ValueError for a codec whose flips miss more than 1 % of the
+    variance, and names `isthmus transcode --views hflip`, which has no error. `error`, squared error over variance, and
+    `channel_errors` say what a model of photographs expects to be missed; of detailed ones it is up to three times as
+    much.
 
     >>> flip = RandomHorizontalFlip("walloc-image-f8c12", quality=50, p=1)
     >>> flip(torch.zeros(12, 28, 28, dtype=torch.int16)).shape
