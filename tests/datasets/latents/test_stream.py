@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from isthmus.datasets import LatentIterableDataset
 from isthmus.datasets.latents.order import epoch_order, taken
@@ -102,7 +102,7 @@ def test_workers_that_live_on_are_told_the_epoch(same: Made) -> None:
 RANK = """
 import json, os, sys
 import torch.distributed as dist
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 from isthmus.datasets import LatentIterableDataset
 dist.init_process_group("gloo")
 del os.environ["RANK"], os.environ["WORLD_SIZE"]
@@ -182,6 +182,29 @@ def test_the_rest_is_the_same_after_a_stop_at_any_batch(same: Made, workers: int
         data.state_dict(batches, len(whole) + 1)
 
 
+def with_state(samples: list[Any]) -> tuple[list[str], dict[str, Any]]:
+    info = get_worker_info()
+    assert info is not None
+    return [sample["key"] for sample in samples], info.dataset.state_dict()  # type: ignore[attr-defined]
+
+
+def test_workers_say_where_they_are(same: Made) -> None:
+    """As torchdata's StatefulDataLoader asks them, and tells them later."""
+    batches = list(DataLoader(LatentIterableDataset(same.path), 5, num_workers=2, collate_fn=with_state))
+    whole = [keys_ for keys_, _ in batches]
+    for stop in (2, 5):
+        states = {next(iter(state["positions"])): state for _, state in batches[:stop]}
+
+        def tell(worker: int, states: dict[int, Any] = states) -> None:
+            info = get_worker_info()
+            assert info is not None
+            info.dataset.load_state_dict(states[worker])  # type: ignore[attr-defined]
+
+        rest = DataLoader(LatentIterableDataset(same.path), 5, num_workers=2, worker_init_fn=tell)
+        found = [batch["key"] for batch in rest]
+        assert sorted(map(tuple, found)) == sorted(map(tuple, whole[stop:]))
+
+
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=5), st.integers(1, 7), st.booleans())
 def test_what_a_loader_has_taken_is_known(shares: list[int], size: int, drop_last: bool) -> None:
     """Against torch's order: workers in turn, those at their end left out."""
@@ -228,3 +251,16 @@ def test_batches_of_different_sizes_are_padded(mixed: Made) -> None:
     index = mixed.keys.index(batch["key"][4])
     expected = mixed.codec.unpack(mixed.streams[index]).dequantize()["y"]
     assert torch.equal(floats[4][:, : expected.shape[1], : expected.shape[2]], expected)
+
+
+def test_a_set_of_another_machine_is_read_by_row_groups(same: Made) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for path in same.path.rglob("*.*"):
+        memory.pipe_file(f"/stream-set/{path.relative_to(same.path).as_posix()}", path.read_bytes())
+    far, near = (LatentIterableDataset(p, seed=2, buffer=9) for p in ("memory://stream-set", same.path))
+    for a, b in zip(far, near, strict=True):
+        assert a["key"] == b["key"] and torch.equal(a["y"], b["y"])
+    rows = far._source.rows
+    assert len(rows._opened.groups._kept) <= rows._opened.groups.most == 3
