@@ -28,7 +28,11 @@ FOR_PYTHON = re.compile(
 def encode(
     context: typer.Context,
     source: Annotated[
-        Path, typer.Argument(help="File to encode: an image, a sound, a safetensors file, ...; - is a pipe.")
+        Path,
+        typer.Argument(
+            help="File to encode: an image, a sound, a safetensors file, ...; - is standard input, of which WAV "
+            "is encoded while it comes."
+        ),
     ],
     target: Annotated[Path, typer.Argument(help="Stream to write; .ist by custom; - is standard output.")],
     codec: CodecName = None,
@@ -100,7 +104,7 @@ def decode(
     """Decode a stream into a file of its kind.
 
     Images become what the suffix says, .png and others; sound .wav (16 bits), .flac or .ogg; tensors .safetensors. To a
-    pipe go PNG, WAV and safetensors. With --allow-loss units that are missing or damaged become silence.
+    pipe go PNG, WAV and safetensors. With --allow-loss units of sound that are missing or damaged become silence.
 
     Example: isthmus decode photo.ist photo.png
 

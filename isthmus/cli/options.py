@@ -20,7 +20,8 @@ CodecName = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 MEDIA = {"image": "images", "audio": "sound"}  # whose options are shown where nothing tells which it will be
-BEGINS = ("Options", "Further options")
+OF = "Options of "
+USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # wherever this typer keeps it
 OTHERS = " (another --codec has its own)"
 _CHOSEN = "isthmus.chosen"
 Headed = tuple[str, list[type[Options]]]  # a heading of --help, and the options under it
@@ -94,16 +95,23 @@ def flags_of(options: type[Options], title: str) -> list[Any]:
 
 
 def codec_command(find: Callable[[Sketch], list[Headed]]) -> type[TyperCommand]:
-    """A command with the flags of the options that `find` finds for the arguments; of two of a name, the first."""
+    """A command with the flags of the options that `find` finds for the arguments; of two of a name, the first.
+
+    Flags under more than one heading get one of their own. One that `find` knows where nothing is given, but not for
+    the arguments, is refused as that of another kind.
+    """
 
     class CodecCommand(TyperCommand):
         def parse_args(self, context: Any, args: list[str]) -> list[str]:
-            named: dict[str, Any] = {}
-            for title, owners in find(Sketch.of(args)):
-                for flag in (flag for options in owners for flag in flags_of(options, title)):
-                    named.setdefault(flag.name, flag)
-            context.meta[_CHOSEN] = flags = list(named.values())
-            rest: list[str] = super().parse_args(context, args)
+            found = find(Sketch.of(args))
+            context.meta[_CHOSEN] = flags = list(_flags(found).values())
+            try:
+                rest: list[str] = super().parse_args(context, args)
+            except USAGE_ERROR as error:
+                told = _of_another_kind(getattr(error, "option_name", None), found, find(Sketch([], {})))
+                if told is None:
+                    raise
+                raise USAGE_ERROR(told) from error
             values = {flag.name: context.params.pop(flag.name) for flag in flags}
             given = {name for name in values if context.get_parameter_source(name).name == "COMMANDLINE"}
             context.meta[_CHOSEN] = {name: value for name, value in values.items() if name in given}
@@ -114,6 +122,37 @@ def codec_command(find: Callable[[Sketch], list[Headed]]) -> type[TyperCommand]:
             return [*super().get_params(ctx), *(chosen if isinstance(chosen, list) else [])]
 
     return CodecCommand
+
+
+def _flags(headed: list[Headed]) -> dict[str, Any]:
+    """Flags by name, under their headings; those of several before the others."""
+    named: dict[str, Any] = {}
+    again: set[str] = set()
+    for title, owners in headed:
+        here = {flag.name: flag for options in reversed(owners) for flag in flags_of(options, title)}
+        again |= named.keys() & here.keys()
+        named = {**named, **{name: flag for name, flag in here.items() if name not in named}}
+    for name in again:
+        named[name].rich_help_panel = OF + " and ".join(_about(title) for title, _ in headed)
+    return {name: named[name] for name in sorted(named, key=lambda name: name not in again)}
+
+
+def _about(title: str) -> str:
+    """Of what a heading is, in a word."""
+    return title.removeprefix(OF).partition(" (")[0]
+
+
+def _of_another_kind(flag: str | None, found: list[Headed], known: list[Headed]) -> str | None:
+    """What to say of a flag that is not among those `found`, if it is one of the `known`."""
+    if not flag or not found:
+        return None
+    having = []
+    for heading in known:
+        names = [name for f in _flags([heading]).values() for name in (*f.opts, *f.secondary_opts)]
+        having += [heading[0]] if flag in names else []
+    same = [title for title, owners in known for _, own in found if owners[-1] in own]
+    this = _about((same or [found[0][0]])[0])
+    return f"{flag} is for {_about(having[0])}; this is {'an image' if this == 'images' else this}" if having else None
 
 
 def chosen(context: typer.Context) -> dict[str, Any]:
@@ -134,9 +173,9 @@ def encode_options(line: Sketch) -> list[Headed]:
         title = f"Options of {name}" + ("" if line.codec else OTHERS)
         return [(title, [room(codec.kind).ReadOptions, codec.Options])]
     found = []
-    for begins, (kind, name) in zip(BEGINS, MEDIA.items(), strict=True):
+    for kind, name in MEDIA.items():
         codec = class_of(default_codec(kind))
-        found.append((f"{begins} of {name} ({default_codec(kind)})", [room(kind).ReadOptions, codec.Options]))
+        found.append((f"{OF}{name} ({default_codec(kind)})", [room(kind).ReadOptions, codec.Options]))
     return found
 
 
@@ -173,7 +212,4 @@ def decode_options(line: Sketch) -> list[Headed]:
         pass
     if line.codec:
         return [(f"Options of {line.codec}", [class_of(line.codec).DecodeOptions])]
-    return [
-        (f"{begins} of streams of {name}", [class_of(default_codec(kind)).DecodeOptions])
-        for begins, (kind, name) in zip(BEGINS, MEDIA.items(), strict=True)
-    ]
+    return [(OF + name, [class_of(default_codec(kind)).DecodeOptions]) for kind, name in MEDIA.items()]

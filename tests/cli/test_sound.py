@@ -14,7 +14,7 @@ from isthmus.bitstream import read_chunks
 from isthmus.cli.times import seconds
 from isthmus.errors import UnreadableFileError
 from isthmus.media import audio
-from isthmus.samples import SPEECH
+from isthmus.samples import ASTRONAUT, SPEECH
 from isthmus.signals import AudioSignal
 from tests.cli.test_main import Run
 from tests.cli.test_pipes import ISTHMUS, shell
@@ -106,6 +106,15 @@ def test_help_shows_sound_and_images_until_it_knows(run: Run, song: Path, stream
         for arguments in (("--help",), ("-", "out", "--help")):
             out = run(command, *arguments)[1]
             assert "--max-pixels" in out and "--noise" in out and "song.ist" in out
+        assert out.index("Options of images and sound") < out.index("Options of images", out.index("and sound") + 1)
+    for line, words in (
+        (("encode", song, "o.ist", "--max-pixels", "9"), "--max-pixels is for images; this is sound"),
+        (("decode", stream, "o.wav", "--max-pixels", "9"), "--max-pixels is for images; this is sound"),
+        (("encode", ASTRONAUT, "o.ist", "--no-noise"), "--no-noise is for sound; this is an image"),
+        (("encode", song, "o.ist", "--none"), "No such option"),
+    ):
+        status, out, err = run(*line)
+        assert status == 2 and words in err and "Traceback" not in err, err
     assert "--noise" in run("encode", song, "--help")[1] and "--max-pixels" not in run("encode", song, "--help")[1]
     assert "--from" in run("decode", stream, "--help")[1] and "--max-pixels" not in run("decode", stream, "--help")[1]
     assert run("decode", "--no-noise", stream, tmp_path / "a.wav")[0] == 0
