@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/format-walloc.md, `walloc.3`, read word for word beside the golden streams: no arithmetic of the codec's own."""
 
+import re
 from fractions import Fraction
 from math import ceil, floor
 from pathlib import Path
@@ -79,3 +80,24 @@ def test_levels_are_coded_as_the_page_says() -> None:
             expected[0, g, t] = levels[0, g, t] - before
             expected[1, g, t] = levels[1, g, t] - levels[0, g, t]
     assert np.array_equal(level_differences(levels.reshape(68, 4)), expected.reshape(68, 4))
+
+
+def test_option_bytes_and_scales_are_as_the_page_says() -> None:
+    from isthmus.codecs.walloc.audio.options import AudioOptions, scale_of
+    from isthmus.codecs.walloc.audio.scale import first_look
+
+    rows = re.findall(r"\| `((?:[0-9a-f]{2} ?)+)` \| quality (\d+), (no levels|levels).*?, g = (\d+)(.*) \|", PAGE)
+    assert len(rows) == 3
+    for data, quality, levels, g, rest in rows:
+        options = bytes.fromhex(data)
+        scale, chosen = scale_of(options), AudioOptions.unpack(options)
+        assert (chosen.quality, chosen.noise, scale.gain) == (int(quality), levels == "levels", int(g))
+        assert scale.means == (() if "no means" in rest else (29, -46))
+        assert chosen.pack() + scale.pack() == options
+    sound = np.array([[0.5, 0.25, 0.0, 0.25], [0.1, 0.1, 0.3, 0.3]], np.float32)
+    means = sound.astype(float).mean(1)
+    g = floor(128 + 8 * np.log2(0.5 / np.abs(sound - means[:, None]).max()))
+    samples, scale = first_look([sound[:, :1], sound[:, 1:]])
+    assert (samples, scale.gain) == (4, g) and scale.means == tuple(
+        round(m * 65536 * 2 ** ((g - 128) / 8)) for m in means
+    )

@@ -46,3 +46,20 @@ def test_inspect_finds_lengths_that_headers_do_not_know() -> None:
     for data, expected in ((file.getvalue(), 200_000), (file.getvalue()[:-600], None), (file.getvalue()[:70], None)):
         signal = isthmus.inspect(data)["signal"]
         assert signal["samples"] == expected and signal["seconds"] == (expected and round(expected / 22050, 6))
+
+
+def test_sound_by_its_rate_and_paths_where_samples_belong() -> None:
+    sound = tones(1, 3000)
+    expected = isthmus.load("walloc-audio-f256c108").encode(sound, sample_rate=22050, quality=30)
+    assert isthmus.encode(sound, sample_rate=22050, quality=30) == expected
+    for name, path in (
+        ("walloc-audio-f256c27", "a.flac"),
+        ("walloc-image-f8c12", Path("a.png")),
+        ("dfloat", "a.safetensors"),
+    ):
+        with pytest.raises(TypeError, match=r"got the path a\..*isthmus\.encode\(path"):
+            isthmus.load(name).encode(path)
+    for options in ("sample_rate", "quality", "noise"):
+        assert options in (isthmus.load("walloc-audio-f256c27").encode.__doc__ or "")
+    for options in ("start", "stop", "noise", "synthesis", "allow_loss", "max_samples", "output"):
+        assert options in (isthmus.load("walloc-audio-f256c27").decode.__doc__ or "")
