@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from isthmus.datasets.latents.batch import PlaneBatch, Planes
 from isthmus.datasets.latents.cache_layout import (
     ADVICE,
+    CHECKSUM,
     HEADER,
     STATE,
     Layout,
@@ -142,6 +143,8 @@ class CacheFile:
                 dims = dims[plane["rank"] :]
         types = [dtype_of(plane) for plane in self.planes.values()]
         sizes = [prod(shape) * dtype.itemsize for shape, dtype in zip(shapes, types, strict=True)]
+        if offset + sum(sizes) > os.fstat(self._number).st_size:  # before memory is taken
+            raise CorruptStreamError(f"{self.path}: sample {index} is damaged: {ADVICE}")
         data = bytearray(os.pread(self._number, sum(sizes), offset))
         if len(data) != sum(sizes) or (not self._state[1] and (crc32(data) or 1) != int(entry["crc"])):
             raise CorruptStreamError(f"{self.path}: sample {index} is damaged: {ADVICE}")
@@ -155,16 +158,22 @@ class CacheFile:
         """Adds latents. Raises CorruptStreamError for one that does not fit, UnwritableFileError for a full disk."""
         self._open()
         for index, planes in zip(indices.tolist(), latents, strict=True):
-            entry, data = np.zeros((), self._entry), self._packed(index, planes)
-            entry["crc"] = crc32(data) or 1
+            data = self._packed(index, planes)
+            place = HEADER + STATE + index * self._entry.itemsize
+            checksum = (crc32(data) or 1).to_bytes(4, "little")
             try:
                 if self.uniform:
-                    offset = self._begin + index * self._stride
-                else:
-                    entry["offset"] = offset = self._allocate(len(data))
-                    entry["dims"] = [length for name in self.planes for length in planes[name].shape]
+                    write(self._number, data, self._begin + index * self._stride)
+                    write(self._number, checksum, place)
+                    continue
+                entry = np.zeros((), self._entry)
+                entry["offset"] = offset = self._allocate(len(data))
+                entry["dims"] = [length for name in self.planes for length in planes[name].shape]
                 write(self._number, data, offset)
-                write(self._number, entry.tobytes(), HEADER + STATE + index * self._entry.itemsize)
+                with locked(self._number):  # what is there once, others may be reading
+                    if not self.entries["crc"][index]:
+                        write(self._number, entry.tobytes(), place)
+                        write(self._number, checksum, place + CHECKSUM)  # at last: who sees it sees all of the entry
             except OSError as error:
                 raise UnwritableFileError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 

@@ -17,6 +17,7 @@ import numpy as np
 from isthmus.errors import CorruptStreamError, UnreadableFileError, UnwritableFileError
 
 MAGIC, HEADER, STATE = b"isthmus cache 1\n", 4096, 16
+CHECKSUM = 8  # where it stands in the entry of a latent of a size of its own
 DTYPES = ("int8", "int16", "int32", "int64")
 ADVICE = "delete it and it is made again"
 Layout: TypeAlias = dict[str, dict[str, Any]]  # by plane: dtype, shape or None, rank
