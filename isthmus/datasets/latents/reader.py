@@ -82,15 +82,18 @@ class Reader:
         return load((exact or ships)[-1].label)
 
     def _of_data_set(self, name: str, weights_hash: Any) -> Codec:
+        """Its tables and linear half, which are read at once: no file is needed afterwards."""
         if self.place.path is not None:
-            path = self.place.path / TABLES
-        else:
-            with tempfile.NamedTemporaryFile(suffix=".safetensors", delete=False) as file:
-                file.write(self.place.read(TABLES))
-            path = Path(file.name)
+            return self._opened(self.place.path / TABLES, name, str(weights_hash))
+        with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
+            path = Path(folder) / TABLES
+            path.write_bytes(self.place.read(TABLES))
+            return self._opened(path, name, str(weights_hash))
+
+    def _opened(self, path: Path, name: str, weights_hash: str) -> Codec:
         try:
-            file_ = TrainedFile(path, str(weights_hash))
-            return package_of(file_.family).open_codec(file_, name, "cpu")  # type: ignore[no-any-return]
+            file = TrainedFile(path, weights_hash)
+            return package_of(file.family).open_codec(file, name, "cpu")  # type: ignore[no-any-return]
         except UnknownCodecError as error:
             raise CorruptStreamError(
                 f"{self.place.name(TABLES)}: of a family that this version does not know"

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -176,6 +177,10 @@ def test_a_set_whose_weights_do_not_ship(tiny: Any, tiny_weights: Path, astronau
     write_tables(tiny_weights, made.path / "codec.safetensors", NETWORK)
     data = pickle.loads(pickle.dumps(LatentDataset(made.path)))
     assert np.array_equal(data[1]["y"], made.planes[1]["y"])
+    memory = fsspec.filesystem("memory")
+    for path in made.path.rglob("*.*"):
+        memory.pipe_file(f"/own-codec/{path.relative_to(made.path).as_posix()}", path.read_bytes())
+    assert torch.equal(LatentDataset("memory://own-codec")[1]["y"], data[1]["y"])
     with pytest.warns(UserWarning, match=r"a preview, as it lacks synthesis weights .*codec=FILE"):
         assert torch.equal(data.to_samples(1), tiny.decode(made.streams[1], synthesis="linear"))
 
