@@ -11,7 +11,7 @@ from isthmus.bench.kinds.image import as_rgb
 from isthmus.bench.medium import BenchCodec
 from isthmus.bench.metrics.image import ms_ssim, psnr
 from isthmus.bench.peers.pillow import JPEG, WEBP, PillowCodec, pillow_codecs
-from isthmus.bench.runs import describe, in_full
+from isthmus.bench.settings import describe, in_full
 from isthmus.bench.sheets.image import draw_sheet
 
 if TYPE_CHECKING:

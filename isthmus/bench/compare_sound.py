@@ -11,7 +11,7 @@ from isthmus.bench.compare import largest_within
 from isthmus.bench.kinds.audio import heard, prepare, rate
 from isthmus.bench.metrics.audio import psnr, si_sdr, top_of
 from isthmus.bench.peers.ffmpeg import MP3, OPUS, FfmpegCodec, ffmpeg_codecs
-from isthmus.bench.runs import describe, in_full
+from isthmus.bench.settings import describe, in_full
 from isthmus.bench.sheets.audio import draw_sheet
 from isthmus.codecs.walloc.audio.unit import coded_rate
 

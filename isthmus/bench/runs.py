@@ -8,19 +8,16 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from isthmus.bench.medium import BenchCodec, Medium
 from isthmus.bench.progress import progress
+from isthmus.bench.settings import Setting, describe, settings_of
 from isthmus.errors import UnreadableFileError
 from isthmus.kernels.tier import kernels_only
 from isthmus.media import kinds
-from isthmus.options import kinds_of
-
-QUALITIES = (5, 15, 25, 35, 45, 55, 65, 75, 85, 95)  # of a codec with a quality that names none itself
-Setting = Mapping[str, Any]  # options of `encode`
 
 _Result = TypeVar("_Result")
 
@@ -57,34 +54,6 @@ class CurvePoint:
     shown: dict[str, float]
     encode_speed: float
     decode_speed: float
-
-
-def settings_of(codec: Any) -> list[Setting]:
-    """What a codec is measured at: a ladder of qualities, else the choices of its first stored option, else once."""
-    options: Any = getattr(codec, "Options", None)
-    if options is None:
-        ladder = getattr(codec, "qualities", None)
-        return [{"quality": quality} for quality in ladder] if ladder else [{}]
-    if options.has("quality"):
-        return [{"quality": quality} for quality in getattr(codec, "qualities", QUALITIES)]
-    for f in fields(options):
-        choices = kinds_of(options)[f.name].choices
-        if f.metadata.get("stored") and choices:
-            return [{f.name: choice} for choice in choices]
-    return [{}]
-
-
-def in_full(codec: Any, setting: Setting) -> Setting:
-    """A setting with the codec's own quality where it names none."""
-    options: Any = getattr(codec, "Options", None)
-    if options is None or "quality" in setting or not options.has("quality"):
-        return setting
-    return {"quality": options.of({}).quality, **setting}
-
-
-def describe(setting: Setting) -> str:
-    """A setting in a table, as quality=50."""
-    return " ".join(f"{name}={value}" for name, value in setting.items())
 
 
 def run(
@@ -153,10 +122,15 @@ def _readable(files: Sequence[str | os.PathLike[str]], medium: Medium) -> list[s
 
 
 def average(medium: Medium, rows: Sequence[Row]) -> dict[str, list[CurvePoint]]:
-    """Rate-distortion curves: codec name to its points in order of rate."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.codec, row.setting), []).append(row)
+    """Rate-distortion curves: codec name to its points in order of rate.
+
+    A file that some codec gives back exactly, and others not, has no mean with them: it is left out with a warning.
+    """
+    exact = _exact_among_others(rows)
+    if exact:
+        told = "a codec gives back exactly, or nothing of, what others do not: left out of all means"
+        warnings.warn(f"bench: {', '.join(sorted(exact))}: {told}", stacklevel=2)
+    groups = _by_setting([row for row in rows if row.file not in exact])
     curves: dict[str, list[CurvePoint]] = {}
     for (codec, setting), group in groups.items():
         measures = {name: _mean([row.measures[name] for row in group]) for name in group[0].measures}
@@ -173,6 +147,23 @@ def average(medium: Medium, rows: Sequence[Row]) -> dict[str, list[CurvePoint]]:
         )
         curves.setdefault(codec, []).append(point)
     return {codec: sorted(points, key=lambda point: point.rate) for codec, points in curves.items()}
+
+
+def _by_setting(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.codec, row.setting), []).append(row)
+    return groups
+
+
+def _exact_among_others(rows: Sequence[Row]) -> set[str]:
+    """Files with a measure that is not finite where that of another file is; none if that is so of all files."""
+    found: set[str] = set()
+    for group in _by_setting(rows).values():
+        for name in group[0].measures:
+            endless = {row.file for row in group if not math.isfinite(row.measures[name])}
+            found |= endless if len(endless) < len(group) else set()
+    return found if found != {row.file for row in rows} else set()
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -112,6 +112,22 @@ def test_threads_are_restored_and_no_progress_in_a_pipe(folder, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_one_exact_file_does_not_spoil_the_means(folder, tmp_path):
+    """What is flat comes back exactly from JPEG, with an infinite PSNR, and would leave no BD-rate."""
+    files = list_files(folder, "image")[:1]
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(tmp_path / "flat.png")
+    rows = run(MEDIUM, [*files, tmp_path / "flat.png"], [JPEG, WEBP])
+    assert any(not math.isfinite(row.measures["psnr"]) for row in rows if row.file == "flat.png")
+    with pytest.warns(UserWarning, match=r"flat\.png: a codec gives back exactly"):
+        curves = average(MEDIUM, rows)
+    assert all(
+        math.isfinite(point.shown["psnr"]) and point.files == 1 for points in curves.values() for point in points
+    )
+    assert savings(MEDIUM, curves)[0].percent["psnr"] is not None
+    alone = [row for row in rows if row.file == "flat.png"]
+    assert {point.files for points in average(MEDIUM, alone).values() for point in points} == {1}
+
+
 def test_a_line_now_and_then_without_a_terminal(folder, capsys, monkeypatch):
     monkeypatch.setattr("isthmus.bench.progress.EVERY", 0.0)
     run(MEDIUM, list_files(folder, "image")[:1], [CoarseCodec()])
