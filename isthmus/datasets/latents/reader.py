@@ -18,7 +18,13 @@ from isthmus.codecs.registry import load, package_of, pretrained
 from isthmus.codecs.trained_file import TrainedFile
 from isthmus.datasets.manifest import Manifest
 from isthmus.datasets.storage import Place
-from isthmus.errors import CorruptStreamError, IsthmusError, UnknownCodecError, WeightsMismatchError
+from isthmus.errors import (
+    CorruptStreamError,
+    IsthmusError,
+    UnknownCodecError,
+    UnreadableFileError,
+    WeightsMismatchError,
+)
 
 TABLES = "codec.safetensors"
 
@@ -82,13 +88,15 @@ class Reader:
         return load((exact or ships)[-1].label)
 
     def _of_data_set(self, name: str, weights_hash: Any) -> Codec:
-        """Its tables and linear half, which are read at once: no file is needed afterwards."""
+        """That of the file beside its shards: tables and linear half, which are read at once, perhaps networks."""
         if self.place.path is not None:
             return self._opened(self.place.path / TABLES, name, str(weights_hash))
         with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
             path = Path(folder) / TABLES
             path.write_bytes(self.place.read(TABLES))
-            return self._opened(path, name, str(weights_hash))
+            codec = self._opened(path, name, str(weights_hash))
+            _has_networks(codec)  # which keeps them
+            return codec
 
     def _opened(self, path: Path, name: str, weights_hash: str) -> Codec:
         try:
@@ -116,7 +124,7 @@ class Reader:
             return (
                 f"synthesis weights {hash_} of {told.get('name')}: {codec.name} reads its integers, its own are {ours}"
             )
-        if self.named is None and self.place.size(TABLES) is not None:
+        if self.named is None and self.place.size(TABLES) is not None and not _has_networks(codec):
             return (
                 f"synthesis weights {hash_} of {told.get('name')}: {TABLES} holds tables and the linear half; name the "
                 "weights file to see samples as the network makes them: LatentDataset(path, codec=FILE)"
@@ -131,6 +139,14 @@ class Reader:
             warnings.warn(f"{self.place.url}: a preview, as it lacks {lacking}", stacklevel=3)
             options = {**options, "synthesis": "linear"}
         return codec.decode(data, **options)
+
+
+def _has_networks(codec: Any) -> bool:
+    """Whether they lie in the file of a codec; reads them."""
+    try:
+        return getattr(codec, "model", None) is not None
+    except (CorruptStreamError, UnreadableFileError):
+        return False
 
 
 def steps(codec: Codec, header: TrackHeader, planes: dict[str, Tensor]) -> dict[str, list[float] | None]:

@@ -2,6 +2,7 @@
 """Latents by index: the integers of the streams, in whatever way they are asked for."""
 
 import pickle
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -183,6 +184,10 @@ def test_a_set_whose_weights_do_not_ship(tiny: Any, tiny_weights: Path, astronau
     assert torch.equal(LatentDataset("memory://own-codec")[1]["y"], data[1]["y"])
     with pytest.warns(UserWarning, match=r"a preview, as it lacks synthesis weights .*codec=FILE"):
         assert torch.equal(data.to_samples(1), tiny.decode(made.streams[1], synthesis="linear"))
+    shutil.copy(tiny_weights, made.path / "codec.safetensors")  # with networks
+    memory.pipe_file("/own-codec/codec.safetensors", tiny_weights.read_bytes())
+    for place in (made.path, "memory://own-codec"):
+        assert torch.equal(LatentDataset(place).to_samples(1), tiny.decode(made.streams[1]))
 
 
 def test_what_is_no_data_set(tmp_path: Path, same: Made) -> None:
