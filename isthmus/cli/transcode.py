@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from isthmus.cli.options import CodecName, Device, Headed, Sketch, chosen, codec_command
+from isthmus.cli.stopping import StoppedError
 
 SHOWN = 10  # losses that are printed
 
@@ -84,10 +85,13 @@ def transcode(
     if dry_run:
         typer.echo(estimate(source, destination, append=append, workers=workers, shard_size=shard_size, **given))
         return
-    report = run(
-        source, destination, engine=engine, workers=workers, append=append, rebuild=rebuild or (),
-        shard_index=shard_index, num_shards=num_shards, shard_size=shard_size, **given,
-    )  # fmt: skip
+    try:
+        report = run(
+            source, destination, engine=engine, workers=workers, append=append, rebuild=rebuild or (),
+            shard_index=shard_index, num_shards=num_shards, shard_size=shard_size, **given,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        raise StoppedError("what is done stays, the same command goes on") from None
     for line in _told(report):
         typer.echo(line, err=True)
     if report.lost or report.failed:

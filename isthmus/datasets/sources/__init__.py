@@ -29,6 +29,8 @@ def open_source(given: Any, kind: str | None = None, *, checksums: bool = False)
         return TableSource(Path(text))
     folder, name = (text, "") if suffix not in (".parquet", ".tar") else _split(text)
     place = Place(folder)
+    if not name and place.path is not None and place.path.is_file():
+        raise UnreadableFileError(f"{text}: one file; that is for `isthmus encode`, expected a folder, CSV, JSONL, ...")
     if not name and not place.is_folder():
         raise UnreadableFileError(
             f"{text}: no such folder; expected a folder, CSV, JSONL, Parquet or tar files, or a URL"
