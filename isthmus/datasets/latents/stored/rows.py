@@ -20,7 +20,6 @@ from isthmus.errors import IsthmusError, UnreadableFileError
 
 USUAL = ("key", "view", "label")  # columns that samples come with, where there are such
 NUMBERS = 1 << 24  # of latents that are unpacked at once
-NO_LABEL = -100  # of a sample without one: what torch's losses pass over
 
 
 class StoredRows:
@@ -140,19 +139,13 @@ class StoredRows:
         return found
 
     def facts(self, indices: Sequence[int] | NDArray[np.int64]) -> list[dict[str, Any]]:
-        """The wanted columns of rows; a label that is missing is `NO_LABEL`."""
-        made = []
-        for shard, row in self.locate(indices):
-            fact = {name: shard.fact(name, row) for name in self.columns}
-            if "label" in fact and fact["label"] is None:
-                fact["label"] = NO_LABEL
-            made.append(fact)
-        return made
+        """The wanted columns of rows; a label that is missing is -100."""
+        return [shard.facts(row) for shard, row in self.locate(indices)]
 
     def column(self, name: str) -> list[Any]:
         """A column of all rows. Raises ValueError for one that is not there."""
         other = StoredRows(self.place, partial=self.partial, columns=[name])
-        return [other.shard(n).fact(name, row) for n in range(len(self.shards)) for row in range(self.shards[n].count)]
+        return [fact[name] for fact in other.facts(range(len(self)))]
 
     def named(self, index: int, error: IsthmusError) -> IsthmusError:
         """The error of a stream, with the shard and row that it lies in."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import tarfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from isthmus.errors import CorruptStreamError
 from isthmus.forks import ForkLock
 
 MOST_OPEN, MOST_GROUPS = 256, 8  # files, of which systems allow a thousand; row groups
+NO_LABEL = -100  # of a sample without one: what torch's losses pass over
 AGAIN = "fetch it again, or make it again: `isthmus transcode` with the same source and destination"
 
 
@@ -53,7 +54,7 @@ class Shard:
             raise CorruptStreamError(
                 f"{self.name}: {size} bytes, the manifest says {listed.bytes}: it was cut or changed; {AGAIN}"
             )
-        self.columns: dict[str, Any] = {}
+        self.columns: list[tuple[str, Callable[[int], Any]]] = []  # each with what gives its value in a row
         info = self._read_layout(list(columns))
         if (info.count, info.settings) != (listed.count, settings):
             raise CorruptStreamError(
@@ -69,12 +70,9 @@ class Shard:
         """The stream of a row."""
         raise NotImplementedError
 
-    def fact(self, name: str, row: int) -> Any:
-        """The value of a column, as Python has it."""
-        value = self.columns[name][row]
-        if isinstance(value, np.integer):
-            return int(value)
-        return value.as_py() if hasattr(value, "as_py") else value
+    def facts(self, row: int) -> dict[str, Any]:
+        """The columns of a row, as Python has them."""
+        return {name: value_at(row) for name, value_at in self.columns}
 
     def _read_layout(self, columns: list[str]) -> ShardInfo:
         """Reads columns and where payloads lie; gives what the shard says of itself."""
@@ -102,7 +100,7 @@ class ParquetShard(Shard):
             except (pa.ArrowException, OSError) as error:
                 raise CorruptStreamError(f"{self.name}: damaged ({error}): {AGAIN}") from error
             for name in columns:
-                self.columns[name] = _quick(table[name].combine_chunks())
+                self.columns.append((name, _values(table[name].combine_chunks(), name)))
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             self._starts = np.cumsum([0, *(group.num_rows for group in groups)])
             number = names.index("payload")
@@ -176,16 +174,23 @@ class TarShard(Shard):
         for name in columns:
             if not all(name in row for row in rows):
                 raise CorruptStreamError(f"{self.name}: samples without {name!r}: {AGAIN}")
-            self.columns[name] = [row[name] for row in rows]
+            values = [row[name] for row in rows]
+            if name == "label":
+                values = [NO_LABEL if value is None else value for value in values]
+            self.columns.append((name, values.__getitem__))
         return info
 
     def payload(self, row: int) -> bytes:
         return self._file().read(*self._places[row])
 
 
-def _quick(array: Any) -> Any:
-    """Integers without nulls as numpy's, which are read faster; others as they are."""
-    return array.to_numpy() if pyarrow().types.is_integer(array.type) and not array.null_count else array
+def _values(array: Any, name: str) -> Callable[[int], Any]:
+    """What gives the value in a row: of integers without nulls those of numpy, which are read faster."""
+    if name == "label":
+        array = array.fill_null(NO_LABEL)
+    if pyarrow().types.is_integer(array.type) and not array.null_count:
+        return array.to_numpy().item  # type: ignore[no-any-return]
+    return lambda row: array[row].as_py()
 
 
 def open_shard(place: Place, listed: Listed, settings: str, columns: Sequence[str], opened: Opened) -> Shard:
