@@ -63,7 +63,8 @@ def test_workers_fill_a_cache_together(name: str, context: str, request: pytest.
         pytest.skip("starting processes takes long, and mixed is the harder one")
     made: Made = request.getfixturevalue(name)
     data = LatentDataset(made.path, cache=tmp_path / "cache")
-    loader = DataLoader(data, 5, shuffle=True, num_workers=2, multiprocessing_context=context, collate_fn=collate)
+    options = {"multiprocessing_context": context, "persistent_workers": True, "collate_fn": collate}
+    loader = DataLoader(data, 5, shuffle=True, num_workers=2, **options)
     for _ in range(2):
         assert sorted(key for batch in loader for key in batch["key"]) == sorted(made.keys)
     assert data._cache is not None and data._cache.present(np.arange(len(data))).all() and not data._cache.sealed
