@@ -6,21 +6,18 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
-from isthmus.codecs.base import Latent
-from isthmus.codecs.registry import load, pretrained
 from isthmus.datasets import shards
+from isthmus.datasets.latents.reader import Reader
 from isthmus.datasets.manifest import Listed, Manifest
 from isthmus.datasets.plan import Shard, read_parts
 from isthmus.datasets.settings import Settings
 from isthmus.datasets.shards import shard_name
 from isthmus.datasets.shards.info import PlaneSums, ShardInfo
+from isthmus.datasets.steps import steps
 from isthmus.datasets.storage import Place
 from isthmus.errors import IsthmusError
 
 ERRORS = "errors.jsonl"
-WEIGHTS = "codec.safetensors"  # of a codec that does not ship
 BLOCK = 1 << 22
 
 
@@ -62,8 +59,8 @@ def finish(place: Place, manifest: Manifest, planned: Sequence[Shard], report: A
     manifest.complete = True
     manifest.count, manifest.lost = report.count, report.lost
     manifest.bytes_in, manifest.bytes_out = report.bytes_in, report.bytes_out
-    steps = _steps(place, settings, infos)
-    manifest.planes = {name: {**sums.describe(), "step": steps.get(name)} for name, sums in planes.items()}
+    factors = _steps(place, manifest, infos)
+    manifest.planes = {name: {**sums.describe(), "step": factors.get(name)} for name, sums in planes.items()}
     manifest.sources = [part.source for part in read_parts(place)]
     manifest.shards = [_listed(place, shard_name(info.shard, settings.format), info.count) for info in infos]
     manifest.write(place)
@@ -86,28 +83,14 @@ def _listed(place: Place, name: str, count: int) -> Listed:
     return Listed(name, count, size, found.hexdigest())
 
 
-def _steps(place: Place, settings: Settings, infos: Sequence[ShardInfo]) -> dict[str, list[float]]:
-    """By what integers are multiplied, by plane and channel, where that is how this codec dequantizes."""
-    ships = any(settings.codec == p.label for p in pretrained())
-    names = [shard_name(info.shard, settings.format) for info in infos if info.count]
-    if not names:
-        return {}
-    codec = load(settings.codec if ships else place.name(WEIGHTS))
-    latents = (codec.unpack(row["payload"]) for name in names for row in shards.rows(place, name))
-    latent = next((x for x in latents if all(plane.numel() for plane in x.planes.values())), None)
-    if latent is None:
-        return {}
-    found = {}
-    for name in latent.planes:
-        ones = codec.dequantize(_filled(latent, 1))[name]
-        zeros, twos = (codec.dequantize(_filled(latent, n))[name] for n in (0, 2))
-        first = ones.reshape(len(ones), -1)[:, :1]
-        linear = ones.shape == latent.planes[name].shape and not zeros.any() and torch.equal(twos, 2 * ones)
-        if linear and first.numel() == len(ones) and bool((ones.reshape(len(ones), -1) == first).all()):
-            found[name] = [float(step) for step in first[:, 0]]
-    return found
-
-
-def _filled(latent: Latent, value: int) -> Latent:
-    planes = {name: torch.full_like(plane, value) for name, plane in latent.planes.items()}
-    return Latent(planes, latent.spec, latent.codec)
+def _steps(place: Place, manifest: Manifest, infos: Sequence[ShardInfo]) -> dict[str, list[float] | None]:
+    """By plane, as the first sample tells that has numbers in all planes; empty where there is none."""
+    names = [shard_name(info.shard, manifest.settings["format"]) for info in infos if info.count]
+    codec = Reader(place, manifest).codec if names else None
+    for name in names:
+        for row in shards.rows(place, name):
+            assert codec is not None
+            latent = codec.unpack(row["payload"])
+            if all(plane.numel() for plane in latent.planes.values()):
+                return steps(codec, latent.spec.header, latent.planes)
+    return {}

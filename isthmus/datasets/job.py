@@ -12,7 +12,8 @@ from isthmus.codecs.base import Codec
 from isthmus.codecs.registry import default_codec, load, pretrained
 from isthmus.datasets import plan as plans
 from isthmus.datasets.engines import open_engine
-from isthmus.datasets.finish import WEIGHTS, done_shards, finish
+from isthmus.datasets.finish import done_shards, finish
+from isthmus.datasets.latents.reader import TABLES
 from isthmus.datasets.listing import Listing
 from isthmus.datasets.manifest import NAME as MANIFEST
 from isthmus.datasets.manifest import Manifest
@@ -178,7 +179,7 @@ class Run:
                 self.part = plans.part_of(self.source, self.settings.digest, self._columns(), listing, None)
                 self.manifest().write(self.place)  # before any other file, so that they are known to be ours
                 if self.settings.codec not in {p.label for p in pretrained()}:
-                    self.place.write(WEIGHTS, Path(self.codec.name).read_bytes())
+                    self.place.write(TABLES, Path(self.codec.name).read_bytes())
                 writer = plans.PlanWriter(self.place)
                 writer.part(self.part)
                 writer.rest(listing, shard_size)

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from isthmus.codecs.base import Codec, Latent
 from isthmus.codecs.registry import load
 from isthmus.datasets.latents.batch import PlaneBatch
-from isthmus.datasets.latents.reader import steps
 from isthmus.datasets.latents.sources import Indices
 from isthmus.datasets.settings import Settings
 from isthmus.datasets.shards.info import PlaneSums
 from isthmus.datasets.sources import open_source
+from isthmus.datasets.steps import steps
 from isthmus.datasets.views import views_of
 from isthmus.errors import IsthmusError, UnreadableFileError
 from isthmus.media import kinds

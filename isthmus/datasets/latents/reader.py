@@ -8,12 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from isthmus.bitstream.track import TrackHeader
-from isthmus.codecs.base import Codec, Latent, LatentSpec
+from isthmus.codecs.base import Codec
 from isthmus.codecs.registry import load, package_of, pretrained
 from isthmus.codecs.trained_file import TrainedFile
 from isthmus.datasets.manifest import Manifest
@@ -147,22 +142,3 @@ def _has_networks(codec: Any) -> bool:
         return getattr(codec, "model", None) is not None
     except (CorruptStreamError, UnreadableFileError):
         return False
-
-
-def steps(codec: Codec, header: TrackHeader, planes: dict[str, Tensor]) -> dict[str, list[float] | None]:
-    """By plane and channel, what integers are multiplied by to be as the codec dequantizes them; None: it is no factor.
-
-    planes: of one latent with that header, whose shapes and dtypes count.
-    """
-    probes = []
-    for value in (0, 1, 3):
-        filled = {name: torch.full_like(plane, value) for name, plane in planes.items()}
-        probes.append(codec.dequantize(Latent(filled, LatentSpec(header), codec)))
-    found: dict[str, list[float] | None] = {}
-    for name, plane in planes.items():
-        zero, one, three = (np.asarray(probe[name].double()) for probe in probes)
-        if zero.shape != tuple(plane.shape) or not plane.numel() or zero.any() or not np.allclose(three, 3 * one):
-            found[name] = None
-        else:
-            found[name] = one.reshape(len(one), -1)[:, 0].tolist()
-    return found

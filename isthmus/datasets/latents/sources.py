@@ -14,8 +14,9 @@ from torch import Tensor
 from isthmus.bitstream.reader import read_header
 from isthmus.codecs.base import Codec
 from isthmus.datasets.latents.batch import PlaneBatch, narrowed
-from isthmus.datasets.latents.reader import Reader, steps
+from isthmus.datasets.latents.reader import Reader
 from isthmus.datasets.latents.stored.rows import StoredRows
+from isthmus.datasets.steps import steps
 from isthmus.errors import CorruptStreamError
 
 INTEGERS = {"int8": torch.int8, "int16": torch.int16, "int32": torch.int32, "int64": torch.int64}

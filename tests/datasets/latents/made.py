@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from isthmus.codecs.base import Codec
-from isthmus.datasets.latents.reader import steps
 from isthmus.datasets.manifest import Listed, Manifest
 from isthmus.datasets.settings import Settings
 from isthmus.datasets.shards import of_format, shard_name
 from isthmus.datasets.shards.info import PlaneSums, ShardInfo
+from isthmus.datasets.steps import steps
 from isthmus.datasets.storage import Place
 
 
