@@ -115,6 +115,7 @@ class Codec(ABC):
     Options: ClassVar[type[NoOptions]] = NoOptions
     DecodeOptions: ClassVar[type[NoOptions]] = NoDecodeOptions
     in_blocks: ClassVar[bool] = False
+    takes_lists: bool = False  # whether `analyze` of a list of samples of one shape saves time
 
     name: str
     codec_id: str

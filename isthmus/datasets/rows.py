@@ -22,6 +22,7 @@ from isthmus.signals import AudioSignal, ImageSignal
 
 GROUP = 64  # samples that are packed at once
 NUMBERS = 1 << 24  # of latents that wait for that
+PIXELS = 1 << 26  # bytes of images that wait to be analysed together, on a GPU
 WHOLE = 1 << 24  # samples of a sound beyond which it is encoded block by block
 FACTS = {"image": {"height": "int32", "width": "int32"}, "audio": {"samples": "int64", "sample_rate": "int32"}}
 
@@ -36,7 +37,8 @@ class RowBuilder:
         self.rows: list[dict[str, Any]] = []
         self.warned: list[str] = []
         self._waiting: list[tuple[int, Latent]] = []  # row and latent
-        self._numbers = 0
+        self._images: list[tuple[int, Any]] = []  # row and pixels, which are analysed together
+        self._numbers, self._pixels, self._options = 0, 0, dict[str, Any]()
         self._scratch = tempfile.TemporaryDirectory(prefix="isthmus-")
 
     def close(self) -> None:
@@ -50,7 +52,7 @@ class RowBuilder:
         if item.broken:
             self.lose(item, item.broken)
             return
-        before = len(self.rows), len(self._waiting)
+        before = len(self.rows), len(self._waiting), len(self._images)
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -59,10 +61,10 @@ class RowBuilder:
                 f"{item.key}: {w.message}" for w in caught if not issubclass(w.category, DeprecationWarning)
             ]
         except Exception as error:  # readers raise nearly any class for damaged files; the rest goes on
-            del self.rows[before[0] :], self._waiting[before[1] :]
+            del self.rows[before[0] :], self._waiting[before[1] :], self._images[before[2] :]
             told = str(error) if isinstance(error, (IsthmusError, ValueError)) else f"{type(error).__name__}: {error}"
             self.lose(item, " ".join(told.split()).removeprefix(f"{item.key}: "))
-        if len(self._waiting) >= GROUP or self._numbers > NUMBERS:
+        if len(self._waiting) >= GROUP or self._numbers > NUMBERS or self._pixels > PIXELS:
             self.flush()
 
     def _encode(self, item: Item) -> None:
@@ -74,6 +76,10 @@ class RowBuilder:
             else:
                 samples, facts = kinds.read(path, self.codec.kind, options)
                 for view, image in views_of(samples, self.settings, item.key):
+                    if self.codec.takes_lists:
+                        self._row(item, ImageSignal(*image.shape[:2]), view)
+                        self._wait_for_others(image, options)
+                        continue
                     latent = self.codec.analyze(image, **facts, **options)
                     self._row(item, latent.spec.header.signal, view)
                     self._wait(latent)
@@ -136,8 +142,23 @@ class RowBuilder:
         self._waiting.append((len(self.rows) - 1, latent))
         self._numbers += sum(plane.numel() for plane in latent.planes.values())
 
+    def _wait_for_others(self, image: Any, options: dict[str, Any]) -> None:
+        """options: of `analyze`, the same for all."""
+        self._images.append((len(self.rows) - 1, image))
+        self._pixels += image.size
+        self._options = options
+
     def flush(self) -> None:
-        """Packs what waits for that."""
+        """Analyses and packs what waits for that."""
+        shapes: dict[Any, list[tuple[int, Any]]] = {}
+        for row, image in self._images:
+            shapes.setdefault(image.shape, []).append((row, image))
+        for same in shapes.values():
+            batch = self.codec.analyze([image for _, image in same], **self._options)
+            for (row, _), payload in zip(same, self.codec.pack_batch(batch.latents), strict=True):
+                self.rows[row]["payload"] = payload
+            self._sum_up({name: plane.cpu().numpy() for name, plane in batch.planes.items()})
+        self._images, self._pixels = [], 0
         if not self._waiting:
             return
         for (row, _), payload in zip(
@@ -145,9 +166,13 @@ class RowBuilder:
         ):
             self.rows[row]["payload"] = payload
         for planes in _alike([latent for _, latent in self._waiting]):
-            for name, stacked in planes.items():
-                self.info.planes[name] = PlaneSums.of(stacked).merged(self.info.planes.get(name))
+            self._sum_up(planes)
         self._waiting, self._numbers = [], 0
+
+    def _sum_up(self, planes: dict[str, Any]) -> None:
+        """planes: numpy, of latents of one shape, stacked."""
+        for name, stacked in planes.items():
+            self.info.planes[name] = PlaneSums.of(stacked).merged(self.info.planes.get(name))
 
     def finish(self, columns: dict[str, str]) -> BytesIO:
         """The shard as a file; what it says of itself is in `info` then."""

@@ -37,24 +37,47 @@ def _threads(numbers: int) -> int:
 
 
 def pack_batch(plan_of: Planner, smaller: Chooser, latents: Sequence[Latent]) -> list[bytes]:
-    """One stream for each latent; see `Codec.pack_batch`. smaller: what may replace a new payload."""
+    """One stream for each latent; see `Codec.pack_batch`. smaller: what may replace a new payload.
+
+    Latents on a GPU that leave the choice to the encoder are coded there, where their coder can be.
+    """
     groups: dict[tuple[int, tuple[int, int, int], bool], list[int]] = {}
-    latents = list(latents)
-    headers = [latent.spec.header for latent in latents]
+    whole = latents.y if isinstance(latents, StackedLatents) and latents.is_untouched else None
+    if whole is None:
+        latents = list(latents)
+        headers, choices = [one.spec.header for one in latents], [one.spec.choices for one in latents]
+    else:
+        assert isinstance(latents, StackedLatents)
+        headers, choices = list(latents.headers), list(latents.choices)
     known = {id(header): plan_of(header) for header in {id(header): header for header in headers}.values()}
     plans = [known[id(header)] for header in headers]
-    for place, (plan, latent) in enumerate(zip(plans, latents, strict=True)):
-        groups.setdefault((id(plan.coder), plan.shape, latent.spec.choices is None), []).append(place)
+    for place, plan in enumerate(plans):
+        groups.setdefault((id(plan.coder), plan.shape, choices[place] is None), []).append(place)
     payloads: list[bytes] = [b""] * len(plans)
     for (_, shape, free), places in groups.items():
-        planes = np.stack([plane_of(latents[place], shape) for place in places])
-        choices = None if free else [latents[place].spec.choices for place in places]
         coder, qualities = plans[places[0]].coder, [plans[place].quality for place in places]
-        made = coder.encode_batch(planes, qualities, choices, threads=_threads(planes.size))
+        planes: Any = whole if whole is not None and len(places) == len(plans) else None
+        if planes is None or planes.dtype != torch.int16 or planes.shape[1:] != shape:
+            planes = _stacked([latents[place] for place in places], shape)
+        if planes.is_cuda and free and on_gpu.encodes(coder):
+            made = on_gpu.encode_batch(coder, planes, qualities)
+        else:
+            planes = planes.cpu().numpy()
+            chosen = None if free else [choices[place] for place in places]
+            made = coder.encode_batch(planes, qualities, chosen, threads=_threads(planes.size))
         for place, plane, payload in zip(places, planes, made, strict=True):
-            chosen = smaller(headers[place], plane, payload) if free else (headers[place], payload)
-            headers[place], payloads[place] = chosen
+            one = smaller(headers[place], plane, payload) if free else (headers[place], payload)
+            headers[place], payloads[place] = one
     return pack_singles(headers, payloads)
+
+
+def _stacked(latents: Sequence[Latent], shape: tuple[int, int, int]) -> Tensor:
+    """Planes `y`, int16 [n, *shape], on the GPU where all of them lie there, else on the CPU. Raises as `plane_of`."""
+    found = [latent.planes.get("y") for latent in latents]
+    there = [y for y in found if y is not None and y.is_cuda and y.dtype == torch.int16 and y.shape == shape]
+    if len(there) == len(found) and len({y.device for y in there}) == 1:
+        return torch.stack(there)
+    return torch.from_numpy(np.stack([plane_of(latent, shape) for latent in latents]))
 
 
 class StackedLatents(LazySequence[Latent]):
@@ -66,6 +89,11 @@ class StackedLatents(LazySequence[Latent]):
 
     def __len__(self) -> int:
         return len(self.headers)
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether `y` is what the latents hold: none has been given to anyone who might have changed it."""
+        return not self._made
 
     def item(self, place: int) -> Latent:
         if place in self._made:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from isthmus.arrays.image import from_array, mean_of_channels, to_array
 from isthmus.bitstream import TrackHeader, pack_single, unpack_single
 from isthmus.codecs.base import Latent, LatentBatch, LatentSpec
-from isthmus.codecs.walloc import batch
+from isthmus.codecs.walloc import batch, together
 from isthmus.codecs.walloc.options import ImageDecodeOptions, ImageOptions
 from isthmus.codecs.walloc.tiles import synthesize_in_tiles
 from isthmus.codecs.walloc.trained import TrainedCodec
@@ -61,6 +61,7 @@ class WallocImageCodec(TrainedCodec[WallocWeights]):
         if weights.config.signal_channels != 3:
             raise CorruptStreamError(f"{name}: a model of {weights.config.signal_channels} channels, images need 3")
         super().__init__(name, weights, device)
+        self.takes_lists = self.device.type != "cpu"  # many images take a GPU the time of one
         self.coders: dict[str, FactorizedModel | ContextModel] = {FACTORIZED: weights.entropy}
         if weights.context:
             self.coders[CONTEXT] = weights.context
@@ -77,25 +78,46 @@ class WallocImageCodec(TrainedCodec[WallocWeights]):
     def analyze(self, samples: Any, **options: Any) -> Any:
         """One image to a `Latent` with plane `y`, int16 [c, ceil(H/8), ceil(W/8)]; a batch to a `LatentBatch`.
 
-        options: `ImageOptions`. Raises ValueError or TypeError for other shapes, dtypes or options.
+        A batch is a tensor [N, C, H, W] or a list of images. With the codec on a GPU these MUST be of one shape; they
+        are analysed there, to the integers of the CPU, and their planes stay there. options: `ImageOptions`. Raises
+        ValueError or TypeError for other shapes, dtypes or options.
         """
         chosen = ImageOptions.of(options)
-        if isinstance(samples, Tensor) and samples.ndim == 4:
+        if (isinstance(samples, Tensor) and samples.ndim == 4) or isinstance(samples, list | tuple):
+            if self.takes_lists and len(samples):
+                return self._analyze_together(samples, chosen)
             return LatentBatch(tuple(self._analyze(x, chosen) for x in samples))
         return self._analyze(samples, chosen)
 
     def _analyze(self, samples: Any, options: ImageOptions) -> Latent:
+        codec_id = self._codec_id(options)
+        image = to_array(samples, background=options.background)  # [H, W, 1 or 3]
+        height, width, channels = image.shape
+        planes = np.broadcast_to(image.transpose(2, 0, 1), (3, height, width))
+        y = self.weights.linear.analyze_image(planes, options.quality, threads=self._threads(height * width))
+        header = self._header(codec_id, channels, height, width, options)
+        return Latent({"y": torch.from_numpy(y)}, LatentSpec(header), self)
+
+    def _analyze_together(self, samples: Any, options: ImageOptions) -> LatentBatch:
+        codec_id = self._codec_id(options)
+        with usual_settings(), torch.no_grad():
+            images = together.stacked(samples, options.background, self.device)
+            count, channels, height, width = images.shape
+            y = self.weights.linear.analyze_images(images.expand(-1, 3, -1, -1), options.quality)
+        headers = [self._header(codec_id, channels, height, width, options)] * count
+        latents = batch.StackedLatents(self, y, headers, [None] * count)
+        return LatentBatch(latents, stacked={"y": y})
+
+    def _codec_id(self, options: ImageOptions) -> str:
         codec_id = self.codec_id if options.entropy is None else ENTROPY[options.entropy]
         if codec_id not in self.coders:
             known = " or ".join(repr(e) for e, codec_id in ENTROPY.items() if codec_id in self.coders)
             raise ValueError(f"encode: entropy {options.entropy!r}, {self.name} has {known}")
-        image = to_array(samples, background=options.background)  # [H, W, 1 or 3]
-        height, width, channels = image.shape
+        return codec_id
+
+    def _header(self, codec_id: str, channels: int, height: int, width: int, options: ImageOptions) -> TrackHeader:
         signal = ImageSignal(height, width, "grey" if channels == 1 else "rgb")
-        planes = np.broadcast_to(image.transpose(2, 0, 1), (3, height, width))
-        y = self.weights.linear.analyze_image(planes, options.quality, threads=self._threads(height * width))
-        header = TrackHeader(codec_id, self.coders[codec_id].hash, self.weights_hash, signal, options.pack())
-        return Latent({"y": torch.from_numpy(y)}, LatentSpec(header), self)
+        return TrackHeader(codec_id, self.coders[codec_id].hash, self.weights_hash, signal, options.pack())
 
     @staticmethod
     def _threads(pixels: int) -> int:

@@ -70,7 +70,7 @@ class FactorizedModel:
         return int(max(-low.min(), (low + size).max(), 1))
 
     @cached_property
-    def _costs(self) -> NDArray[np.int64]:
+    def costs(self) -> NDArray[np.int64]:
         """Cost of each value under each table [2 reach + 1, K] in 1/65536 bits."""
         t, reach = self.family, self._reach
         value = np.arange(-reach, reach + 1)
@@ -94,7 +94,7 @@ class FactorizedModel:
         tables, offsets = np.empty((2, len(planes)), np.int32)
         flat = np.ascontiguousarray(planes).reshape(len(planes), -1)
         choose = tier.pick(kernels.choose, plain.choose, planes.size * plain.VALUE)
-        return tables, offsets, choose(flat, self._costs, tables, offsets)
+        return tables, offsets, choose(flat, self.costs, tables, offsets)
 
     def encode(self, planes: Int16, row: int, choices: Choices | None = None) -> bytes:
         """int16 planes [c, h, w] to a payload; the choices are made here unless given."""
@@ -133,7 +133,7 @@ class FactorizedModel:
         if planes.ndim != 4 or planes.dtype != np.int16 or planes[:1].size == 0 < len(planes):
             raise ValueError(f"encode_batch: planes {planes.dtype} {planes.shape}, expected int16 [n, c, h, w]")
         items, channels, height, width = planes.shape
-        usual = self._usual(rows, items, channels)
+        usual = self.usual(rows, items, channels)
         flat = np.ascontiguousarray(planes).reshape(items, channels, height * width)
         tables, offsets = np.zeros((2, items, channels), np.int32)
         lanes = np.zeros(items, np.int64)
@@ -145,7 +145,7 @@ class FactorizedModel:
             if items and not 0 <= tables.min() <= tables.max() < self.scales:
                 raise ValueError(f"encode_batch: tables {tables.min()}..{tables.max()}, expected 0..{self.scales - 1}")
             lanes[:] = [c.lanes for c in choices]
-        t, costs = self.family, self._costs
+        t, costs = self.family, self.costs
         family = (t.low, t.size, t.starts)
         choose = tier.pick(kernels.choose, plain.choose, planes.size * plain.VALUE)
         encode = tier.pick(kernels.encode_planes, plain.encode_planes, planes.size * SYMBOL)
@@ -227,13 +227,13 @@ class FactorizedModel:
         """Joined payloads, their bounds, and the expected tables of each item. Raises as `decode`."""
         channels, height, width = shape
         data, bounds = batch.join_payloads(payloads, WHAT)
-        usual = self._usual(rows, len(payloads), channels)
+        usual = self.usual(rows, len(payloads), channels)
         # What the cheapest table makes of it; the tables are known only once they are decoded.
         least = int(self.family.least_costs.min()) * prod(shape)
         batch.check_capacity(bounds, [least], WHAT, f"{channels} x {height} x {width} latents")
         return data, bounds, usual
 
-    def _usual(self, rows: int | Sequence[int], items: int, channels: int) -> NDArray[np.int32]:
+    def usual(self, rows: int | Sequence[int], items: int, channels: int) -> NDArray[np.int32]:
         """The expected tables of each item, int32 [items, c]."""
         if channels != self.expected.shape[1]:
             raise ValueError(f"got {channels} channels, expected {self.expected.shape[1]}")

@@ -18,7 +18,7 @@ MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 MAX_SHARED_OPTIN = 97  # CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 
 
-Argument = torch.Tensor | int
+Argument = torch.Tensor | int | float
 
 
 class _Arguments(ctypes.Structure):

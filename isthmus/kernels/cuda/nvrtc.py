@@ -47,6 +47,15 @@ def library() -> ctypes.CDLL:
     )
 
 
+def is_there() -> bool:
+    """Whether `library` finds it."""
+    try:
+        library()
+    except MissingExtraError:
+        return False
+    return True
+
+
 def _check(result: int, call: str) -> None:
     if result:
         text = library().nvrtcGetErrorString

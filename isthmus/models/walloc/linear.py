@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The linear half of a WaLLoC model as the kernels take it: what encoding, dequantizing and previews need."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus.arrays.types import Float32
+from isthmus.kernels.cuda import nvrtc
 from isthmus.kernels.wavelet import image as transform
+from isthmus.kernels.wavelet import torch_image
 from isthmus.models.walloc.gains import Gains, arrays_of
 from isthmus.models.walloc.image import ROUNDING_OFFSET, Walloc, WallocConfig
+
+SAMPLES_AT_ONCE = 1 << 26  # of `analyze_images`: twice as many float32, 512 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +58,21 @@ class WallocLinear(Gains):
             planes, self.analysis_weight, self.analysis_bias, self.gain(quality), ROUNDING_OFFSET, self.config.levels,
             threads=threads,
         )  # fmt: skip
+
+    def analyze_images(self, images: Tensor, quality: int) -> Tensor:
+        """uint8 [N, C, H, W] to what `analyze_image` makes of each, int16 [N, c, h, w] on the images' device.
+
+        On a GPU, by kernels of its own where NVRTC is there to compile them, some images at a time.
+        """
+        analyze: Callable[..., Tensor] = torch_image.analyze_quantized
+        if images.is_cuda and nvrtc.is_there():
+            from isthmus.kernels.cuda.wavelet import image as cuda_image
+
+            analyze = cuda_image.analyze_quantized
+        together = max(1, SAMPLES_AT_ONCE // images[0].numel())
+        arguments = self.analysis_weight, self.analysis_bias, self.gain(quality), ROUNDING_OFFSET, self.config.levels
+        parts = [analyze(part, *arguments) for part in torch.split(images, together)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def synthesize_image(
         self, y: NDArray[np.int16], quality: int, height: int, width: int, *, threads: int = 1

@@ -18,7 +18,7 @@ needs_cuda_build = pytest.mark.skipif(
 )
 SOURCES = {
     f"{folder}/{path.name}": nvrtc.source_of(f"{folder}/{path.name}")
-    for folder in ("context", "huffman", "rans")
+    for folder in ("context", "huffman", "rans", "wavelet")
     for path in files(f"isthmus.kernels.cuda.{folder}").iterdir()
     if path.name.endswith(".cu")
 }
@@ -37,13 +37,15 @@ DEFINES: dict[str, list[tuple[str, ...]]] = {
     "huffman/linear.cu": [
         (f"VECTORS={vectors}", f"BLOCKS={blocks}") for vectors, blocks in enumerate(huffman_linear.BLOCKS, start=1)
     ],
+    "wavelet/analyze.cu": [("SAMPLE=u8", "OUTPUTS=4"), ("SAMPLE=float", "OUTPUTS=12"), ("SAMPLE=float", "OUTPUTS=48")],
 }
 CASES = [(name, defines) for name in sorted(SOURCES) for defines in DEFINES.get(name, [()])]
 
 
 def test_the_sources_are_in_the_package() -> None:
     assert set(SOURCES) == {
-        "context/causal.cu", "huffman/decode.cu", "huffman/linear.cu", "rans/decode.cu", "rans/encode.cu"
+        "context/causal.cu", "huffman/decode.cu", "huffman/linear.cu", "rans/decode.cu", "rans/encode.cu",
+        "wavelet/analyze.cu",
     }  # fmt: skip
     assert not [name for name, source in SOURCES.items() if "#include" in source]
 
@@ -56,7 +58,7 @@ def test_machine_code_without_a_remark(name: str, defines: tuple[str, ...], arch
     assert log == ""
     assert code[:4] == b"\x7fELF"
     kernels = re.findall(
-        r"__global__ void __launch_bounds__\((?:32|128|256, 4|256, BLOCKS|1024, 1)\)\s+(\w+)\(", SOURCES[name]
+        r"__global__ void __launch_bounds__\((?:32|128|256|256, 4|256, BLOCKS|1024, 1)\)\s+(\w+)\(", SOURCES[name]
     )
     assert kernels and len(kernels) == SOURCES[name].count("__global__")
     assert all(kernel.encode() in code for kernel in kernels)
