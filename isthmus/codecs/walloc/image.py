@@ -4,6 +4,7 @@
 Byte format: docs/format-walloc.md.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -79,13 +80,17 @@ class WallocImageCodec(TrainedCodec[WallocWeights]):
         """One image to a `Latent` with plane `y`, int16 [c, ceil(H/8), ceil(W/8)]; a batch to a `LatentBatch`.
 
         A batch is a tensor [N, C, H, W] or a list of images. With the codec on a GPU these MUST be of one shape; they
-        are analysed there, to the integers of the CPU, and their planes stay there. options: `ImageOptions`. Raises
-        ValueError or TypeError for other shapes, dtypes or options.
+        are analysed there, to the integers of the CPU, and their planes stay there; a GPU without room for them is
+        passed over with a warning. options: `ImageOptions`. Raises ValueError or TypeError for other shapes, dtypes or
+        options.
         """
         chosen = ImageOptions.of(options)
         if (isinstance(samples, Tensor) and samples.ndim == 4) or isinstance(samples, list | tuple):
             if self.takes_lists and len(samples):
-                return self._analyze_together(samples, chosen)
+                try:
+                    return self._analyze_together(samples, chosen)
+                except torch.cuda.OutOfMemoryError as error:  # others may use the GPU too: a long job goes on
+                    warnings.warn(f"analyze: {len(samples)} images, on the CPU, as {error}", stacklevel=2)
             return LatentBatch(tuple(self._analyze(x, chosen) for x in samples))
         return self._analyze(samples, chosen)
 

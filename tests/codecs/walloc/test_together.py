@@ -57,6 +57,20 @@ def test_images_that_are_none(codec: WallocImageCodec, astronaut: np.ndarray) ->
             codec.analyze([astronaut[:8, :8], astronaut[:8, :16]])
 
 
+def test_a_gpu_without_room_is_passed_over(
+    codec: WallocImageCodec, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    images = [astronaut[:16, :16], astronaut[16:32, :16]]
+    expected = codec.encode(images)
+    monkeypatch.setattr(codec, "takes_lists", True)
+    monkeypatch.setattr(codec, "_analyze_together", full)
+    with pytest.warns(UserWarning, match="2 images, on the CPU, as CUDA out of memory"):
+        assert codec.encode(images) == expected
+
+
 def test_choices_are_those_of_the_cpu(shipped: WallocImageCodec, astronaut: np.ndarray) -> None:
     """Tables and offsets, where counts tie, at the ends of 16 bits and for flat planes."""
     model = shipped.weights.entropy
