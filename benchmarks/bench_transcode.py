@@ -5,7 +5,8 @@
 
 PHOTOS: a folder of photographs, of which JPEG files of 512x384 pixels are cut, at random places, quality 90. Ideal: one
 process decodes and encodes some of them, files and packing in groups included, alone on the machine; so many workers
-would be so many times as fast. The transcoding is the whole command, from its start to its end. Memory: the peak of the
+would be so many times as fast. The transcoding is the whole command, from its start to its end, and beside that what it
+does between its first and last shards, which is what it comes to where there are many. Memory: the peak of the
 largest process, and that of the sum of all. Sizes: of JPEG files, payloads and the data set, at two qualities.
 """
 
@@ -103,8 +104,11 @@ def transcoded(source: Path, target: Path, name: str, quality: int, workers: int
     seconds = time.perf_counter() - start
     manifest = json.loads((target / "manifest.json").read_text())
     shards = sum(shard["bytes"] for shard in manifest["shards"])
+    ended = sorted((target / shard["file"]).stat().st_mtime for shard in manifest["shards"])
+    counts = manifest["count"] / len(ended)
     return {
         "quality": quality, "seconds": seconds, "samples_per_second": manifest["count"] / seconds,
+        "while_running": counts * (len(ended) - 2 * workers) / (ended[-1 - workers] - ended[workers - 1]),
         "largest_process_mb": memory.largest, "all_processes_mb": memory.sum, "jpeg_bytes": manifest["bytes_in"],
         "payload_bytes": manifest["bytes_out"], "shard_bytes": shards,
         "overhead": shards / manifest["bytes_out"] - 1, "jpeg_to_set": manifest["bytes_in"] / shards,
@@ -132,7 +136,8 @@ def main() -> None:
         ]
     ideal = given.workers * result["alone"]["samples_per_second"]
     result["share_of_ideal"] = result["runs"][0]["samples_per_second"] / ideal
-    print(json.dumps({name: result[name] for name in ("alone", "runs", "share_of_ideal")}, indent=1))
+    result["share_while_running"] = result["runs"][0]["while_running"] / ideal
+    print(json.dumps({name: result[name] for name in result if name in ("alone", "runs") or "share" in name}, indent=1))
     write_json(given.output, result)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kills a transcoding again and again, first a worker, then the whole job, and compares what comes of it in the end.
+"""Kills a transcoding again and again, workers or who begins them, then the whole job, and compares what comes of it.
 
     python benchmarks/kill_transcode.py [--times 100] [--count 400] [--seed 0]
 
@@ -11,6 +11,7 @@ a run that nobody disturbed, byte for byte, and every sample must be there once.
 import argparse
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -55,7 +56,8 @@ def disturb(source: Path, target: Path, chance: random.Random) -> None:
     wait_for_shards(target, there + chance.randrange(8), job)
     time.sleep(chance.random() * 0.2)
     try:
-        workers = [p for p in psutil.Process(job.pid).children() if "spawn_main" in " ".join(p.cmdline())]
+        family = psutil.Process(job.pid).children(recursive=True)  # workers, and the server that forks them
+        workers = [p for p in family if re.search("forkserver|spawn_main", " ".join(p.cmdline()))]
         if workers:
             os.kill(chance.choice(workers).pid, signal.SIGKILL)
     except psutil.Error:

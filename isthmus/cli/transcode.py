@@ -14,6 +14,11 @@ SHOWN = 10  # losses that are printed
 
 def _options(line: Sketch) -> list[Headed]:
     """Those of the codec that is named, or of images."""
+    if line.values.get("--engine", "local") == "local" and len(line.places) == 2:
+        from isthmus.datasets.server import begin
+
+        begin()  # it imports torch, as this process does from here on
+
     from isthmus.codecs.registry import class_of, default_codec
     from isthmus.media.kinds import room
 

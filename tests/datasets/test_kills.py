@@ -3,12 +3,14 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from isthmus.datasets.storage import Place
@@ -30,17 +32,13 @@ def begin(tmp_path: Path, target: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, str(script), str(tmp_path / "photos"), str(target)])
 
 
-def children(process: int) -> list[int]:
-    """Workers of a job, those that multiprocessing itself begins left out."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(path.read_text().rpartition(")")[2].split()[1]) == process:
-                command = (path.parent / "cmdline").read_bytes()
-                found += [int(path.parent.name)] if b"spawn_main" in command else []
-        except (OSError, ValueError):
-            continue
-    return found
+def workers_of(job: int) -> list[int]:
+    """Its workers, which a server forks for it (or which it has spawned), and that server."""
+    try:
+        family = psutil.Process(job).children(recursive=True)
+        return [one.pid for one in family if {"forkserver", "spawn_main"} & set(re.findall(r"\w+", str(one.cmdline())))]
+    except psutil.Error:
+        return []
 
 
 @posix
@@ -53,16 +51,16 @@ def test_workers_and_then_the_job_are_killed(tmp_path: Path) -> None:
         until = time.monotonic() + 60
         while len(list(target.glob("data/*.parquet"))) < 1 + chance.randrange(4) and time.monotonic() < until:
             time.sleep(0.02)
-        workers = children(job.pid)
+        workers = workers_of(job.pid)
         if workers:
             os.kill(chance.choice(workers), signal.SIGKILL)
         time.sleep(0.3 * chance.random())
         job.kill()
         job.wait()
         until = time.monotonic() + 30
-        while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < until:
+        while any(map(psutil.pid_exists, workers)) and time.monotonic() < until:
             time.sleep(0.02)
-        assert not any(Path(f"/proc/{pid}").exists() for pid in workers), "they outlive the job"
+        assert not any(map(psutil.pid_exists, workers)), "they outlive the job"
     assert begin(tmp_path, target).wait(120) == 0
     assert files(target) == files(tmp_path / "undisturbed")
     assert len({row["key"] for row in rows(target)}) == len(rows(target)) == 30

@@ -10,12 +10,13 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from isthmus.datasets.engines.base import PATIENCE
+from isthmus.datasets.server import processes
 from isthmus.datasets.work import Done, Job, Journal, Task, build_shard
 from isthmus.errors import IsthmusError
 
@@ -29,7 +30,7 @@ class Worker:
     """One process and the task it is at."""
 
     def __init__(self, job: Job, journal: Path) -> None:
-        context = get_context("spawn")
+        context = processes()
         self.pipe, other = context.Pipe()
         self.journal, self.task, self.begun = journal, None, False
         self.process = context.Process(target=_work, args=(other, job, str(journal)), daemon=True)
