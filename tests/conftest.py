@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What several tests share: the photograph that ships, and a codec so small that making it takes a moment."""
 
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,6 +26,13 @@ from isthmus.training.walloc.context import fit_context
 from isthmus.training.walloc.klt import initialize
 from isthmus.training.walloc.tables import fit_factorized
 from tests.kernels.tiers import compiled
+
+
+# A job in the background of a script ignores these, and so would what it starts.
+for _name in ("SIGINT", "SIGHUP", "SIGTERM"):
+    _number = getattr(signal, _name, None)
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
