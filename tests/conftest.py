@@ -27,7 +27,6 @@ from isthmus.training.walloc.klt import initialize
 from isthmus.training.walloc.tables import fit_factorized
 from tests.kernels.tiers import compiled
 
-
 # A job in the background of a script ignores these, and so would what it starts.
 for _name in ("SIGINT", "SIGHUP", "SIGTERM"):
     _number = getattr(signal, _name, None)
