@@ -15,7 +15,7 @@ SHOWN = 10  # losses that are printed
 def _options(line: Sketch) -> list[Headed]:
     """Those of the codec that is named, or of images."""
     if line.values.get("--engine", "local") == "local" and len(line.places) == 2:
-        from isthmus.datasets.server import begin
+        from isthmus.datasets.engines.server import begin
 
         begin()  # it imports torch, as this process does from here on
 

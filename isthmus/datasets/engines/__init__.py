@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who does the work on shards: processes of this machine, or actors of a Ray cluster."""
 
-from isthmus.datasets.engines.base import Engine
+from __future__ import annotations  # `server` is begun before anything heavy is imported
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from isthmus.datasets.engines.base import Engine
 
 ENGINES = ("local", "ray")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.datasets.engines.base import PATIENCE
-from isthmus.datasets.server import processes
+from isthmus.datasets.engines.server import processes
 from isthmus.datasets.work import Done, Job, Journal, Task, build_shard
 from isthmus.errors import IsthmusError
 
