@@ -100,6 +100,9 @@ def transcode(
         changes = run.plan(append, shard_size, watch)
         shards = plans.read_shards(run.place)
         report = Report(run.place.url, len(shards), changes=changes)
+        unknown = set(rebuild) - {shard.number for shard in shards}
+        if unknown:
+            raise ValueError(f"rebuild {min(unknown)}: no such shard; there are 0 to {len(shards) - 1}")
         done = done_shards(run.place, run.settings, shards).keys() - set(rebuild)
         todo = [s for s in shards if s.number not in done and s.number % num_shards == shard_index]
         watch.begin(sum(shard.items for shard in todo), len(done), len(shards))
@@ -194,7 +197,7 @@ class Run:
                 )
             if not known:
                 plans.check_keys(self.place, listing)
-            part = plans.part_of(self.source, self.settings.digest, self._columns(), listing, parts[-1])
+            part = plans.part_of(self.source, self.settings.digest, self._columns(), listing, plans.widest(parts))
             changes, self.part = plans.renew(self.place, self.source, part, listing, shard_size)
             return changes
 

@@ -3,7 +3,7 @@
 
 import json
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
@@ -100,6 +100,12 @@ class PlanWriter:
         self._place, self._file = place, tempfile.TemporaryFile()  # noqa: SIM115, `close` does
         self.shards = 0
 
+    def __enter__(self) -> "PlanWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
     def part(self, part: Part) -> None:
         self._line(part.describe())
 
@@ -162,17 +168,35 @@ def part_of(source: Source, settings: str, columns: dict[str, str], listing: Lis
 def check_keys(place: Place, listing: Listing) -> None:
     """Raises ValueError where samples that are to be added have keys that are there already."""
     for line in read_plan(place):
-        for item in line.items if isinstance(line, Task) else ():
-            if listing.has(item[0]):
-                raise ValueError(
-                    f"transcode: the data set has a sample {item[0]!r} from elsewhere: put what is to be added into a "
-                    "folder of another name, and add the folder above it"
-                )
+        if isinstance(line, Task):
+            _check_keys(line, listing)
+
+
+def _check_keys(there: Task, listing: Listing) -> None:
+    for item in there.items:
+        if listing.has(item[0]):
+            raise ValueError(
+                f"transcode: the data set has a sample {item[0]!r} from elsewhere: put what is to be added into a "
+                "folder of another name, and add the folder above it"
+            )
+
+
+def widest(parts: Sequence[Part]) -> Part:
+    """The part that knows all classes: each run adds those that are new to what was there, to its own part."""
+    return max(parts, key=lambda part: len(part.classes or ()))
 
 
 def renew(place: Place, source: Source, part: Part, listing: Listing, most: int | None) -> tuple[Changes, Part]:
-    """The plan as the source is now: the same samples in the same shards, new ones behind; written if it changed."""
-    changes, writer = Changes(), PlanWriter(place)
+    """The plan as the source is now: the same samples in the same shards, new ones behind; written if it changed.
+
+    Raises ValueError where new samples have keys of another source.
+    """
+    with PlanWriter(place) as writer:
+        return _renew(writer, place, part, listing, most), part
+
+
+def _renew(writer: PlanWriter, place: Place, part: Part, listing: Listing, most: int | None) -> Changes:
+    changes = Changes()
     last: Part | None = None
     for line in read_plan(place):
         if isinstance(line, Part):
@@ -181,6 +205,7 @@ def renew(place: Place, source: Source, part: Part, listing: Listing, most: int 
             continue
         assert last is not None
         if last.source != part.source:
+            _check_keys(line, listing)
             writer.shard(line.items)
             continue
         items = []
@@ -196,4 +221,4 @@ def renew(place: Place, source: Source, part: Part, listing: Listing, most: int 
         writer.part(part)
     changes.added = writer.rest(listing, most)
     writer.close(keep=bool(changes) or last != part)
-    return changes, part
+    return changes

@@ -147,8 +147,13 @@ class Pool:
         return worker
 
     def _bury(self, worker: Worker) -> None:
+        """Forgets one that died. Raises RuntimeError where several in a row died before they began."""
         del self.workers[worker.pipe]
         worker.stop()
+        if not worker.begun:
+            self.still_born += 1
+            if self.still_born >= PATIENCE:
+                raise RuntimeError(f"transcode: {GUARD}")
 
     def _heard(self, worker: Worker) -> Iterator[Done | tuple[Task, str]]:
         try:
@@ -156,15 +161,12 @@ class Pool:
         except (EOFError, OSError):
             self._bury(worker)
             if not worker.begun:
-                self.still_born += 1
-                if self.still_born >= PATIENCE:
-                    raise RuntimeError(f"transcode: {GUARD}") from None
                 self.again += [worker.task] if worker.task else []
             elif worker.task is not None:
                 yield from self._died(worker.task, Journal.read(str(worker.journal)))
             return
         if answer is None:
-            worker.begun = True
+            worker.begun, self.still_born = True, 0
             return
         worker.task = None
         if isinstance(answer, BaseException):

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several sources in one data set, and what changes in them afterwards."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from isthmus.datasets.checks import verify
+from isthmus.datasets.manifest import Manifest
+from isthmus.datasets.storage import Place
+from tests.datasets.photos import CODEC, make_photos
+from tests.datasets.test_transcode import rows, run
+
+
+def test_classes_that_come_later_in_one_source_are_known_to_the_others(tmp_path: Path) -> None:
+    make_photos(tmp_path, ("p",), 3)
+    first, second, target = tmp_path / "1.csv", tmp_path / "2.csv", tmp_path / "latents"
+    first.write_text("path,label\np/0.png,cat\np/1.png,dog\n")
+    second.write_text("path,label\np/2.png,emu\n")
+    run(first, target)
+    run(second, target, append=True)
+    first.write_text("path,label\np/0.png,cat\np/1.png,zebra\n")
+    run(first, target)
+    second.write_text("path,label\np/2.png,yak\n")
+    run(second, target)
+    for _ in range(2):
+        classes = Manifest.read(Place(target)).classes or []
+        assert [classes[row["label"]] for row in rows(target)] == ["cat", "zebra", "yak"]
+        assert not run(first, target).changes
+
+
+def test_new_samples_with_keys_of_another_source_are_refused(tmp_path: Path) -> None:
+    first, second = (make_photos(tmp_path / name / "photos", ("a",), 1) for name in ("1", "2"))
+    (second / "a" / "0.png").rename(second / "a" / "1.png")
+    target = tmp_path / "latents"
+    run(first, target)
+    run(second, target, append=True)
+    shutil.copy(second / "a" / "1.png", first / "a" / "1.png")
+    with pytest.raises(ValueError, match=r"has a sample 'a/1\.png' from elsewhere"):
+        run(first, target)
+    assert verify(target).whole
+
+
+@pytest.mark.parametrize("number", [-1, 1, 99])
+def test_a_shard_to_be_made_again_must_be_there(number: int, tmp_path: Path) -> None:
+    source = make_photos(tmp_path / "photos", ("a",), 1)
+    run(source, tmp_path / "latents")
+    with pytest.raises(ValueError, match=f"rebuild {number}: no such shard; there are 0 to 0"):
+        run(source, tmp_path / "latents", rebuild=[number])
+
+
+def test_processes_that_never_begin_end_the_run_whatever_the_size_of_a_task(tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"  # its task is more than a pipe holds
+    table.write_text("path,text\n" + "".join(f"{i}.png,{'x' * 900}\n" for i in range(900)))
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from isthmus.datasets import transcode\n"
+        f"transcode({str(table)!r}, {str(tmp_path / 'latents')!r}, codec={CODEC!r}, workers=1, progress=False)\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 1 and "the processes end before they begin" in ended.stderr
