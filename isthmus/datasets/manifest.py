@@ -4,14 +4,17 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import isfinite, prod
 from typing import Any
 
 from isthmus.datasets.settings import FORMATS, digest
+from isthmus.datasets.shards.info import DTYPES
 from isthmus.datasets.storage import Place
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 
 NAME, VERSION = "manifest.json", 1
 LIMIT = 1 << 28  # bytes
+MOST_NUMBERS = 1 << 40  # of a latent
 _TYPES: dict[str, Any] = {
     "kind": str, "complete": bool, "codec": dict, "settings": dict, "columns": dict, "planes": dict, "sources": list,
     "shards": list, "classes": (list, type(None)),
@@ -67,7 +70,7 @@ class Manifest:
             if size > LIMIT:
                 raise ValueError(f"{size} bytes, at most {LIMIT} are read")
             return cls._of(json.loads(place.read(NAME)))
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise CorruptStreamError(
                 f"{place.name(NAME)}: damaged, or not of a data set of latents: {error}"
             ) from error
@@ -91,6 +94,36 @@ class Manifest:
                 raise ValueError(f"shard {shard.file!r}, expected data/NAME")
             if type(shard.count) is not int or type(shard.bytes) is not int or min(shard.count, shard.bytes) < 0:
                 raise TypeError(f"shard {shard.file}: count {shard.count!r}, bytes {shard.bytes!r}")
+        _check_planes(made.planes)
+        if not all(isinstance(v, str) for v in made.columns.values()):
+            raise TypeError(f"columns {made.columns}, expected a type of each")
+        if not isinstance(made.codec.get("tables_hash"), dict | None):
+            raise TypeError(f"tables_hash {made.codec['tables_hash']!r}")
         if sum(shard.count for shard in made.shards) != made.count:
             raise ValueError(f"{made.count} samples, its shards have {sum(s.count for s in made.shards)}")
         return made
+
+
+def _check_planes(planes: dict[str, Any]) -> None:
+    """Raises TypeError or ValueError for what cannot be said of a plane; it decides how memory is laid out."""
+    for name, plane in planes.items():
+        if not isinstance(plane, dict) or plane.get("dtype") not in DTYPES:
+            raise ValueError(f"plane {name}: dtype is none of {', '.join(DTYPES)}")
+        shape = plane.get("shape")
+        if shape is not None and (
+            not isinstance(shape, list)
+            or not 1 <= len(shape) <= 4
+            or any(type(n) is not int or n < 0 for n in shape)
+            or prod(shape) > MOST_NUMBERS
+        ):
+            raise ValueError(f"plane {name}: shape {shape!r}")
+        channels = set()
+        for what in ("mean", "std", "step"):
+            values = plane.get(what)
+            if values is None:
+                continue
+            if not isinstance(values, list) or any(type(v) not in (int, float) or not isfinite(v) for v in values):
+                raise ValueError(f"plane {name}: {what} is no list of numbers")
+            channels.add(len(values))
+        if len(channels) > 1 or (shape and channels - {shape[0]}) or (plane.get("mean") and not plane.get("std")):
+            raise ValueError(f"plane {name}: mean, std and step are not of as many channels")

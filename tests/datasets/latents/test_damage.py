@@ -55,7 +55,7 @@ def read_all(path: Path, **options: Any) -> list[Any]:
         (lambda m: m.update(count=54), r"54 samples, its shards have 53"),
         (lambda m: m.update(isthmus=2), "version 2"),
         (lambda m: m.update(planes={}), None),
-        (lambda m: m["planes"]["y"].update(dtype="float32"), "plane without 'float32'"),
+        (lambda m: m["planes"]["y"].update(dtype="float32"), "plane y: dtype is none of"),
         (lambda m: m.pop("shards"), "damaged"),
     ],
 )  # fmt: skip
