@@ -134,6 +134,8 @@ class RowBuilder:
         if isinstance(item.label, str):
             assert self.classes is not None
             return self.classes.index(item.label)
+        if item.label is not None and not -(1 << 63) <= item.label < 1 << 63:
+            raise ValueError(f"label {item.label}; expected a number of 64 bits")
         return item.label
 
     def _wait(self, row: int, latent: Latent) -> None:

@@ -71,6 +71,16 @@ class Place:
         filesystem, path = self.remote(name)
         return int(filesystem.size(path)) if filesystem.isfile(path) else None
 
+    def stamp(self, name: str) -> str:
+        """Changes when a file does: its size, and its time or what else is known of it; empty where there is none."""
+        size = self.size(name)
+        if size is None:
+            return ""
+        if self.path is not None:
+            return f"{size} {(self.path / name).stat().st_mtime_ns}"
+        filesystem, path = self.remote(name)
+        return f"{size} {stamp_of(filesystem.info(path))}"
+
     def read(self, name: str) -> bytes:
         """A whole file. Raises UnreadableFileError."""
         with self.open(name) as file:
@@ -142,6 +152,14 @@ class Place:
         elif self.size(name) is not None:
             filesystem, path = self.remote(name)
             filesystem.rm_file(path)
+
+
+def stamp_of(about: dict[str, Any]) -> str:
+    """Whatever a file system tells of a file that changes when it does."""
+    for name in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "updated", "created"):
+        if about.get(name):
+            return str(about[name])
+    return ""
 
 
 def _flush_folder(folder: Path) -> None:

@@ -17,6 +17,7 @@ from isthmus.codecs.base import Codec, Latent
 from isthmus.codecs.registry import load
 from isthmus.datasets.latents.batch import PlaneBatch
 from isthmus.datasets.latents.sources import Indices
+from isthmus.datasets.latents.stored.shard import NO_LABEL
 from isthmus.datasets.settings import Settings
 from isthmus.datasets.shards.info import PlaneSums
 from isthmus.datasets.sources import open_source
@@ -48,6 +49,7 @@ class AnalysedSource:
             raise UnreadableFileError(f"{given}: nothing in it can be read")
         names = sorted({item.label for item in self._items if isinstance(item.label, str)})
         self.classes = self._source.classes or names or None
+        self._labelled = any(item.label is not None for item in self._items)
         self._numbers = {name: number for number, name in enumerate(self.classes or ())}
         options = dict(options)
         size = {name: options.pop(name, None) for name in ("resize", "crop")}
@@ -96,8 +98,9 @@ class AnalysedSource:
         for index in indices:
             item = self._items[int(index)]
             fact: dict[str, Any] = {"key": item.key}
-            if item.label is not None:
-                fact["label"] = self._numbers[item.label] if isinstance(item.label, str) else item.label
+            if self._labelled:
+                label = NO_LABEL if item.label is None else item.label
+                fact["label"] = self._numbers[label] if isinstance(label, str) else label
             made.append(fact)
         return made
 

@@ -27,7 +27,8 @@ def open_source(given: Any, kind: str | None = None, *, checksums: bool = False)
         from isthmus.datasets.sources.table import TableSource
 
         return TableSource(Path(text))
-    folder, name = (text, "") if suffix not in (".parquet", ".tar") else _split(text)
+    is_file = suffix in (".parquet", ".tar") and not Place(text).is_folder()  # Spark names folders so
+    folder, name = _split(text) if is_file else (text, "")
     place = Place(folder)
     if not name and place.path is not None and place.path.is_file():
         raise UnreadableFileError(f"{text}: one file; that is for `isthmus encode`, expected a folder, CSV, JSONL, ...")

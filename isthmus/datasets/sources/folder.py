@@ -10,7 +10,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from isthmus.datasets.sources.base import Found, Item, Source
-from isthmus.datasets.storage import Place
+from isthmus.datasets.storage import Place, stamp_of
 from isthmus.errors import UnreadableFileError
 from isthmus.media.kinds import room
 
@@ -47,7 +47,7 @@ class FolderSource(Source):
 
     def _in_classes(self) -> bool:
         """Whether every file lies in a folder of its class."""
-        return all("/" in item.key for item in self._inside(stat=False))
+        return all("/" in item.key or item.broken for item in self._inside(stat=False))  # broken: such a folder
 
     def _inside(self, *, stat: bool = True) -> Iterator[Item]:
         return self._walk("", stat) if self.place.path is not None else self._remote()
@@ -60,8 +60,11 @@ class FolderSource(Source):
             self.left_out.append(name)
         return False
 
-    def _walk(self, folder: str, stat: bool) -> Iterator[Item]:
-        """Folders one at a time, so that there may be any number of files. Links to folders are followed once."""
+    def _walk(self, folder: str, stat: bool, above: tuple[str, ...] = ()) -> Iterator[Item]:
+        """Folders one at a time, so that there may be any number of files. Links to folders are followed once.
+
+        above: the folders whose links led here, as they are really called.
+        """
         assert self.place.path is not None
         try:
             entries = sorted(os.scandir(self.place.path / folder), key=lambda entry: entry.name)
@@ -72,17 +75,20 @@ class FolderSource(Source):
             if entry.name.startswith("."):
                 continue
             key = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and self._leads_below(key)):
-                yield from self._walk(key, stat)
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(key, stat, above)
+            elif entry.is_symlink() and self._leads_below(key, above):
+                yield from self._walk(key, stat, (*above, os.path.realpath(self.place.path / folder)))
             elif self._meant(entry.name):
                 yield self._item(key) if stat else Item(key, 0, 0)
 
-    def _leads_below(self, key: str) -> bool:
-        """Whether a link leads to a folder that does not hold the link itself."""
+    def _leads_below(self, key: str, above: tuple[str, ...]) -> bool:
+        """Whether a link leads to a folder that holds neither the link itself nor another that led to it."""
         assert self.place.path is not None
         path = self.place.path / key
-        real = os.path.realpath(path)
-        return os.path.isdir(path) and not os.path.realpath(path.parent).startswith((real + os.sep, real))
+        real = os.path.join(os.path.realpath(path), "")
+        holders = (*above, os.path.realpath(path.parent))
+        return os.path.isdir(path) and not any(os.path.join(holder, "").startswith(real) for holder in holders)
 
     def _item(self, key: str) -> Item:
         assert self.place.path is not None
@@ -114,7 +120,7 @@ class FolderSource(Source):
         for path, about in sorted(filesystem.find(root, detail=True).items()):
             key = path.removeprefix(root).lstrip("/")
             if not any(part.startswith(".") for part in key.split("/")) and self._meant(key):
-                yield Item(key, int(about.get("size") or 0), _stamp(about))
+                yield Item(key, int(about.get("size") or 0), stamp_of(about))
 
     def find(self, item: Item) -> Found:
         suffix = PurePosixPath(item.key).suffix
@@ -129,11 +135,3 @@ def _checksum(path: Path) -> str:
         while part := file.read(1 << 20):
             found.update(part)
     return found.hexdigest()
-
-
-def _stamp(about: dict[str, Any]) -> str:
-    """Whatever a file system tells of a file that changes when it does."""
-    for name in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "updated", "created"):
-        if about.get(name):
-            return str(about[name])
-    return ""

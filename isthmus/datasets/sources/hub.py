@@ -36,7 +36,7 @@ class HubSource(Source):
         self.dataset = dataset.cast_column(self.column, type(features[self.column])(decode=False))
         self.description: Any = {"dataset": dataset._fingerprint}
         plain = {n: getattr(f, "dtype", "") for n, f in features.items() if type(f).__name__ in ("Value", "ClassLabel")}
-        self.label = "label" if plain.get("label", "").startswith("int") else None
+        self.label = "label" if plain.get("label", "").startswith(("int", "uint", "string")) else None
         self.classes = getattr(features.get("label"), "names", None) if self.label else None
         self.columns = {
             n: {"float32": "float", "float64": "double"}.get(kind, kind)

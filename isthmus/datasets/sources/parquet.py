@@ -13,6 +13,7 @@ from isthmus.errors import CorruptStreamError, UnreadableFileError
 
 MEDIA = ("image", "img", "jpg", "png", "audio", "sound", "bytes")  # columns that are looked for first
 KEYS = ("key", "__key__")  # other columns, and paths beside bytes, often come again
+NAMED = ("string", "dictionary<values=string,")  # labels by name
 KEPT = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float", "double", "string")
 
 
@@ -27,7 +28,7 @@ class ParquetSource(Source):
         self.column = _media_column(layout, place.name(names[0]))
         plain = {f.name: str(f.type).replace("large_", "") for f in layout if f.name != self.column}
         self.key = next((name for name in KEYS if plain.get(name) in KEPT), None)
-        self.label = "label" if plain.get("label", "").startswith(("int", "uint")) else None
+        self.label = "label" if plain.get("label", "").startswith(("int", "uint", *NAMED)) else None
         self.classes = _class_names(layout, self.label)
         self.columns = {n: kind for n, kind in plain.items() if kind in KEPT and n not in (*RESERVED, self.key)}
         self._kept: tuple[str, int, Any] | None = None  # name, row group, its column
@@ -56,7 +57,7 @@ class ParquetSource(Source):
 
     def _of_one(self, name: str) -> Iterator[Item]:
         wanted = [name for name in (self.key, self.label, *self.columns) if name]
-        row, stamp = 0, self.place.size(name) or 0
+        row, stamp = 0, self.place.stamp(name)
         with self._open(name) as file:
             if self.column not in file.schema_arrow.names:
                 raise UnreadableFileError(f"{self.place.name(name)}: no column {self.column!r}, as the file before has")

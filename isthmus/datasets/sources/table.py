@@ -4,8 +4,10 @@
 import csv
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from isthmus.datasets.sources.base import RESERVED, Found, Item, Label, Source
@@ -13,6 +15,8 @@ from isthmus.errors import UnreadableFileError
 
 PATHS = ("path", "file", "file_name", "filename", "image", "audio")
 TYPES = {bool: "bool", int: "int64", float: "double", str: "string"}
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # halves of characters, which may be alone
+WHOLE = range(-(1 << 63), 1 << 63)  # numbers that columns and labels hold; greater ones are text
 
 
 class TableSource(Source):
@@ -27,7 +31,7 @@ class TableSource(Source):
         labels: set[str] = set()
         for number, row in self._rows():
             for name, value in row.items():
-                kind = TYPES.get(type(value))
+                kind = "string" if type(value) is int and value not in WHOLE else TYPES.get(type(value))
                 if value is not None and kind is None:
                     raise self._wrong(
                         number, f"{name} is a {type(value).__name__}; expected text, numbers, true or false"
@@ -59,6 +63,8 @@ class TableSource(Source):
                 for number, line in enumerate(file, 1):
                     if line.strip():
                         found = json.loads(line)
+                        if SURROGATE.search(line):
+                            json.dumps(found, ensure_ascii=False).encode()  # else it fails where nobody knows the row
                         if not isinstance(found, dict):
                             raise self._wrong(number, f"a JSON {type(found).__name__}; expected an object")
                         yield number, found
@@ -85,6 +91,9 @@ class TableSource(Source):
                 why = getattr(error, "strerror", None) or error
                 yield Item(key, 0, 0, label, path, columns, f"cannot be read: {why}")
                 continue
+            if not (S_ISREG(about.st_mode) or S_ISDIR(about.st_mode)):  # which might never end; readers name folders
+                yield Item(key, 0, 0, label, path, columns, "a pipe or a device, not a file")
+                continue
             yield Item(key, about.st_size, about.st_mtime_ns, label, path, columns)
         if not found:
             raise UnreadableFileError(f"{self.path}: no rows")
@@ -102,6 +111,8 @@ class TableSource(Source):
             return str(value)
         if (isinstance(value, float) and not value.is_integer()) or isinstance(value, bool):
             raise self._wrong(number, f"label {value!r}; expected a whole number or a name")
+        if int(value) not in WHOLE:
+            raise self._wrong(number, f"label {value!r}; expected less, or a name")
         return int(value)
 
     def find(self, item: Item) -> Found:
@@ -109,4 +120,4 @@ class TableSource(Source):
 
 
 def _is_whole(text: str) -> bool:
-    return text.strip().lstrip("-").isdigit() or not text
+    return not text or (re.fullmatch(r"\s*-?[0-9]{1,20}\s*", text) is not None and int(text) in WHOLE)

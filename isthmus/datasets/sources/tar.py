@@ -39,7 +39,7 @@ class TarSource(Source):
 
     def _of_one(self, name: str) -> Iterator[Item]:
         group: dict[str, Any] = {}
-        size = self.place.size(name)
+        stamp = self.place.stamp(name)
         with self.place.open(name) as file:
             try:
                 with tarfile.open(fileobj=file, mode="r:") as tar:
@@ -48,7 +48,7 @@ class TarSource(Source):
                             continue
                         key, _, kind = _split(member.name)
                         if group and group["key"] != key:
-                            yield from self._sample(name, group)
+                            yield from self._sample(name, stamp, group)
                             group = {}
                         group.setdefault("key", key)
                         if f".{kind.rsplit('.', 1)[-1]}" in self.suffixes and "member" not in group:
@@ -57,18 +57,18 @@ class TarSource(Source):
                             opened = tar.extractfile(member)
                             group[kind] = opened.read() if opened else b""
             except (tarfile.TarError, EOFError) as error:
-                yield from self._sample(name, group)
+                yield from self._sample(name, stamp, group)
                 yield Item(
                     f"{name}: from here on",
                     0,
-                    size or 0,
+                    stamp,
                     where=[name, 0, 0, ""],
                     broken=f"the tar is cut or damaged: {error}",
                 )
                 return
-        yield from self._sample(name, group)
+        yield from self._sample(name, stamp, group)
 
-    def _sample(self, name: str, group: dict[str, Any]) -> Iterator[Item]:
+    def _sample(self, name: str, stamp: str, group: dict[str, Any]) -> Iterator[Item]:
         if not group:
             return
         key, label, kept = group["key"], None, {}
@@ -85,7 +85,7 @@ class TarSource(Source):
                     label = told["label"]
         except (ValueError, RecursionError) as error:
             broken = broken or f"its label or JSON cannot be read: {error}"
-        yield Item(key, where[2], where[1], label, where, kept, broken)
+        yield Item(key, where[2], stamp, label, where, kept, broken)
 
     def find(self, item: Item) -> Found:
         name, offset, size, suffix = item.where
