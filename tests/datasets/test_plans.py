@@ -62,3 +62,20 @@ def test_processes_that_never_begin_end_the_run_whatever_the_size_of_a_task(tmp_
     )
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100)
     assert ended.returncode == 1 and "the processes end before they begin" in ended.stderr
+
+
+def test_a_server_of_processes_that_is_killed_while_it_begins_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    popen = pytest.importorskip("multiprocessing.popen_forkserver")
+    read, calls = popen.forkserver.read_signed, []
+
+    def killed(number: int) -> int:
+        calls.append(number)
+        if len(calls) == 1:
+            raise EOFError("unexpected EOF")
+        return int(read(number))
+
+    monkeypatch.setattr(popen.forkserver, "read_signed", killed)
+    report = run(make_photos(tmp_path / "photos", ("a",), 1), tmp_path / "latents", workers=1)
+    assert report.complete and report.count == 1 and len(calls) > 1

@@ -33,8 +33,14 @@ class Worker:
         context = processes()
         self.pipe, other = context.Pipe()
         self.journal, self.task, self.begun = journal, None, False
-        self.process = context.Process(target=_work, args=(other, job, str(journal)), daemon=True)
-        self.process.start()
+        for left in reversed(range(PATIENCE)):
+            self.process = context.Process(target=_work, args=(other, job, str(journal)), daemon=True)
+            try:
+                self.process.start()
+                break
+            except (EOFError, ConnectionError):  # the server that forks was killed just now; the next try begins one
+                if not left:
+                    raise RuntimeError("transcode: no process can be begun: what begins them is killed") from None
         other.close()
 
     task: Task | None
