@@ -107,7 +107,10 @@ class StoredSource:
         from isthmus.datasets.shards import read_info
 
         told = self.statistics()
-        infos = read_info(self.rows.place, self.rows.shards[0].file).planes if self.rows.shards else {}
+        first = next((shard for shard in self.rows.shards if shard.count), None)  # others know no planes
+        infos = read_info(self.rows.place, first.file).planes if first else {}
+        if first and infos.keys() != told.keys():
+            raise CorruptStreamError(f"{self.rows.place.name(first.file)}: planes {[*infos]}, expected {[*told]}")
         return {
             name: {"dtype": told[name]["dtype"], "shape": told[name].get("shape"), "rank": info.rank}
             for name, info in infos.items()

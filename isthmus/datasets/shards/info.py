@@ -66,6 +66,19 @@ class PlaneSums:
             [a + b for a, b in zip(self.squares, other.squares, strict=True)] if same else [],
         )  # fmt: skip
 
+    def checked(self) -> "PlaneSums":
+        """Itself, of a shard from anywhere. Raises ValueError for what cannot be."""
+        numbers = [self.channels, self.rank, self.low, self.high, self.numbers, *(self.shape or ())]
+        if not all(type(n) is int for n in (*numbers, *self.sums, *self.squares)):
+            raise ValueError("a plane with sums that are no whole numbers")
+        if self.dtype not in DTYPES or not 1 <= self.rank <= 4 or min(0, self.channels, self.numbers) < 0:
+            raise ValueError(f"a plane of {self.dtype!r}, {self.rank} axes, {self.channels} channels")
+        if not -(1 << 63) <= self.low <= self.high < 1 << 63 or len(self.sums) != len(self.squares):
+            raise ValueError(f"a plane of {self.low} to {self.high}")
+        if len(self.sums) not in (0, self.channels) or (self.shape is not None and len(self.shape) != self.rank):
+            raise ValueError(f"a plane of {self.channels} channels and shape {self.shape} with {len(self.sums)} sums")
+        return self
+
     def describe(self) -> dict[str, Any]:
         """For the manifest: smallest dtype that holds all values, and mean and standard deviation by channel."""
         n = max(1, self.numbers)
@@ -102,7 +115,7 @@ class ShardInfo:
             version = found.pop("version")
             if version != VERSION:
                 raise ValueError(f"version {version}, this isthmus reads {VERSION}")
-            planes = {str(k): PlaneSums(**v) for k, v in found.pop("planes").items()}
+            planes = {str(k): PlaneSums(**v).checked() for k, v in found.pop("planes").items()}
             lost = [(str(key), str(why)) for key, why in found.pop("lost")]
             info = cls(**found, planes=planes, lost=lost)
             for value, kind in ((info.shard, int), (info.codec, str), (info.settings, str), (info.source, str),

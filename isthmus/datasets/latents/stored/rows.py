@@ -107,8 +107,9 @@ class StoredRows:
 
     def at_once(self, most: int) -> int:
         """How many samples to unpack at once, at least 1: so that images are many, and minutes of sound few."""
-        planes = read_info(self.place, self.shards[0].file).planes if self.shards else {}
-        count = max(1, self.shards[0].count) if self.shards else 1
+        first = next((shard for shard in self.shards if shard.count), None)  # others know no planes
+        planes = read_info(self.place, first.file).planes if first else {}
+        count = first.count if first else 1
         numbers = sum(plane.numbers * plane.channels for plane in planes.values()) // count
         return max(1, min(most, NUMBERS // max(1, numbers)))
 
