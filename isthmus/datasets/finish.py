@@ -3,7 +3,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from isthmus.datasets import shards
@@ -39,8 +39,12 @@ def done_shards(place: Place, settings: Settings, planned: Sequence[Shard]) -> d
     return found
 
 
-def finish(place: Place, manifest: Manifest, planned: Sequence[Shard], report: Any) -> None:
-    """Fills the report; with all shards there, writes the manifest and the list of losses."""
+def finish(place: Place, manifest: Manifest, planned: Sequence[Shard], report: Any, made: Collection[int]) -> None:
+    """Fills the report; with all shards there, writes the manifest and the list of losses.
+
+    made: shards of this run; of the others the manifest keeps its checksums, so that damage is not taken for granted.
+    """
+    known = {shard.file: shard for shard in Manifest.read(place).shards}
     settings = Settings(**{**manifest.settings, "views": tuple(manifest.settings["views"])})
     done = done_shards(place, settings, planned)
     infos = [done[shard.number] for shard in planned if shard.number in done]
@@ -62,7 +66,13 @@ def finish(place: Place, manifest: Manifest, planned: Sequence[Shard], report: A
     factors = _steps(place, manifest, infos)
     manifest.planes = {name: {**sums.describe(), "step": factors.get(name)} for name, sums in planes.items()}
     manifest.sources = [part.source for part in read_parts(place)]
-    manifest.shards = [_listed(place, shard_name(info.shard, settings.format), info.count) for info in infos]
+    manifest.shards = []
+    for info in infos:
+        name = shard_name(info.shard, settings.format)
+        there = known.get(name) if info.shard not in made else None
+        if there is None or (there.count, there.bytes) != (info.count, place.size(name)):
+            there = _listed(place, name, info.count)
+        manifest.shards.append(there)
     manifest.write(place)
 
 

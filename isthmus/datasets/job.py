@@ -99,7 +99,10 @@ def transcode(
     with Watch(progress) as watch:
         changes = run.plan(append, shard_size, watch)
         shards = plans.read_shards(run.place)
-        report = Report(run.place.url, len(shards), changes=changes)
+        report, made = Report(run.place.url, len(shards), changes=changes), set[int]()
+        wrong = sorted(set(rebuild) - {shard.number for shard in shards})
+        if wrong:
+            raise ValueError(f"rebuild {wrong[0]}: the data set has shards 0 to {len(shards) - 1}")
         unknown = set(rebuild) - {shard.number for shard in shards}
         if unknown:
             raise ValueError(f"rebuild {min(unknown)}: no such shard; there are 0 to {len(shards) - 1}")
@@ -112,10 +115,11 @@ def transcode(
                 report.failed.append((answer[0].shard, answer[1]))
                 continue
             report.made += 1
+            made.add(answer.shard)
             report.warnings += len(answer.warned)
             report.warned += answer.warned[: 10 - len(report.warned)]
             watch.done(answer)
-    finish(run.place, run.manifest(), shards, report)
+    finish(run.place, run.manifest(), shards, report, made)
     for shard, why in report.failed:
         warnings.warn(f"transcode: shard {shard} could not be made: {why}; run it again", stacklevel=2)
     return report

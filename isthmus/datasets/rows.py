@@ -16,7 +16,7 @@ from isthmus.datasets.shards import of_format
 from isthmus.datasets.shards.info import PlaneSums, ShardInfo
 from isthmus.datasets.sources import Found, Item, Source
 from isthmus.datasets.views import views_of
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, UnreadableFileError
 from isthmus.media import kinds
 from isthmus.signals import AudioSignal, ImageSignal
 
@@ -97,6 +97,8 @@ class RowBuilder:
         from isthmus.media.audio import open_sound
 
         sound = open_sound(path)
+        if sound.samples == 0:
+            raise UnreadableFileError(f"{path}: no samples")
         if sound.samples is not None and sound.samples * sound.channels <= WHOLE:
             samples, facts = kinds.read(path, self.codec.kind, options)
             latent = self.codec.analyze(samples, **facts, **options)

@@ -72,6 +72,19 @@ def test_nothing_is_done_twice_and_bytes_do_not_depend_on_processes(tmp_path: Pa
     assert run(source, target, rebuild=[1]).made == 1 and files(target) == before
 
 
+def test_a_run_does_not_take_damage_for_granted(tmp_path: Path) -> None:
+    source, target = make_photos(tmp_path / "photos"), tmp_path / "latents"
+    run(source, target)
+    path = target / "data/shard-00001.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
+    manifest = (target / "manifest.json").read_bytes()
+    assert run(source, target).made == 0 and (target / "manifest.json").read_bytes() == manifest
+    assert run(source, target, rebuild=[1]).made == 1 and path.read_bytes() == whole
+    with pytest.raises(ValueError, match="shards 0 to 2"):
+        run(source, target, rebuild=[3])
+
+
 def test_jobs_share_a_destination(tmp_path: Path) -> None:
     source, target = make_photos(tmp_path / "photos"), tmp_path / "latents"
     run(source, tmp_path / "other")
@@ -181,9 +194,9 @@ def test_sound(tmp_path: Path) -> None:
         tmp_path / "songs", tmp_path / "latents", codec="walloc-audio-f256c27", workers=0, progress=False
     )
     there = rows(tmp_path / "latents")
-    assert report.lost == 0 and [row["samples"] for row in there] == [0, 1, 300, 9000]
+    assert report.losses == [("0.wav", "no samples")] and [row["samples"] for row in there] == [1, 300, 9000]
     assert all(row["sample_rate"] == 8000 and "label" not in row for row in there)
-    assert isthmus.decode(there[3]["payload"]).shape == (1, 9000)
+    assert isthmus.decode(there[2]["payload"]).shape == (1, 9000)
     planes = Manifest.read(Place(tmp_path / "latents")).planes
     assert planes["y"]["step"] and len(planes["noise"]["mean"]) == len(planes["noise"]["step"])
     write(tmp_path / "songs" / "stereo.wav", np.zeros((2, 500), np.float32), AudioSignal(8000, 2, 500))
