@@ -64,11 +64,15 @@ def read_plan(place: Place) -> Iterator[Part | Task]:
         try:
             told = json.loads(line)
             if "shard" in told:
+                if not all(isinstance(item, list) and isinstance((item or [0])[0], str) for item in told["items"]):
+                    raise TypeError("an item without a key")
                 yield Task(int(told["shard"]), list(told["items"]), digest(told))
                 continue
             version = told["version"]
             if version != VERSION:
                 raise ValueError(f"version {version}, this isthmus reads {VERSION}")
+            if not isinstance(told["classes"], list | None):
+                raise TypeError(f"classes {told['classes']!r}")
             yield Part(told["source"], told["settings"], dict(told["columns"]), told["classes"])
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise CorruptStreamError(

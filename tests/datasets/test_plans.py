@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several sources in one data set, and what changes in them afterwards."""
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from isthmus.datasets.checks import verify
 from isthmus.datasets.manifest import Manifest
 from isthmus.datasets.storage import Place
+from isthmus.errors import CorruptStreamError
 from tests.datasets.photos import CODEC, make_photos
 from tests.datasets.test_transcode import rows, run
 
@@ -79,3 +82,17 @@ def test_a_server_of_processes_that_is_killed_while_it_begins_one(
     monkeypatch.setattr(popen.forkserver, "read_signed", killed)
     report = run(make_photos(tmp_path / "photos", ("a",), 1), tmp_path / "latents", workers=1)
     assert report.complete and report.count == 1 and len(calls) > 1
+
+
+@pytest.mark.parametrize(
+    ("line", "edit"),
+    [(0, {"classes": 3}), *((1, {"items": items}) for items in ([1], [None], [[]], [[3]], [{}], ["x"], 3))],
+)
+def test_a_plan_that_was_edited_is_refused_by_its_line(line: int, edit: dict[str, Any], tmp_path: Path) -> None:
+    source, plan = make_photos(tmp_path / "photos", ("a",), 1), tmp_path / "latents" / "plan.jsonl"
+    run(source, tmp_path / "latents")
+    lines = plan.read_text().splitlines()
+    lines[line] = json.dumps({**json.loads(lines[line]), **edit})
+    plan.write_text("\n".join(lines) + "\n")
+    with pytest.raises(CorruptStreamError, match=f"line {line + 1} cannot be read .* remove it, and the plan is made"):
+        run(source, tmp_path / "latents")
