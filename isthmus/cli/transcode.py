@@ -115,6 +115,7 @@ def _told(report: Any) -> list[str]:
         lines.append(f"isthmus: the source had changed since: {report.changes}")
     ratio = f", 1:{report.bytes_in / report.bytes_out:.1f}" if report.bytes_out else ""
     lost = f", {report.lost} left out" if report.lost else ""
+    lost += f", {len(report.classes)} classes" if report.classes else ""
     sizes = f"{report.bytes_in / 1e6:.1f} MB to {report.bytes_out / 1e6:.1f} MB{ratio}"
     lines.append(f"{report.destination}: {report.count} samples in {report.shards} shards, {sizes}{lost}")
     if not report.complete:

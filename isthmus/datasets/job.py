@@ -4,7 +4,7 @@
 import os
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +25,12 @@ from isthmus.datasets.sources import Source, open_source
 from isthmus.datasets.sources.folder import FolderSource
 from isthmus.datasets.storage import Place
 from isthmus.datasets.views import parse_views
-from isthmus.datasets.watch import Watch
+from isthmus.datasets.watch import Report, Watch
 from isthmus.datasets.work import Job
 from isthmus.errors import UnwritableFileError
 from isthmus.media.kinds import room
 
 MOST_PIXELS = 89_478_485  # of an image, where nobody says otherwise: beyond it Pillow warns of decompression bombs
-
-
-@dataclass
-class Report:
-    """What a run did. count, lost, bytes: of the whole data set as it is now.
-
-    made: shards of this run. changes: in the source since the plan was made. complete: whether all shards are there.
-    failed: shards that could not be made, and why. warned: some of what readers warned of.
-    """
-
-    destination: str
-    shards: int
-    made: int = 0
-    count: int = 0
-    lost: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    complete: bool = False
-    changes: Changes = field(default_factory=Changes)
-    losses: list[tuple[str, str]] = field(default_factory=list)
-    failed: list[tuple[int, str]] = field(default_factory=list)
-    warned: list[str] = field(default_factory=list)
-    warnings: int = 0
 
 
 def transcode(
@@ -119,6 +96,7 @@ def transcode(
             report.warnings += len(answer.warned)
             report.warned += answer.warned[: 10 - len(report.warned)]
             watch.done(answer)
+    report.classes = run.part.classes
     finish(run.place, run.manifest(), shards, report, made)
     for shard, why in report.failed:
         warnings.warn(f"transcode: shard {shard} could not be made: {why}; run it again", stacklevel=2)

@@ -1,15 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress of a run, on standard error: a bar on terminals, a line now and then elsewhere."""
+"""What a run says: its progress on standard error, a bar or a line now and then, and its report at the end."""
 
 import sys
 import time
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from tqdm import tqdm
 
+from isthmus.datasets.plan import Changes
 from isthmus.datasets.work import Done
 
-EVERY = 30.0  # seconds between lines
+EVERY = 10.0  # seconds between lines
+
+
+@dataclass
+class Report:
+    """What a run did. count, lost, bytes: of the whole data set as it is now.
+
+    made: shards of this run. changes: in the source since the plan was made. complete: whether all shards are there.
+    failed: shards that could not be made, and why. warned: some of what readers warned of.
+    """
+
+    destination: str
+    shards: int
+    made: int = 0
+    count: int = 0
+    lost: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    complete: bool = False
+    classes: list[str] | None = None
+    changes: Changes = field(default_factory=Changes)
+    losses: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[int, str]] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
+    warnings: int = 0
 
 
 class Watch:
