@@ -17,7 +17,7 @@ from isthmus.datasets.steps import steps
 from isthmus.datasets.storage import Place
 from isthmus.errors import IsthmusError
 
-ERRORS = "errors.jsonl"
+ERRORS, CARD = "errors.jsonl", "README.md"
 BLOCK = 1 << 22
 
 
@@ -73,7 +73,20 @@ def finish(place: Place, manifest: Manifest, planned: Sequence[Shard], report: A
         if there is None or (there.count, there.bytes) != (info.count, place.size(name)):
             there = _listed(place, name, info.count)
         manifest.shards.append(there)
+    place.write(CARD, _card(manifest).encode())
     manifest.write(place)
+
+
+def _card(manifest: Manifest) -> str:
+    """For people and for Hugging Face's tools, which read there where the shards are."""
+    suffix = "tar" if manifest.settings["format"] == "tar" else "parquet"
+    return (
+        f"---\nconfigs:\n- config_name: default\n  data_files: data/*.{suffix}\n---\n\n"
+        f"{manifest.count} samples of {manifest.kind} as latents of `{manifest.codec['name']}`, made by isthmus.\n\n"
+        "    from isthmus.datasets import LatentDataset\n\n"
+        '    latents = LatentDataset("this folder")\n\n'
+        "Each `payload` is a whole stream: `isthmus.unpack(payload)`, `isthmus.decode(payload)`.\n"
+    )
 
 
 def _write_losses(place: Place, infos: Sequence[ShardInfo]) -> None:

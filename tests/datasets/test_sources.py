@@ -190,6 +190,9 @@ def test_folders_with_litter(photos: Path, tmp_path: Path) -> None:
     assert len(keys) == 7 and "dog/also cat/deep/0.png" in keys
     lines = [json.loads(line) for line in (tmp_path / "a" / "errors.jsonl").read_text().splitlines()]
     assert {line["key"]: line["error"] for line in lines} == told
+    import datasets
+
+    assert len(datasets.load_dataset(str(tmp_path / "a"), cache_dir=str(tmp_path / "cache"))["train"]) == 7
     with pytest.raises(UnreadableFileError, match="no image files"):
         (tmp_path / "empty").mkdir()
         run(tmp_path / "empty", tmp_path / "b")
