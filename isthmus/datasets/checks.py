@@ -93,7 +93,8 @@ class _Check:
         if size != listed.bytes:
             self.say(f"{name}: {size} bytes, the manifest says {listed.bytes}")
         elif digest.hexdigest() != listed.sha256:
-            self.say(f"{name}: its SHA-256 is {digest.hexdigest()}, the manifest says {listed.sha256}")
+            again = "fetch it again, or make it again: `isthmus transcode` with --rebuild and its number"
+            self.say(f"{name}: its SHA-256 is {digest.hexdigest()}, the manifest says {listed.sha256}: {again}")
         info = shards.read_info(self.place, listed.file)
         self.infos.append(info)
         if info.settings != self.manifest.settings_digest:

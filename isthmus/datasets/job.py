@@ -77,9 +77,6 @@ def transcode(
         changes = run.plan(append, shard_size, watch)
         shards = plans.read_shards(run.place)
         report, made = Report(run.place.url, len(shards), changes=changes), set[int]()
-        wrong = sorted(set(rebuild) - {shard.number for shard in shards})
-        if wrong:
-            raise ValueError(f"rebuild {wrong[0]}: the data set has shards 0 to {len(shards) - 1}")
         unknown = set(rebuild) - {shard.number for shard in shards}
         if unknown:
             raise ValueError(f"rebuild {min(unknown)}: no such shard; there are 0 to {len(shards) - 1}")
