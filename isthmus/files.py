@@ -160,7 +160,16 @@ def _lock(file: BinaryIO) -> bool | None:
 def remove_leftovers(path: str | os.PathLike[str], *, follow: bool = True) -> None:
     """Removes what `atomic_file` left beside `path` where its process was killed; what others still write stays."""
     target = _place(path, follow)
-    for temporary in target.parent.glob(f".{escape(target.name[:40])}.{12 * '[0-9a-f]'}.part"):
+    _sweep(target.parent, escape(target.name[:40]))
+
+
+def remove_leftovers_in(folder: Path) -> None:
+    """The same of all files in a folder, which is listed once."""
+    _sweep(folder, "*")
+
+
+def _sweep(folder: Path, name: str) -> None:
+    for temporary in folder.glob(f".{name}.{12 * '[0-9a-f]'}.part"):
         if not temporary.is_file():  # a pipe would be waited for
             continue
         with suppress(OSError), open(temporary, "rb") as file:

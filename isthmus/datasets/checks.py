@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ from isthmus.datasets.shards.info import PlaneSums, ShardInfo
 from isthmus.datasets.storage import Place
 from isthmus.errors import CorruptStreamError, IsthmusError
 
-BLOCK = 1 << 22
 GROUP = 256  # streams that are decoded at once
 MOST_PROBLEMS = 1000
 KNOWN = ("codec", "kind")  # of the settings, what a summary says beside them
@@ -85,16 +83,12 @@ class _Check:
         name = self.place.name(listed.file)
         if self.place.size(listed.file) is None:
             raise CorruptStreamError(f"{name}: the manifest names it, and it is not there")
-        digest, size = hashlib.sha256(), 0
-        with self.place.open(listed.file) as file:
-            while part := file.read(BLOCK):
-                digest.update(part)
-                size += len(part)
+        sha256, size = self.place.sha256(listed.file)
         if size != listed.bytes:
             self.say(f"{name}: {size} bytes, the manifest says {listed.bytes}")
-        elif digest.hexdigest() != listed.sha256:
+        elif sha256 != listed.sha256:
             again = "fetch it again, or make it again: `isthmus transcode` with --rebuild and its number"
-            self.say(f"{name}: its SHA-256 is {digest.hexdigest()}, the manifest says {listed.sha256}: {again}")
+            self.say(f"{name}: its SHA-256 is {sha256}, the manifest says {listed.sha256}: {again}")
         info = shards.read_info(self.place, listed.file)
         self.infos.append(info)
         if info.settings != self.manifest.settings_digest:

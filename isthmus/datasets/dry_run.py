@@ -7,6 +7,7 @@ from typing import Any
 from isthmus.datasets.engines.local import cores
 from isthmus.datasets.job import Run
 from isthmus.datasets.listing import Listing
+from isthmus.datasets.plan import NAME as PLAN
 from isthmus.datasets.plan import check_keys, read_plan
 from isthmus.datasets.rows import RowBuilder
 from isthmus.datasets.shards.info import ShardInfo
@@ -28,7 +29,7 @@ def estimate(
     run.check_destination(append)
     with Listing(run.source) as listing:
         there = 0
-        if run.place.size("plan.jsonl") is not None:
+        if run.place.size(PLAN) is not None:
             if append:
                 check_keys(run.place, listing)
             for line in read_plan(run.place):
@@ -36,19 +37,16 @@ def estimate(
         count, size = len(listing), listing.bytes
         rows = RowBuilder(run.source, run.settings, run.codec, ShardInfo(0, "", "", ""), listing.names)
         spread, done, start = listing.spread(SAMPLE + 1), 0, 0.0
-        try:
-            for number, values in enumerate(spread):
-                rows.add(Item.unpack(values))
-                if number == 0:  # kernels are compiled, weights are read
-                    rows.flush()
-                    start = time.perf_counter()
-                    continue
-                done += 1
-                if time.perf_counter() - start > SECONDS:
-                    break
-            rows.flush()
-        finally:
-            rows.close()
+        for number, values in enumerate(spread):
+            rows.add(Item.unpack(values))
+            if number == 0:  # kernels are compiled, weights are read
+                rows.flush()
+                start = time.perf_counter()
+                continue
+            done += 1
+            if time.perf_counter() - start > SECONDS:
+                break
+        rows.flush()
         spent = (time.perf_counter() - start) / max(1, done)
     processes = cores() if workers is None else max(1, workers)
     out, tried = sum(len(row["payload"]) for row in rows.rows), done + 1

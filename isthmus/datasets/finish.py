@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is read from the shards themselves: which are done, and, when all are, the manifest and the list of losses."""
 
-import hashlib
 import json
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from isthmus.datasets import shards
 from isthmus.datasets.latents.reader import Reader
@@ -15,19 +13,19 @@ from isthmus.datasets.shards import shard_name
 from isthmus.datasets.shards.info import PlaneSums, ShardInfo
 from isthmus.datasets.steps import steps
 from isthmus.datasets.storage import Place
+from isthmus.datasets.watch import Report
 from isthmus.errors import IsthmusError
 
 ERRORS, CARD = "errors.jsonl", "README.md"
-BLOCK = 1 << 22
 
 
 def done_shards(place: Place, settings: Settings, planned: Sequence[Shard]) -> dict[int, ShardInfo]:
     """What the shards say of themselves that are there, whole, of these settings and of their line of the plan."""
     found = {}
+    place.clean("data")
     names = set(place.files("data"))
     for shard in planned:
         name = shard_name(shard.number, settings.format)
-        place.clean(name)
         if name.rpartition("/")[2] not in names:
             continue
         try:
@@ -39,13 +37,19 @@ def done_shards(place: Place, settings: Settings, planned: Sequence[Shard]) -> d
     return found
 
 
-def finish(place: Place, manifest: Manifest, planned: Sequence[Shard], report: Any, made: Collection[int]) -> None:
+def finish(
+    place: Place,
+    settings: Settings,
+    manifest: Manifest,
+    planned: Sequence[Shard],
+    report: Report,
+    made: Collection[int],
+) -> None:
     """Fills the report; with all shards there, writes the manifest and the list of losses.
 
     made: shards of this run; of the others the manifest keeps its checksums, so that damage is not taken for granted.
     """
     known = {shard.file: shard for shard in Manifest.read(place).shards}
-    settings = Settings(**{**manifest.settings, "views": tuple(manifest.settings["views"])})
     done = done_shards(place, settings, planned)
     infos = [done[shard.number] for shard in planned if shard.number in done]
     report.count = sum(info.count for info in infos)
@@ -71,7 +75,8 @@ def finish(place: Place, manifest: Manifest, planned: Sequence[Shard], report: A
         name = shard_name(info.shard, settings.format)
         there = known.get(name) if info.shard not in made else None
         if there is None or (there.count, there.bytes) != (info.count, place.size(name)):
-            there = _listed(place, name, info.count)
+            sha256, size = place.sha256(name)
+            there = Listed(name, info.count, size, sha256)
         manifest.shards.append(there)
     place.write(CARD, _card(manifest).encode())
     manifest.write(place)
@@ -95,15 +100,6 @@ def _write_losses(place: Place, infos: Sequence[ShardInfo]) -> None:
         place.write(ERRORS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
     else:
         place.remove(ERRORS)
-
-
-def _listed(place: Place, name: str, count: int) -> Listed:
-    found, size = hashlib.sha256(), 0
-    with place.open(name) as file:
-        while part := file.read(BLOCK):
-            found.update(part)
-            size += len(part)
-    return Listed(name, count, size, found.hexdigest())
 
 
 def _steps(place: Place, manifest: Manifest, infos: Sequence[ShardInfo]) -> dict[str, list[float] | None]:

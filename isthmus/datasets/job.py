@@ -88,13 +88,12 @@ def transcode(
             if isinstance(answer, tuple):
                 report.failed.append((answer[0].shard, answer[1]))
                 continue
-            report.made += 1
             made.add(answer.shard)
             report.warnings += len(answer.warned)
             report.warned += answer.warned[: 10 - len(report.warned)]
             watch.done(answer)
-    report.classes = run.part.classes
-    finish(run.place, run.manifest(), shards, report, made)
+    report.made, report.classes = len(made), run.part.classes
+    finish(run.place, run.settings, run.manifest(), shards, report, made)
     for shard, why in report.failed:
         warnings.warn(f"transcode: shard {shard} could not be made: {why}; run it again", stacklevel=2)
     return report

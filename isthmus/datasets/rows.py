@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Items to the rows of a shard, those that cannot be read to its losses."""
 
-import tempfile
 import warnings
 from collections.abc import Iterator
 from io import BytesIO
@@ -14,7 +13,7 @@ from isthmus.codecs.base import Codec, Latent
 from isthmus.datasets.settings import Settings
 from isthmus.datasets.shards import of_format
 from isthmus.datasets.shards.info import PlaneSums, ShardInfo
-from isthmus.datasets.sources import Found, Item, Source
+from isthmus.datasets.sources import Item, Source
 from isthmus.datasets.views import views_of
 from isthmus.errors import IsthmusError, UnreadableFileError
 from isthmus.media import kinds
@@ -34,16 +33,13 @@ class RowBuilder:
     def __init__(
         self, source: Source, settings: Settings, codec: Codec, info: ShardInfo, classes: list[str] | None = None
     ) -> None:
-        self.source, self.settings, self.codec, self.info, self.classes = source, settings, codec, info, classes
+        self.source, self.settings, self.codec, self.info = source, settings, codec, info
         self.rows: list[dict[str, Any]] = []
         self.warned: list[str] = []
         self._waiting: list[tuple[int, Latent]] = []  # row and latent
         self._images: list[tuple[int, Any]] = []  # row and pixels
         self._numbers, self._pixels, self._options = 0, 0, dict[str, Any]()
-        self._scratch = tempfile.TemporaryDirectory(prefix="isthmus-")
-
-    def close(self) -> None:
-        self._scratch.cleanup()
+        self._numbers_of = {name: number for number, name in enumerate(classes or ())}
 
     def lose(self, item: Item, why: str) -> None:
         self.info.lost.append((item.key, why))
@@ -71,26 +67,20 @@ class RowBuilder:
             self.flush()
 
     def _encode(self, item: Item) -> None:
-        path, options = self._path(self.source.find(item)), dict(self.settings.options)
-        size = path.stat().st_size
-        try:
-            if self.codec.in_blocks:
-                self._encode_sound(item, path, options)
-            else:
-                samples, facts = kinds.read(path, self.codec.kind, options)
-                for view, image in views_of(samples, self.settings, item.key):
-                    self._row(item, ImageSignal(*image.shape[:2]), view)
-                    self._wait_for_others(image, {**facts, **options})
-        except IsthmusError as error:
-            raise type(error)(str(error).replace(str(path), item.key)) from error  # wherever the source lies
+        options = dict(self.settings.options)
+        with self.source.find(item).on_disk() as path:
+            size = path.stat().st_size
+            try:
+                if self.codec.in_blocks:
+                    self._encode_sound(item, path, options)
+                else:
+                    samples, facts = kinds.read(path, self.codec.kind, options)
+                    for view, image in views_of(samples, self.settings, item.key):
+                        self._row(item, ImageSignal(*image.shape[:2]), view)
+                        self._wait_for_others(image, {**facts, **options})
+            except IsthmusError as error:
+                raise type(error)(str(error).replace(str(path), item.key)) from error  # wherever the source lies
         self.info.bytes_in += size
-
-    def _path(self, found: Found) -> Path:
-        if not isinstance(found.data, bytes):
-            return Path(found.data)
-        path = Path(self._scratch.name) / f"sample{found.suffix}"
-        path.write_bytes(found.data)
-        return path
 
     def _encode_sound(self, item: Item, path: Path, options: dict[str, Any]) -> None:
         """Short sounds at once, longer ones block by block: there is no limit to their length."""
@@ -134,8 +124,7 @@ class RowBuilder:
 
     def _label(self, item: Item) -> int | None:
         if isinstance(item.label, str):
-            assert self.classes is not None
-            return self.classes.index(item.label)
+            return self._numbers_of[item.label]
         if item.label is not None and not -(1 << 63) <= item.label < 1 << 63:
             raise ValueError(f"label {item.label}; expected a number of 64 bits")
         return item.label

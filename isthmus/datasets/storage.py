@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder that data sets are read from and written to: of this machine, or whatever URL fsspec knows."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from isthmus.errors import MissingExtraError, UnreadableFileError, UnwritableFileError
-from isthmus.files import atomic_file, check_folder, remove_leftovers
+from isthmus.files import atomic_file, check_folder, remove_leftovers_in
 
+BLOCK = 1 << 22  # bytes that are read at once
 LOCAL = ("file", "local")
 
 
@@ -53,10 +55,6 @@ class Place:
             raise MissingExtraError(f"{self.url}: {error}") from error
         return filesystem, f"{root.rstrip('/')}/{name}" if name else root
 
-    def exists(self, name: str = "") -> bool:
-        """Whether there is a file or folder."""
-        return self.size(name) is not None or self.is_folder(name)
-
     def is_folder(self, name: str = "") -> bool:
         if self.path is not None:
             return (self.path / name).is_dir()
@@ -95,6 +93,15 @@ class Place:
             return cast(BinaryIO, filesystem.open(path, "rb"))
         except OSError as error:
             raise UnreadableFileError(f"{self.name(name)}: cannot be read: {error.strerror or error}") from error
+
+    def sha256(self, name: str) -> tuple[str, int]:
+        """SHA-256 of a file in hexadecimal, and its bytes. Raises UnreadableFileError."""
+        found, size = hashlib.sha256(), 0
+        with self.open(name) as file:
+            while part := file.read(BLOCK):
+                found.update(part)
+                size += len(part)
+        return found.hexdigest(), size
 
     def files(self, folder: str = "") -> list[str]:
         """Names of the files directly in a folder, sorted; hidden ones are left out. None where there is no folder."""
@@ -140,10 +147,10 @@ class Place:
         except OSError as error:
             raise UnwritableFileError(f"{self.name(name)}: cannot be written: {error}") from error
 
-    def clean(self, name: str) -> None:
-        """Removes what a killed process left of a file that it was writing."""
-        if self.path is not None and (self.path / name).parent.is_dir():
-            remove_leftovers(self.path / name)
+    def clean(self, folder: str) -> None:
+        """Removes what killed processes left of files that they were writing in a folder."""
+        if self.path is not None and (self.path / folder).is_dir():
+            remove_leftovers_in(self.path / folder)
 
     def remove(self, name: str) -> None:
         """Removes a file that is there."""

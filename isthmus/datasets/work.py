@@ -105,6 +105,5 @@ def build_shard(job: Job, task: Task, journal: str | None = None, deadly: frozen
         job.destination.write(shard_name(info.shard, settings.format), rows.finish(job.columns))
     finally:
         noted.close()
-        rows.close()
     spent = time.perf_counter() - start
     return Done(info.shard, len(task.items), info.count, info.lost, info.bytes_in, info.bytes_out, spent, rows.warned)

@@ -4,7 +4,6 @@
 import io
 import json
 import os
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from isthmus.datasets.manifest import Manifest
 from isthmus.datasets.storage import Place
 from isthmus.errors import UnreadableFileError
 from tests.datasets.photos import CODEC, make_photos, photo
+from tests.datasets.test_sources import make_tar
 from tests.datasets.test_transcode import rows, run
 
 
@@ -30,15 +30,6 @@ def write_parquet(path: Path, **columns: Any) -> Path:
     images = [{"bytes": image_bytes(i), "path": f"{i}.png"} for i in range(3)]
     path.parent.mkdir(exist_ok=True)
     pq.write_table(pa.table({"image": images, **columns}), path)
-    return path
-
-
-def write_tar(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
     return path
 
 
@@ -142,11 +133,11 @@ def test_a_folder_that_is_called_as_a_file(tmp_path: Path) -> None:
 
 def test_files_of_many_samples_that_change_without_growing(tmp_path: Path) -> None:
     source, target = tmp_path / "x.tar", tmp_path / "latents"
-    write_tar(source, {"a.bmp": image_bytes(1, "BMP"), "b.bmp": image_bytes(2, "BMP")})
+    make_tar(source, {"a.bmp": image_bytes(1, "BMP"), "b.bmp": image_bytes(2, "BMP")})
     run(source, target)
     before, size = [row["payload"] for row in rows(target)], source.stat().st_size
     assert not run(source, target).changes
-    write_tar(source, {"a.bmp": image_bytes(3, "BMP"), "b.bmp": image_bytes(2, "BMP")})
+    make_tar(source, {"a.bmp": image_bytes(3, "BMP"), "b.bmp": image_bytes(2, "BMP")})
     os.utime(source, ns=(1, 1))
     assert source.stat().st_size == size and run(source, target).changes.changed == 2
     after = [row["payload"] for row in rows(target)]

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,12 +74,7 @@ class AnalysedSource:
         """What the codec makes of a sample."""
         item, options = self._items[index], dict(self.settings.options)
         try:
-            found = self._source.find(item)
-            with tempfile.NamedTemporaryFile(suffix=found.suffix) as file:
-                path = found.data
-                if isinstance(path, bytes):
-                    path = file.name
-                    Path(path).write_bytes(found.data)
+            with self._source.find(item).on_disk() as path:
                 samples, facts = kinds.read(path, self.kind, options)
             if self.kind == "image":
                 _, samples = next(iter(views_of(samples, self.settings, item.key)))

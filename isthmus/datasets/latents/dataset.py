@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from isthmus.codecs.base import Codec
@@ -19,7 +18,7 @@ from isthmus.datasets.latents.analysed import AnalysedSource
 from isthmus.datasets.latents.batch import PlaneBatch, Sample, Samples, collate
 from isthmus.datasets.latents.cache_file import CacheFile
 from isthmus.datasets.latents.reader import Reader
-from isthmus.datasets.latents.scale import Scale
+from isthmus.datasets.latents.scale import Scaled
 from isthmus.datasets.latents.sources import Source, StoredSource
 from isthmus.datasets.latents.stored.rows import StoredRows, check_index
 from isthmus.datasets.manifest import NAME as MANIFEST
@@ -28,7 +27,7 @@ from isthmus.datasets.storage import Place
 FILL = 1024  # samples that `cache` unpacks at once, at most
 
 
-class LatentDataset(Dataset[Sample]):
+class LatentDataset(Scaled, Dataset[Sample]):
     """A data set of latents, map-style: `len(data)`, `data[i]`, `DataLoader(data, batch_size=256, shuffle=True)`.
 
     A sample is a dict: every plane by its name ("y" of images [c, h, w], of sound [c, frames]) as integers of the
@@ -59,7 +58,6 @@ class LatentDataset(Dataset[Sample]):
     ) -> None:
         self.path, self.transform = str(path), transform
         self._source: Source = source_of(path, codec, partial, columns, options)
-        self._scale: Scale | None = None
         self._cache: CacheFile | None = None
         if cache is not None:
             self._cache = self._opened(Path(cache))
@@ -140,34 +138,6 @@ class LatentDataset(Dataset[Sample]):
         return self
 
     collate = staticmethod(collate)
-
-    @property
-    def scale(self) -> Scale:
-        """How integers become floats: steps, means and standard deviations by plane and channel."""
-        if self._scale is None:
-            self._scale = Scale(self._source.statistics(), self._source.layout())
-        return self._scale
-
-    @property
-    def mean(self) -> dict[str, Tensor]:
-        """By plane, float32 [c, 1, 1] or [c, 1]: means of what `dequantize` gives."""
-        return self.scale.mean
-
-    @property
-    def std(self) -> dict[str, Tensor]:
-        """By plane, as `mean`: standard deviations of what `dequantize` gives."""
-        return self.scale.std
-
-    def dequantize(
-        self, batch: dict[str, Any] | Tensor, device: Any = None, *, normalize: bool = False
-    ) -> dict[str, Any] | Tensor:
-        """Integers of a batch to float32 on `device`: they travel as integers, and are multiplied by their steps there.
-
-        batch: as DataLoader gives it, or plane "y" of it, [n, c, ...]; other tensors travel too, other values stay.
-        normalize: to mean 0 and standard deviation 1 of each channel. Planes that have no scale, such as indices, stay
-        integers.
-        """
-        return self.scale.dequantize(batch, device, normalize=normalize)
 
     def stream(self, place: int) -> bytes:
         """Sample `place` as a whole stream, as `isthmus.decode` takes it."""

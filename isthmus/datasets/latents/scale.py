@@ -8,6 +8,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isthmus.datasets.latents.sources import Source
+
+
+class Scaled:
+    """What data sets of latents share: how their integers become floats."""
+
+    _source: Source
+    _scale: Scale | None = None
+
+    @property
+    def scale(self) -> Scale:
+        """How integers become floats: steps, means and standard deviations by plane and channel."""
+        if self._scale is None:
+            self._scale = Scale(self._source.statistics(), self._source.layout())
+        return self._scale
+
+    @property
+    def mean(self) -> dict[str, Tensor]:
+        """By plane, float32 [c, 1, 1] or [c, 1]: means of what `dequantize` gives."""
+        return self.scale.mean
+
+    @property
+    def std(self) -> dict[str, Tensor]:
+        """By plane, as `mean`: standard deviations of what `dequantize` gives."""
+        return self.scale.std
+
+    def dequantize(
+        self, batch: dict[str, Any] | Tensor, device: Any = None, *, normalize: bool = False
+    ) -> dict[str, Any] | Tensor:
+        """Integers of a batch to float32 on `device`: they travel as integers, and are multiplied by their steps there.
+
+        batch: as DataLoader gives it, or plane "y" of it, [n, c, ...]; other tensors travel too, other values stay.
+        normalize: to mean 0 and standard deviation 1 of each channel. Planes that have no scale, such as indices, stay
+        integers.
+        """
+        return self.scale.dequantize(batch, device, normalize=normalize)
+
 
 class Scale:
     """By plane: `step`, what integers are multiplied by (absent: they stay integers), `mean` and `std` of the products.

@@ -14,7 +14,7 @@ from isthmus.datasets.latents.batch import Sample, collate
 from isthmus.datasets.latents.buckets import rank_and_world
 from isthmus.datasets.latents.order import epoch_order, share, taken
 from isthmus.datasets.latents.reader import Reader
-from isthmus.datasets.latents.scale import Scale
+from isthmus.datasets.latents.scale import Scaled
 from isthmus.datasets.latents.sources import StoredSource
 from isthmus.datasets.latents.stored.rows import StoredRows
 from isthmus.datasets.shards.parquet import ROWS
@@ -25,7 +25,7 @@ MOST_WORKERS = 1024
 NOBODY = -1
 
 
-class LatentIterableDataset(IterableDataset[Sample]):
+class LatentIterableDataset(Scaled, IterableDataset[Sample]):
     """A data set of latents as a stream of the samples of `LatentDataset`: `DataLoader(data, batch_size=256)`.
 
     Every sample comes exactly once an epoch, whatever the number of processes (torch.distributed, or RANK and
@@ -37,6 +37,8 @@ class LatentIterableDataset(IterableDataset[Sample]):
 
     To go on after a stop: `state_dict`, `load_state_dict`.
     """
+
+    _source: StoredSource
 
     def __init__(
         self,
@@ -69,7 +71,6 @@ class LatentIterableDataset(IterableDataset[Sample]):
         self._shared = torch.zeros(2 + 2 * MOST_WORKERS, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._shared[2:] = NOBODY
         self._reads, self._done = NOBODY, 0  # in this process
-        self._scale: Scale | None = None
 
     def __len__(self) -> int:
         """Samples of this process in an epoch, of all its workers."""
@@ -169,14 +170,3 @@ class LatentIterableDataset(IterableDataset[Sample]):
             self._shared[at], self._shared[at + 1] = reader, done
 
     collate = staticmethod(collate)
-
-    @property
-    def scale(self) -> Scale:
-        """As of `LatentDataset`."""
-        if self._scale is None:
-            self._scale = Scale(self._source.statistics(), self._source.layout())
-        return self._scale
-
-    def dequantize(self, batch: Any, device: Any = None, *, normalize: bool = False) -> Any:
-        """As of `LatentDataset`."""
-        return self.scale.dequantize(batch, device, normalize=normalize)

@@ -3,8 +3,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
+
+from isthmus.datasets.storage import Place
+from isthmus.errors import UnreadableFileError
 
 Label = int | str | None
 RESERVED = ("key", "label", "payload", "view", "height", "width", "samples", "sample_rate")  # columns of shards
@@ -48,6 +54,17 @@ class Found:
     data: Any
     suffix: str
 
+    @contextmanager
+    def on_disk(self) -> Iterator[Path]:
+        """The path of a file; that of bytes is gone when the block ends."""
+        if not isinstance(self.data, bytes):
+            yield Path(self.data)
+            return
+        with NamedTemporaryFile(prefix="isthmus-", suffix=self.suffix) as file:
+            file.write(self.data)
+            file.flush()
+            yield Path(file.name)
+
 
 class Source(ABC):
     """Samples in a fixed order. It is sent to other processes, so it is small, and opens what it needs there.
@@ -73,3 +90,33 @@ class Source(ABC):
     @abstractmethod
     def find(self, item: Item) -> Found:
         """What an item is about. Raises UnreadableFileError."""
+
+
+class PlacedSource(Source):
+    """Samples that lie in a folder, by path or URL."""
+
+    place: Place
+
+    @property
+    def of_this_process(self) -> bool:
+        return self.place.of_this_process
+
+
+class ContainerSource(PlacedSource):
+    """Samples within files of a folder, `names`, one file after another. what: the samples are, for an error."""
+
+    names: list[str]
+    what: str
+
+    def items(self) -> Iterator[Item]:
+        found = False
+        for name in self.names:
+            for item in self.within(name):
+                found = True
+                yield item
+        if not found:
+            raise UnreadableFileError(f"{self.place.url}: no {self.what} in {', '.join(self.names[:3])}")
+
+    @abstractmethod
+    def within(self, name: str) -> Iterator[Item]:
+        """The samples of one file."""

@@ -9,13 +9,13 @@ from pathlib import Path, PurePosixPath
 from stat import S_ISDIR, S_ISREG
 from typing import Any
 
-from isthmus.datasets.sources.base import Found, Item, Source
+from isthmus.datasets.sources.base import Found, Item, PlacedSource
 from isthmus.datasets.storage import Place, stamp_of
 from isthmus.errors import UnreadableFileError
 from isthmus.media.kinds import room
 
 
-class FolderSource(Source):
+class FolderSource(PlacedSource):
     """Files of one kind in a folder and below it, by path, hidden ones left out.
 
     checksums: a change is seen by SHA-256 of all bytes instead of size and time.
@@ -26,16 +26,9 @@ class FolderSource(Source):
         self.suffixes = room(kind).SUFFIXES
         self.description: Any = {"folder": place.url, "kind": kind}
         self.columns = {}
-        self.left_out: list[str] = []  # some of what is of another kind
-        self.others = 0
-
-    @property
-    def of_this_process(self) -> bool:
-        return self.place.of_this_process
 
     def items(self) -> Iterator[Item]:
         found, labelled = False, self._in_classes()
-        self.left_out, self.others = [], 0
         for item in self._inside():
             found = True
             yield replace(item, label=item.key.split("/", 1)[0]) if labelled else item
@@ -53,12 +46,7 @@ class FolderSource(Source):
         return self._walk("", stat) if self.place.path is not None else self._remote()
 
     def _meant(self, name: str) -> bool:
-        if PurePosixPath(name).suffix.lower() in self.suffixes:
-            return True
-        self.others += 1
-        if len(self.left_out) < 3:
-            self.left_out.append(name)
-        return False
+        return PurePosixPath(name).suffix.lower() in self.suffixes
 
     def _walk(self, folder: str, stat: bool, above: tuple[str, ...] = ()) -> Iterator[Item]:
         """Folders one at a time, so that there may be any number of files. Links to folders are followed once.

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from isthmus.datasets.shards.parquet import open_parquet, pyarrow
-from isthmus.datasets.sources.base import RESERVED, Found, Item, Source
+from isthmus.datasets.sources.base import RESERVED, ContainerSource, Found, Item
 from isthmus.datasets.storage import Place
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 
@@ -17,8 +17,10 @@ NAMED = ("string", "dictionary<values=string,")  # labels by name
 KEPT = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float", "double", "string")
 
 
-class ParquetSource(Source):
+class ParquetSource(ContainerSource):
     """Rows of Parquet files, in order. Bytes in a column of {bytes, path} or of binary; `label`; others are kept."""
+
+    what = "rows"
 
     def __init__(self, place: Place, names: list[str]) -> None:
         self.place, self.names = place, names
@@ -42,20 +44,7 @@ class ParquetSource(Source):
         except CorruptStreamError as error:
             raise UnreadableFileError(str(error).removesuffix(": make it again")) from error
 
-    @property
-    def of_this_process(self) -> bool:
-        return self.place.of_this_process
-
-    def items(self) -> Iterator[Item]:
-        found = False
-        for name in self.names:
-            for item in self._of_one(name):
-                found = True
-                yield item
-        if not found:
-            raise UnreadableFileError(f"{self.place.url}: no rows in {', '.join(self.names[:3])}")
-
-    def _of_one(self, name: str) -> Iterator[Item]:
+    def within(self, name: str) -> Iterator[Item]:
         wanted = [name for name in (self.key, self.label, *self.columns) if name]
         row, stamp = 0, self.place.stamp(name)
         with self._open(name) as file:

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any
 
-from isthmus.datasets.sources.base import Found, Item, Source
+from isthmus.datasets.sources.base import ContainerSource, Found, Item
 from isthmus.datasets.storage import Place
 from isthmus.errors import UnreadableFileError
 from isthmus.media.kinds import room
@@ -15,29 +15,16 @@ from isthmus.media.kinds import room
 MOST_BESIDE = 1 << 16  # bytes of a label or of JSON
 
 
-class TarSource(Source):
+class TarSource(ContainerSource):
     """Tars of a folder, or one. A member of the kind is the sample, `cls` its label; `json` is kept as text."""
 
     def __init__(self, place: Place, names: list[str], kind: str) -> None:
-        self.place, self.names, self.kind = place, names, kind
+        self.place, self.names, self.kind, self.what = place, names, kind, f"{kind} files"
         self.suffixes = room(kind).SUFFIXES
         self.description: Any = {"tars": place.url, "names": names, "kind": kind}
         self.columns = {"json": "string"}
 
-    @property
-    def of_this_process(self) -> bool:
-        return self.place.of_this_process
-
-    def items(self) -> Iterator[Item]:
-        found = False
-        for name in self.names:
-            for item in self._of_one(name):
-                found = True
-                yield item
-        if not found:
-            raise UnreadableFileError(f"{self.place.url}: no {self.kind} files in {', '.join(self.names[:3])}")
-
-    def _of_one(self, name: str) -> Iterator[Item]:
+    def within(self, name: str) -> Iterator[Item]:
         group: dict[str, Any] = {}
         stamp = self.place.stamp(name)
         with self.place.open(name) as file:
