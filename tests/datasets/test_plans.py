@@ -75,7 +75,7 @@ def test_a_server_of_processes_that_is_killed_while_it_begins_one(
 
     def killed(number: int) -> int:
         calls.append(number)
-        if len(calls) == 1:
+        if len(calls) == 1:  # what it had begun lives on, and must not take the task
             raise EOFError("unexpected EOF")
         return int(read(number))
 

@@ -4,6 +4,7 @@
 Not concurrent.futures: its pool is lost with one process, and its processes outlive a parent that is killed.
 """
 
+import contextlib
 import os
 import signal
 import tempfile
@@ -31,17 +32,20 @@ class Worker:
 
     def __init__(self, job: Job, journal: Path) -> None:
         context = processes()
-        self.pipe, other = context.Pipe()
         self.journal, self.task, self.begun = journal, None, False
         for left in reversed(range(PATIENCE)):
+            # One pipe a try: what a failed one has begun would take the next one's task with it when it ends.
+            self.pipe, other = context.Pipe()
             self.process = context.Process(target=_work, args=(other, job, str(journal)), daemon=True)
             try:
                 self.process.start()
                 break
             except (EOFError, ConnectionError):  # the server that forks was killed just now; the next try begins one
+                self.pipe.close()
                 if not left:
                     raise RuntimeError("transcode: no process can be begun: what begins them is killed") from None
-        other.close()
+            finally:
+                other.close()
 
     task: Task | None
 
@@ -65,19 +69,19 @@ def _work(pipe: Connection, job: Job, journal: str) -> None:
     """What a process does until it is stopped, or its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and says what to do
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    pipe.send(None)
-    while True:
-        try:
-            task, deadly = pipe.recv()
-        except EOFError:
-            return
-        try:
-            answer: Done | BaseException = build_shard(job, task, journal, deadly)
-        except (IsthmusError, ValueError, OSError) as error:
-            answer = error
-        except BaseException as error:  # which may not survive the way
-            answer = RuntimeError(f"{type(error).__name__}: {error}")
-        pipe.send(answer)
+    with contextlib.suppress(EOFError, ConnectionError):  # nobody is there any more
+        pipe.send(None)
+        while True:
+            pipe.send(_answer(job, journal, *pipe.recv()))
+
+
+def _answer(job: Job, journal: str, task: Task, deadly: frozenset[int]) -> Done | BaseException:
+    try:
+        return build_shard(job, task, journal, deadly)
+    except (IsthmusError, ValueError, OSError) as error:
+        return error
+    except BaseException as error:  # which may not survive the way
+        return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _end_with_parent() -> None:
