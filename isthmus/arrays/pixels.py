@@ -136,7 +136,7 @@ def _composite(colour: "Image.Image", alpha: "Image.Image", background: str | No
     if background is None:
         raise ValueError(
             "transparent pixels would be lost (only opaque grey or RGB is coded): flatten it onto a colour "
-            'first, or say which: `isthmus encode --background white`, background="white" in Python'
+            'first, or say which: --background white on the command line, background="white" in Python'
         )
     fill = ImageColor.getrgb(background)[:3]
     if colour.mode == "L" and len(set(fill)) > 1:

@@ -26,19 +26,21 @@ def verify(
 
     Example: isthmus datasets verify latents/
     """
+    from isthmus.cli.counts import count
     from isthmus.cli.progress import progress
     from isthmus.datasets.checks import verify as check
     from isthmus.datasets.manifest import Manifest
     from isthmus.datasets.storage import Place
 
     total = sum(shard.bytes for shard in Manifest.read(Place(path)).shards)
-    with progress(total, err=True) as bar:
+    with progress(total or None, err=True) as bar:
         found = check(path, decode=decode, progress=bar.update)
     for line in found.problems[:SHOWN]:
         typer.echo(f"isthmus: {line}", err=True)
     if len(found.problems) > SHOWN:
         typer.echo(f"isthmus: and {len(found.problems) - SHOWN} more", err=True)
-    sizes = f"{found.samples} samples in {found.shards} shards, {found.bytes / 1e6:.1f} MB of streams"
-    typer.echo(f"{path}: {sizes}: {'all as it should be' if found.whole else f'{len(found.problems)} problems'}")
+    sizes = f"{count(found.samples, 'sample')} in {count(found.shards, 'shard')}, {found.bytes / 1e6:.1f} MB of streams"
+    wrong = count(len(found.problems), "problem")
+    typer.echo(f"{path}: {sizes}: {'all as it should be' if found.whole else wrong}")
     if not found.whole:
         raise typer.Exit(2)

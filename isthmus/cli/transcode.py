@@ -22,9 +22,21 @@ def _options(line: Sketch) -> list[Headed]:
     from isthmus.codecs.registry import class_of, default_codec
     from isthmus.media.kinds import room
 
-    name = line.codec or default_codec("image")
+    name = line.codec or _there(line.places) or default_codec("image")
     codec = class_of(name)
     return [(f"Options of {name}", [room(codec.kind).ReadOptions, codec.Options])]
+
+
+def _there(places: list[str]) -> str | None:
+    """The codec of the data set that goes on."""
+    from isthmus.datasets.manifest import codec_there
+    from isthmus.datasets.storage import Place
+    from isthmus.errors import IsthmusError
+
+    try:
+        return codec_there(Place(places[1])) if len(places) == 2 else None
+    except IsthmusError:  # the command says what is wrong
+        return None
 
 
 def transcode(
@@ -46,7 +58,9 @@ def transcode(
     ] = None,
     views: Annotated[
         list[str] | None,
-        typer.Option(help="Store this beside each image: hflip, vflip, crops:4 (random squares); may be given again."),
+        typer.Option(
+            help="Store beside each image, with commas between: hflip, vflip, crops:4 (random squares of --crop)."
+        ),
     ] = None,
     resize: Annotated[int | None, typer.Option(help="Pixels of the shorter side.", min=1)] = None,
     crop: Annotated[
@@ -72,7 +86,11 @@ def transcode(
 
     Example: isthmus transcode photos/ latents/ --codec walloc-image-f8c12
 
-    Example: isthmus transcode photos/ latents/ --resize 256 --crop 224 --views hflip --quality 60
+    Example: isthmus transcode photos/ latents/ --resize 256 --crop 224 --views hflip,crops:2 --quality 60
+
+    Example: isthmus transcode photos/ latents/ --dry-run
+
+    Example: isthmus transcode more-photos/ latents/ --append
 
     Example: isthmus transcode songs/ latents/ --codec walloc-audio-f256c27
 
@@ -97,13 +115,15 @@ def transcode(
         )  # fmt: skip
     except KeyboardInterrupt:
         raise StoppedError("what is done stays, the same command goes on") from None
-    for line in _told(report):
+    for line in _told(report, num_shards):
         typer.echo(line, err=True)
     if report.lost or report.failed:
         raise typer.Exit(3)
 
 
-def _told(report: Any) -> list[str]:
+def _told(report: Any, jobs: int) -> list[str]:
+    from isthmus.cli.counts import count
+
     lines = [f"isthmus: warning: {text}" for text in report.warned]
     if report.warnings > len(report.warned):
         lines.append(f"isthmus: warning: {report.warnings - len(report.warned)} more of that kind")
@@ -112,14 +132,19 @@ def _told(report: Any) -> list[str]:
     if report.lost > SHOWN:
         lines.append(f"isthmus: {report.lost - SHOWN} more are left out: {Path(report.destination) / 'errors.jsonl'}")
     if report.changes:
-        lines.append(f"isthmus: the source had changed since: {report.changes}")
+        lines.append(f"isthmus: against what was there before: {report.changes}")
+    if report.note:
+        lines.append(f"isthmus: {report.note}")
     ratio = f", 1:{report.bytes_in / report.bytes_out:.1f}" if report.bytes_out else ""
     lost = f", {report.lost} left out" if report.lost else ""
-    lost += f", {len(report.classes)} classes" if report.classes else ""
+    lost += f", {count(len(report.classes), 'class', 'classes')}" if report.classes else ""
     sizes = f"{report.bytes_in / 1e6:.1f} MB to {report.bytes_out / 1e6:.1f} MB{ratio}"
-    lines.append(f"{report.destination}: {report.count} samples in {report.shards} shards, {sizes}{lost}")
+    what = f"{count(report.count, 'sample')} in {count(report.there, 'shard')}"
+    lines.append(f"{report.destination}: {what}, {sizes}{lost}")
     if not report.complete:
-        lines.append(f"{report.destination}: not complete: run the same command again, or the jobs of the other shards")
+        told = f"{report.there} of {report.shards} shards are there"
+        again = "run the same command again" if jobs == 1 else "the job that ends last writes the manifest"
+        lines.append(f"{report.destination}: {told}: {again}")
     return lines
 
 

@@ -5,14 +5,14 @@ import time
 from typing import Any
 
 from isthmus.datasets.engines.local import cores
+from isthmus.datasets.finish import done_shards
 from isthmus.datasets.job import Run
 from isthmus.datasets.listing import Listing
 from isthmus.datasets.plan import NAME as PLAN
-from isthmus.datasets.plan import check_keys, read_plan
+from isthmus.datasets.plan import Part, check_keys, read_parts, read_plan, read_shards
 from isthmus.datasets.rows import RowBuilder
 from isthmus.datasets.shards.info import ShardInfo
 from isthmus.datasets.sources import Item
-from isthmus.datasets.work import Task
 
 SAMPLE = 24  # items that are encoded
 SECONDS = 20.0  # at most
@@ -28,13 +28,9 @@ def estimate(
     run = Run.of(source, destination, options=given, **chosen)
     run.check_destination(append)
     with Listing(run.source) as listing:
-        there = 0
-        if run.place.size(PLAN) is not None:
-            if append:
-                check_keys(run.place, listing)
-            for line in read_plan(run.place):
-                there += sum(listing.take(i[0]) == i for i in line.items) if isinstance(line, Task) else 0
+        there = _there(run, listing, append)
         count, size = len(listing), listing.bytes
+        left = count - there
         rows = RowBuilder(run.source, run.settings, run.codec, ShardInfo(0, "", "", ""), listing.names)
         spread, done, start = listing.spread(SAMPLE + 1), 0, 0.0
         for number, values in enumerate(spread):
@@ -52,14 +48,35 @@ def estimate(
     out, tried = sum(len(row["payload"]) for row in rows.rows), done + 1
     lines = [
         f"{run.place.url}: {count} samples ({size / 1e6:.1f} MB) with {run.settings.codec}, "
-        + (f"{there} of them planned before" if there else "none of them there yet"),
-        f"by {tried} of them: {1e3 * spent:.1f} ms each on one core, about {_time(count * spent / processes)} "
-        f"with {processes} worker{'s' * (processes > 1)}; {out / tried * count / 1e6:.1f} MB",
+        + (f"{there} of them done, {left} to do" if there else "none of them there yet"),
+        f"by {tried} of them: {1e3 * spent:.1f} ms each on one core, {_time(left * spent / processes)} "
+        f"with {processes} worker{'s' * (processes > 1)}; {out / tried * count / 1e6:.1f} MB for all",
     ]  # fmt: skip
+    lines += [run.source.note] if run.source.note else []
     lines += [f"would be left out: {key}: {why}" for key, why in rows.info.lost[:3]]
     return "\n".join(lines)
 
 
+def _there(run: Run, listing: Listing, append: bool) -> int:
+    """How many samples are in shards that are done and would be kept."""
+    if run.place.size(PLAN) is None:
+        return 0
+    if append and all(part.source != run.source.description for part in read_parts(run.place)):
+        check_keys(run.place, listing)
+        return 0
+    done, there, ours = done_shards(run.place, run.settings, read_shards(run.place)), 0, False
+    for line in read_plan(run.place):
+        if isinstance(line, Part):
+            ours = line.source == run.source.description
+        elif ours and line.shard in done and all(listing.take(item[0]) == item for item in line.items):
+            there += len(line.items)
+    return there
+
+
 def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} hours" if minutes >= 60 else f"{minutes}:{rest:02d} minutes"
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 100:
+        return f"about {seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"about {hours} h {minutes} min" if hours else f"about {minutes} min"

@@ -17,6 +17,7 @@ from isthmus.datasets.watch import Report
 from isthmus.errors import IsthmusError
 
 ERRORS, CARD = "errors.jsonl", "README.md"
+HUGGING_FACE = {"float": "float32", "double": "float64"}  # types that are called otherwise there
 
 
 def done_shards(place: Place, settings: Settings, planned: Sequence[Shard]) -> dict[int, ShardInfo]:
@@ -57,7 +58,7 @@ def finish(
     report.lost = len(report.losses)
     report.bytes_in, report.bytes_out = sum(i.bytes_in for i in infos), sum(i.bytes_out for i in infos)
     _write_losses(place, infos)
-    report.complete = len(infos) == len(planned)
+    report.there, report.complete = len(infos), len(infos) == len(planned)
     if not report.complete:
         return
     planes: dict[str, PlaneSums] = {}
@@ -83,15 +84,34 @@ def finish(
 
 
 def _card(manifest: Manifest) -> str:
-    """For people and for Hugging Face's tools, which read there where the shards are."""
+    """For people and for Hugging Face's tools, which read there where the shards are, and what labels are called."""
     suffix = "tar" if manifest.settings["format"] == "tar" else "parquet"
+    features = _features(manifest) if suffix == "parquet" and manifest.classes else ""
     return (
-        f"---\nconfigs:\n- config_name: default\n  data_files: data/*.{suffix}\n---\n\n"
+        f"---\nconfigs:\n- config_name: default\n  data_files: data/*.{suffix}\n{features}---\n\n"
         f"{manifest.count} samples of {manifest.kind} as latents of `{manifest.codec['name']}`, made by isthmus.\n\n"
         "    from isthmus.datasets import LatentDataset\n\n"
         '    latents = LatentDataset("this folder")\n\n'
         "Each `payload` is a whole stream: `isthmus.unpack(payload)`, `isthmus.decode(payload)`.\n"
     )
+
+
+def _features(manifest: Manifest) -> str:
+    """Columns in the YAML of Hugging Face's cards; without them `load_dataset` gives labels without names."""
+    lines = ["dataset_info:", "  features:"]
+    for name, kind in manifest.columns.items():
+        lines += [f"  - name: {_quoted(name)}"]
+        if name == "label":
+            names = [f"          '{n}': {_quoted(told)}" for n, told in enumerate(manifest.classes or ())]
+            lines += ["    dtype:", "      class_label:", "        names:", *names]
+        else:
+            lines += [f"    dtype: {HUGGING_FACE.get(kind, kind)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """As YAML reads it, whatever it is."""
+    return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08X}" for c in text) + '"'
 
 
 def _write_losses(place: Place, infos: Sequence[ShardInfo]) -> None:

@@ -16,7 +16,7 @@ from isthmus.datasets.finish import done_shards, finish
 from isthmus.datasets.latents.reader import TABLES
 from isthmus.datasets.listing import Listing
 from isthmus.datasets.manifest import NAME as MANIFEST
-from isthmus.datasets.manifest import Manifest
+from isthmus.datasets.manifest import Manifest, codec_there
 from isthmus.datasets.plan import Changes, Part
 from isthmus.datasets.rows import FACTS
 from isthmus.datasets.settings import FORMATS, Settings
@@ -58,7 +58,8 @@ def transcode(
 
     source: a folder (folders within it are classes), a CSV or JSONL table of paths, Parquet files or tars of
     WebDataset, by path or URL; or a `datasets.Dataset`. destination: a folder, by path or URL; what an earlier run has
-    made there is kept, and what has changed in the source since is made again. codec: a name or a weights file.
+    made there is kept, and what has changed in the source since is made again. codec: a name or a weights file; None:
+    that of what is there, else the usual one of the kind.
     engine: "local" processes or "ray" actors, `workers` of them. views: further rows of each image, "hflip", "vflip",
     "crops:4". resize: pixels of the shorter side. crop: of the square in its middle; smaller images are enlarged to it.
     format: of the shards, "parquet" or "tar". append: add a further source. rebuild: shards to make again.
@@ -92,7 +93,7 @@ def transcode(
             report.warnings += len(answer.warned)
             report.warned += answer.warned[: 10 - len(report.warned)]
             watch.done(answer)
-    report.made, report.classes = len(made), run.part.classes
+    report.made, report.classes, report.note = len(made), run.part.classes, run.source.note
     finish(run.place, run.settings, run.manifest(), shards, report, made)
     for shard, why in report.failed:
         warnings.warn(f"transcode: shard {shard} could not be made: {why}; run it again", stacklevel=2)
@@ -112,6 +113,7 @@ class Run:
         crop: int | None, format: str, checksums: bool, device: str, options: dict[str, Any],
     ) -> "Run":  # fmt: skip
         """Raises ValueError or TypeError for what does not fit together."""
+        codec = codec or codec_there(Place(destination))
         kind = load(codec).kind if codec else None
         opened = open_source(source, kind, checksums=checksums)
         model = load(codec or default_codec(getattr(opened, "kind", "image")), device)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite, prod
 from typing import Any
 
+from isthmus.codecs.registry import pretrained
 from isthmus.datasets.settings import FORMATS, digest
 from isthmus.datasets.shards.info import DTYPES
 from isthmus.datasets.storage import Place
@@ -102,6 +103,14 @@ class Manifest:
         if sum(shard.count for shard in made.shards) != made.count:
             raise ValueError(f"{made.count} samples, its shards have {sum(s.count for s in made.shards)}")
         return made
+
+
+def codec_there(place: Place) -> str | None:
+    """The codec of the data set at a place, if there is one, and it ships. Raises CorruptStreamError."""
+    if place.size(NAME) is None:
+        return None
+    name = Manifest.read(place).settings.get("codec")
+    return next((p.label for p in pretrained() if p.label == name), None)
 
 
 def _check_planes(planes: dict[str, Any]) -> None:

@@ -156,6 +156,12 @@ def part_of(source: Source, settings: str, columns: dict[str, str], listing: Lis
     named = listing.names
     classes = source.classes
     if before is not None:
+        if columns.keys() ^ before.columns.keys() == {"label"}:
+            told = "have" if "label" in columns else "lack"
+            why = f" ({source.note})" if source.note else ""
+            raise ValueError(
+                f"transcode: these samples {told} labels, unlike the data set{why}: all must have them, or none"
+            )
         if columns != before.columns:
             there, asked = ", ".join(before.columns), ", ".join(columns)
             raise ValueError(f"transcode: columns {asked}; the data set has {there}: they must be the same")

@@ -19,12 +19,14 @@ class Report:
     """What a run did. count, lost, bytes: of the whole data set as it is now.
 
     made: shards of this run. changes: in the source since the plan was made. complete: whether all shards are there.
-    failed: shards that could not be made, and why. warned: some of what readers warned of.
+    failed: shards that could not be made, and why. warned: some of what readers warned of. there: shards that are.
+    note: what people may not expect of the source.
     """
 
     destination: str
     shards: int
     made: int = 0
+    there: int = 0
     count: int = 0
     lost: int = 0
     bytes_in: int = 0
@@ -36,6 +38,7 @@ class Report:
     failed: list[tuple[int, str]] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
     warnings: int = 0
+    note: str | None = None
 
 
 class Watch:

@@ -54,7 +54,7 @@ WRITABLE: dict[str, tuple[str, dict[str, Any]]] = {
     ".ppm": ("PPM", {}),
     ".pgm": ("PPM", {}),
 }
-SUFFIXES = frozenset(WRITABLE)
+SUFFIXES = frozenset({*WRITABLE, ".gif", ".jfif", ".jpe", ".j2k", ".pnm", ".tga"})
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,18 @@ class ReadOptions(Options):
     """What the command offers for every codec of images."""
 
     background: str | None = option(None, "Colour to lay transparent images on, such as white; else they are refused.")
-    max_pixels: int = option(MAX_PIXELS, "Larger images are refused, before memory is taken for them.", low=1)
+    max_pixels: int | None = option(
+        None, "Larger images are refused, before memory is taken for them: of 2**28 pixels, in data sets of 89478485.",
+        low=1,
+    )  # fmt: skip
 
 
 def read(path: str | os.PathLike[str], options: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
     """As `media.kinds.read`: uint8 [H, W, 3] or [H, W, 1]; takes those of `ReadOptions` from the options."""
     names = [f.name for f in fields(ReadOptions) if f.name in options]
     chosen = ReadOptions(**{name: options.pop(name) for name in names})
-    return read_image(path, background=chosen.background, max_pixels=chosen.max_pixels), {}
+    most = MAX_PIXELS if chosen.max_pixels is None else chosen.max_pixels
+    return read_image(path, background=chosen.background, max_pixels=most), {}
 
 
 def write(path: str | os.PathLike[str], samples: np.ndarray, signal: Any) -> None:
@@ -124,7 +128,7 @@ def _read(file: BinaryIO, name: str, background: str | None, max_pixels: int) ->
     if image.width * image.height > max_pixels:
         raise UnreadableFileError(
             f"{name}: {image.width}x{image.height} = {image.width * image.height:,} pixels; at most {max_pixels:,} "
-            "are read: scale it down, cut it into parts, or raise max_pixels (`isthmus encode --max-pixels`)"
+            "are read: scale it down, cut it into parts, or raise max_pixels (--max-pixels)"
         )
     try:
         several = image.format not in _PHONE_EXTRAS and getattr(image, "is_animated", False)

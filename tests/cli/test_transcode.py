@@ -21,7 +21,7 @@ def test_a_folder(run: Run, photos: Path, tmp_path: Path) -> None:
     status, out, err = run(*command, "--dry-run")
     assert status == 0 and "6 samples" in out and "with 1 worker;" in out and not (tmp_path / "latents").exists()
     status, _, err = run(*command)
-    assert status == 0 and "6 samples in 1 shards" in err
+    assert status == 0 and "6 samples in 1 shard," in err
     status, _, err = run(*command)
     assert status == 0 and "1 of 1 shards are there already" in err
     status, _, err = run(*command[:-1], "70")

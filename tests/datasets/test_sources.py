@@ -192,7 +192,8 @@ def test_folders_with_litter(photos: Path, tmp_path: Path) -> None:
     assert {line["key"]: line["error"] for line in lines} == told
     import datasets
 
-    assert len(datasets.load_dataset(str(tmp_path / "a"), cache_dir=str(tmp_path / "cache"))["train"]) == 7
+    found = datasets.load_dataset(str(tmp_path / "a"), cache_dir=str(tmp_path / "cache"))["train"]
+    assert len(found) == 7 and found.features["label"].names == ["cat", "dog"]
     with pytest.raises(UnreadableFileError, match="no image files"):
         (tmp_path / "empty").mkdir()
         run(tmp_path / "empty", tmp_path / "b")

@@ -43,6 +43,8 @@ class AnalysedSource:
         broken = [f"{item.key}: {item.broken}" for item in every if item.broken is not None]
         if broken:
             warnings.warn(f"{given}: {len(broken)} cannot be read and are left out ({broken[0]})", stacklevel=4)
+        if self._source.note:
+            warnings.warn(f"{given}: {self._source.note}", stacklevel=4)
         if not self._items:
             raise UnreadableFileError(f"{given}: nothing in it can be read")
         names = sorted({item.label for item in self._items if isinstance(item.label, str)})

@@ -39,8 +39,8 @@ def read_layout(path: Path, head: bytes, source: str, count: int) -> Layout:
         raise CorruptStreamError(f"{path}: not a cache of latents ({error}): {ADVICE}") from error
     if found != (source, count):
         raise UnreadableFileError(
-            f"{path}: a cache of {found[1]} samples of data set {found[0]}, this one is {source} with {count}: delete "
-            "it, or name another file"
+            f"{path}: a cache of {found[1]} samples of data set {found[0]}, this one is {source} with {count}: other "
+            "files, files that changed since, another codec or other options: delete it, or name another file"
         )
     return layout
 

@@ -41,7 +41,7 @@ class Scaled:
 
         batch: as DataLoader gives it, or plane "y" of it, [n, c, ...]; other tensors travel too, other values stay.
         normalize: to mean 0 and standard deviation 1 of each channel. Planes that have no scale, such as indices, stay
-        integers.
+        integers. What `collate` filled in is 0 either way.
         """
         return self.scale.dequantize(batch, device, normalize=normalize)
 
@@ -57,6 +57,7 @@ class Scale:
         self.step: dict[str, Tensor] = {}
         self.mean: dict[str, Tensor] = {}
         self.std: dict[str, Tensor] = {}
+        self._first = next(iter(layout), None)
         self._moved: dict[Any, dict[str, tuple[Tensor, Tensor, Tensor]]] = {}
         for name, told in statistics.items():
             if not told.get("mean") or name not in layout:
@@ -83,6 +84,10 @@ class Scale:
         for name, value in batch.items():
             there = value.to(device, non_blocking=True) if isinstance(value, Tensor) and device is not None else value
             made[name] = self._plane(name, there, normalize) if name in self.step else there
+        for name in self.step if normalize else ():
+            mask = made.get("mask" if name == self._first else f"{name}_mask")
+            if name in made and isinstance(mask, Tensor):
+                made[name] = made[name] * mask.unsqueeze(1)
         return made
 
     def _plane(self, name: str, plane: Tensor, normalize: bool) -> Tensor:

@@ -5,10 +5,12 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from isthmus.datasets.manifest import NAME as MANIFEST
+from isthmus.datasets.manifest import Manifest
 from isthmus.datasets.sources.base import Found, Item, Source
 from isthmus.datasets.sources.hub import HubSource, is_dataset
 from isthmus.datasets.storage import Place
-from isthmus.errors import UnreadableFileError
+from isthmus.errors import CorruptStreamError, UnreadableFileError
 
 __all__ = ["Found", "Item", "Source", "first_kind", "open_source"]
 TABLES = (".csv", ".jsonl")
@@ -39,6 +41,8 @@ def open_source(given: Any, kind: str | None = None, *, checksums: bool = False)
     names = [name] if name else [n for n in place.files() if n.endswith((".parquet", ".tar"))]
     if name and place.size(name) is None:
         raise UnreadableFileError(f"{text}: no such file")
+    if not name and place.size(MANIFEST) is not None and _is_manifest(place):
+        raise UnreadableFileError(f"{text}: a data set of latents already; expected images or sound")
     if names and all(n.endswith(".parquet") for n in names):
         from isthmus.datasets.sources.parquet import ParquetSource
 
@@ -50,6 +54,14 @@ def open_source(given: Any, kind: str | None = None, *, checksums: bool = False)
     from isthmus.datasets.sources.folder import FolderSource
 
     return FolderSource(place, kind or first_kind(place), checksums=checksums)
+
+
+def _is_manifest(place: Place) -> bool:
+    try:
+        Manifest.read(place)
+    except CorruptStreamError:
+        return False
+    return True
 
 
 def _split(text: str) -> tuple[str, str]:

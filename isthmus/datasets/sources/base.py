@@ -2,7 +2,7 @@
 """Where samples come from: what every kind of source gives."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,12 +71,13 @@ class Source(ABC):
 
     description: JSON from which `open_source` makes it again, and by which a later run knows it. classes: names of
     labels that are numbers, where the source has them; labels may be names themselves. columns: what is passed through,
-    type by name.
+    type by name. note: what people may not expect of it, known when `items` has ended.
     """
 
     description: Any
     classes: list[str] | None = None
     columns: dict[str, str]
+    note: str | None = None
 
     @property
     def of_this_process(self) -> bool:
@@ -90,6 +91,29 @@ class Source(ABC):
     @abstractmethod
     def find(self, item: Item) -> Found:
         """What an item is about. Raises UnreadableFileError."""
+
+
+def is_label(kind: str | None, where: str) -> bool:
+    """Whether a column `label` of that type is there. Raises UnreadableFileError for neither numbers nor names."""
+    if kind is None:
+        return False
+    if not kind.startswith(("int", "uint", "bool", "string", "dictionary<values=string,")):
+        raise UnreadableFileError(
+            f"{where}: label is of type {kind}, expected whole numbers or names: call the column otherwise (it is kept "
+            "beside, if it holds plain numbers or text)"
+        )
+    return True
+
+
+def known_label(value: Any) -> Label:
+    """As Hugging Face writes labels: -1 is one that is not known."""
+    return None if value == -1 else int(value) if isinstance(value, bool) else value
+
+
+def left_out(names: Iterable[str]) -> str | None:
+    """A note of columns that are not kept."""
+    told = ", ".join(names)
+    return f"columns left out, which hold neither plain numbers nor text: {told}" if told else None
 
 
 class PlacedSource(Source):

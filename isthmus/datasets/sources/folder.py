@@ -39,8 +39,18 @@ class FolderSource(PlacedSource):
             )
 
     def _in_classes(self) -> bool:
-        """Whether every file lies in a folder of its class."""
-        return all("/" in item.key or item.broken for item in self._inside(stat=False))  # broken: such a folder
+        """Whether every file lies in a folder of its class; notes it where one that does not takes others' labels."""
+        loose, self.note = None, None
+        nested = False
+        for item in self._inside(stat=False):
+            if "/" in item.key or item.broken:  # broken: such a folder
+                nested = True
+            else:
+                loose = loose or item.key
+            if loose and nested:
+                self.note = f"no labels, as {loose} lies in no folder of a class"
+                break
+        return loose is None
 
     def _inside(self, *, stat: bool = True) -> Iterator[Item]:
         return self._walk("", stat) if self.place.path is not None else self._remote()

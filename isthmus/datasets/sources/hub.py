@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from isthmus.datasets.sources.base import RESERVED, Found, Item, Source
+from isthmus.datasets.sources.base import RESERVED, Found, Item, Source, is_label, known_label, left_out
 from isthmus.errors import UnreadableFileError
 
 KEPT = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float32", "float64", "string")
@@ -36,13 +36,15 @@ class HubSource(Source):
         self.dataset = dataset.cast_column(self.column, type(features[self.column])(decode=False))
         self.description: Any = {"dataset": dataset._fingerprint}
         plain = {n: getattr(f, "dtype", "") for n, f in features.items() if type(f).__name__ in ("Value", "ClassLabel")}
-        self.label = "label" if plain.get("label", "").startswith(("int", "uint", "string")) else None
+        told = plain.get("label", type(features["label"]).__name__ if "label" in features else None)
+        self.label = "label" if is_label(told, "transcode") else None
         self.classes = getattr(features.get("label"), "names", None) if self.label else None
         self.columns = {
             n: {"float32": "float", "float64": "double"}.get(kind, kind)
             for n, kind in plain.items()
             if kind in KEPT and n not in RESERVED
         }
+        self.note = left_out(n for n in features if n not in (self.column, self.label) and plain.get(n) not in KEPT)
         self.key = "key" if plain.get("key") == "string" else None
 
     def items(self) -> Iterator[Item]:
@@ -55,10 +57,10 @@ class HubSource(Source):
             part = table[start : start + BATCH] if table is not None else {}
             for place in range(start, min(start + BATCH, count)):
                 values = {n: part[n][place - start] for n in names}
-                label = values.get(self.label) if self.label else None
+                label = known_label(values.get(self.label)) if self.label else None
                 key = values.get(self.key) if self.key else None
                 kept = {n: values[n] for n in self.columns}
-                yield Item(key or f"{place:08d}", 0, stamp, None if label == -1 else label, place, kept)
+                yield Item(key or f"{place:08d}", 0, stamp, label, place, kept)
 
     def find(self, item: Item) -> Found:
         value = self.dataset[item.where][self.column] or {}

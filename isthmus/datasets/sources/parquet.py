@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from isthmus.datasets.shards.info import KEY
 from isthmus.datasets.shards.parquet import open_parquet, pyarrow
-from isthmus.datasets.sources.base import RESERVED, ContainerSource, Found, Item
+from isthmus.datasets.sources.base import RESERVED, ContainerSource, Found, Item, is_label, known_label, left_out
 from isthmus.datasets.storage import Place
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 
 MEDIA = ("image", "img", "jpg", "png", "audio", "sound", "bytes")  # columns that are looked for first
 KEYS = ("key", "__key__")  # other columns, and paths beside bytes, often come again
-NAMED = ("string", "dictionary<values=string,")  # labels by name
 KEPT = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float", "double", "string")
 
 
@@ -25,14 +25,18 @@ class ParquetSource(ContainerSource):
     def __init__(self, place: Place, names: list[str]) -> None:
         self.place, self.names = place, names
         self.description: Any = {"parquet": place.url, "names": names}
+        where = place.name(names[0])
         with self._open(names[0]) as file:
             layout = file.schema_arrow
-        self.column = _media_column(layout, place.name(names[0]))
+            if KEY.encode() in (file.metadata.metadata or {}):
+                raise UnreadableFileError(f"{where}: holds latents already; expected images or sound")
+        self.column = _media_column(layout, where)
         plain = {f.name: str(f.type).replace("large_", "") for f in layout if f.name != self.column}
         self.key = next((name for name in KEYS if plain.get(name) in KEPT), None)
-        self.label = "label" if plain.get("label", "").startswith(("int", "uint", *NAMED)) else None
+        self.label = "label" if is_label(plain.get("label"), where) else None
         self.classes = _class_names(layout, self.label)
         self.columns = {n: kind for n, kind in plain.items() if kind in KEPT and n not in (*RESERVED, self.key)}
+        self.note = left_out(f"{n} ({kind})" for n, kind in plain.items() if kind not in KEPT and n != self.label)
         self._kept: tuple[str, int, Any] | None = None  # name, row group, its column
 
     def __getstate__(self) -> dict[str, Any]:
@@ -57,8 +61,7 @@ class ParquetSource(ContainerSource):
                 for place, values in enumerate(told):
                     key = values.get(self.key) if self.key else None
                     columns = {n: values.get(n) for n in self.columns}
-                    label = values.get(self.label) if self.label else None
-                    label = None if label == -1 else label  # as Hugging Face writes labels that are not known
+                    label = known_label(values.get(self.label)) if self.label else None
                     fallback = f"{PurePosixPath(name).stem}-{row:08d}"
                     yield Item(
                         str(fallback if key in (None, "") else key), size, stamp, label, [name, group, place], columns
@@ -77,7 +80,8 @@ class ParquetSource(ContainerSource):
         data = value.get("bytes") if isinstance(value, dict) else value
         told = value.get("path") if isinstance(value, dict) else None
         if not data:
-            raise UnreadableFileError(f"{item.key}: no bytes" + (f", only the path {told!r}" if told else ""))
+            rest = f", only the path {told!r}: give the datasets.Dataset itself, in Python, or a table of paths"
+            raise UnreadableFileError(f"{item.key}: no bytes" + (rest if told else ""))
         return Found(data, PurePosixPath(told or item.key).suffix)
 
 

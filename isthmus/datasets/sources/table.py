@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from stat import S_ISDIR, S_ISREG
@@ -55,7 +56,11 @@ class TableSource(Source):
         try:
             with open(self.path, encoding="utf-8-sig", newline="") as file:
                 if self.path.suffix.lower() == ".csv":
-                    for number, row in enumerate(csv.DictReader(file), 1):
+                    rows = csv.DictReader(file)
+                    again = [name for name, count in Counter(rows.fieldnames or ()).items() if count > 1]
+                    if again:
+                        raise self._wrong(0, f"two columns are called {again[0]!r}")
+                    for number, row in enumerate(rows, 1):
                         if None in row or None in row.values():
                             raise self._wrong(number, "more or fewer cells than the first line has names")
                         yield number, dict(row)

@@ -31,9 +31,7 @@ def flip(
 
     Raises TypeError or ValueError for other latents, ValueError where the estimate is not good enough (`MOST_ERROR`).
     """
-    y = check_latents(latents, 2, "flip")
-    if y.shape[-3] != analysis.channels:
-        raise ValueError(f"flip: got {y.shape[-3]} channels, {analysis.name} has {analysis.channels}")
+    y = _checked(latents, analysis, quality)
     along = analysis.turned if vertical else analysis
     cells = y.shape[-2] if vertical else y.shape[-1]
     pixels = cells * analysis.cell if pixels is None else pixels
@@ -44,8 +42,7 @@ def flip(
     with usual_settings():
         step = None
         if not y.dtype.is_floating_point:
-            if quality is None:
-                raise ValueError("flip: integers need the quality they were made at; dequantized latents do not")
+            assert quality is not None
             step = analysis.step(quality).to(y.device, torch.float32)[:, None, None]
         x = y.float() if step is None else y.float() * step
         x = x.transpose(-1, -2) if vertical else x
@@ -57,6 +54,16 @@ def flip(
         x = x / step
         limits = torch.iinfo(y.dtype)
         return (x.sign() * (x.abs() + ROUNDING_OFFSET).floor()).clamp(limits.min, limits.max).to(y.dtype)
+
+
+def _checked(latents: Tensor, analysis: Analysis, quality: int | None) -> Tensor:
+    """A plain tensor. Raises TypeError or ValueError for what cannot be flipped."""
+    y = check_latents(latents, 2, "flip")
+    if y.shape[-3] != analysis.channels:
+        raise ValueError(f"flip: got {y.shape[-3]} channels, {analysis.name} has {analysis.channels}")
+    if quality is None and not y.dtype.is_floating_point:
+        raise ValueError("flip: integers need the quality they were made at (quality=50); dequantized latents do not")
+    return y
 
 
 def check_error(analysis: Analysis, pixels: int) -> Mirror:
@@ -109,7 +116,7 @@ class _RandomFlip:
 
     def __call__(self, latents: Tensor, *, pixels: int | None = None) -> Tensor:
         """Latents [c, h, w] or [n, c, h, w], each of a batch flipped or not on its own; see `flip`."""
-        y = check_latents(latents, 2, type(self).__name__)
+        y = _checked(latents, self.analysis, self.quality)
         batch = y if y.ndim == 4 else y[None]
         chosen = torch.rand(len(batch), device="cpu") < self.p
         if not chosen.any():

@@ -123,6 +123,13 @@ def test_floats_are_those_of_the_codec(same: Made) -> None:
         data.dequantize(floats["y"])
 
 
+def test_what_is_filled_in_stays_zero(mixed: Made) -> None:
+    data = LatentDataset(mixed.path)
+    batch = next(iter(DataLoader(data, batch_size=30, collate_fn=data.collate)))
+    normal, outside = data.dequantize(batch, normalize=True)["y"], ~batch["mask"][:, None]
+    assert outside.any() and not (normal * outside).any() and (normal * ~outside)[:, 0].any()
+
+
 def test_a_look_at_a_sample(same: Made) -> None:
     data = LatentDataset(same.path)
     assert torch.equal(data.to_samples(4), isthmus.decode(same.streams[4]))

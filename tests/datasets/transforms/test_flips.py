@@ -171,6 +171,8 @@ def test_wrong_arguments_are_refused(shipped: WallocImageCodec) -> None:
         flip(y.to(torch.uint8), analysis, quality=50)
     with pytest.raises(TypeError, match="ndarray"):
         flip(y.numpy(), analysis, quality=50)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="need the quality"):
+        RandomHorizontalFlip(shipped, p=0)(y)
     with pytest.raises(ValueError, match="0 to 1"):
         RandomHorizontalFlip(shipped, p=2)
     with pytest.raises(ValueError, match="quality 101"):
