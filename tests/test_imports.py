@@ -23,6 +23,7 @@ GROUND = [
     "signatures",
     "devices",
     "inference",
+    "progress",
     "files",
     "options",
     "signals",

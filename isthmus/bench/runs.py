@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from isthmus.bench.medium import BenchCodec, Medium
-from isthmus.bench.progress import progress
 from isthmus.bench.settings import Setting, describe, settings_of
 from isthmus.errors import UnreadableFileError
 from isthmus.kernels.tier import kernels_only
 from isthmus.media import kinds
+from isthmus.progress import Progress
 
 _Result = TypeVar("_Result")
 
@@ -81,7 +81,7 @@ def run(
     files = _readable(files, medium)
     rows: list[Row] = []
     total = len(files) * sum(len(ladder) for ladder in ladders.values())
-    with kernels_only(), _single_thread(), progress(total, "call") as advance:
+    with kernels_only(), _single_thread(), Progress(total, "calls") as shown:
         warm: set[tuple[str, str]] = set()
         for path in files:
             samples, told = kinds.read(path, medium.kind, {})
@@ -94,7 +94,7 @@ def run(
                     warm.add(place)
                 for setting in ladders[codec.name]:
                     rows.append(_measure(medium, codec, setting, samples, facts, told, Path(path).name, repeats))
-                    advance(f"{codec.name} {describe(setting)}")
+                    shown.next(f"{codec.name} {describe(setting)}")
     return rows
 
 
@@ -104,7 +104,7 @@ def _readable(files: Sequence[str | os.PathLike[str]], medium: Medium) -> list[s
     Raises the error if none can.
     """
     kept, refused = [], []
-    with progress(len(files), "file") as advance:
+    with Progress(len(files), "files") as shown:
         for path in files:
             try:
                 medium.prepare(*kinds.read(path, medium.kind, {}))
@@ -113,7 +113,7 @@ def _readable(files: Sequence[str | os.PathLike[str]], medium: Medium) -> list[s
                 refused.append(error)
             except ValueError as error:
                 refused.append(UnreadableFileError(f"{path}: {error}"))
-            advance(f"looking into {Path(path).name}")
+            shown.next(f"looking into {Path(path).name}")
     if not kept:
         raise refused[0]
     for one in refused:

@@ -90,10 +90,10 @@ def _compare_sound(
     """place: where the picture is written, for `out`."""
     from isthmus.bench.compare import aligned
     from isthmus.bench.compare_sound import compare_sound, sound_table, usual_rivals
-    from isthmus.bench.progress import progress
     from isthmus.bench.report import require_matplotlib
     from isthmus.files import atomic_write
     from isthmus.media import audio
+    from isthmus.progress import Progress
     from isthmus.signals import AudioSignal
 
     require_matplotlib()
@@ -101,8 +101,8 @@ def _compare_sound(
     _say(notes)
     sound, sample_rate = _part_of(source, *part)
     try:
-        with progress(len(rivals) + 2, "step") as advance:
-            result = compare_sound(sound, sample_rate, model, options, title=title, rivals=rivals, advance=advance)
+        with Progress(len(rivals) + 2, "steps") as shown:
+            result = compare_sound(sound, sample_rate, model, options, title=title, rivals=rivals, advance=shown.next)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     atomic_write(place, result.png)

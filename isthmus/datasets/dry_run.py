@@ -13,6 +13,7 @@ from isthmus.datasets.plan import Part, check_keys, read_parts, read_plan, read_
 from isthmus.datasets.rows import RowBuilder
 from isthmus.datasets.shards.info import ShardInfo
 from isthmus.datasets.sources import Item
+from isthmus.progress import duration
 
 SAMPLE = 24  # items that are encoded
 SECONDS = 20.0  # at most
@@ -49,7 +50,7 @@ def estimate(
     lines = [
         f"{run.place.url}: {count} samples ({size / 1e6:.1f} MB) with {run.settings.codec}, "
         + (f"{there} of them done, {left} to do" if there else "none of them there yet"),
-        f"by {tried} of them: {1e3 * spent:.1f} ms each on one core, {_time(left * spent / processes)} "
+        f"by {tried} of them: {1e3 * spent:.1f} ms each on one core, about {duration(left * spent / processes)} "
         f"with {processes} worker{'s' * (processes > 1)}; {out / tried * count / 1e6:.1f} MB for all",
     ]  # fmt: skip
     lines += [run.source.note] if run.source.note else []
@@ -71,12 +72,3 @@ def _there(run: Run, listing: Listing, append: bool) -> int:
         elif ours and line.shard in done and all(listing.take(item[0]) == item for item in line.items):
             there += len(line.items)
     return there
-
-
-def _time(seconds: float) -> str:
-    if seconds < 1:
-        return "less than a second"
-    if seconds < 100:
-        return f"about {seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"about {hours} h {minutes} min" if hours else f"about {minutes} min"

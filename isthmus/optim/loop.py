@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from isthmus.optim.checkpoint import TrainingState
+from isthmus.progress import Progress
 
-SHOWN_EVERY = 50  # steps
-LINE_SECONDS = 60.0  # between lines where there is no terminal
+SHOWN_EVERY, SHOWN_SECONDS = 50, 5.0  # steps, or a time, after which a step is asked what it came to
 
 Report = Callable[[], str]
 
@@ -53,33 +52,31 @@ def run_loop(
     Returns whether the training is complete. Raises ValueError for a checkpoint of other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not state.load(folder, config) and validate:
-        tqdm.write(validate())
-    begin = saved = told = time.monotonic()
-    before, first = state.seconds, state.step
-    bar = tqdm(total=settings.steps, initial=state.step, unit="step", disable=None)
+    is_new = not state.load(folder, config)
+    shown = Progress(settings.steps, "steps", done=state.step)
+    if is_new and validate:
+        shown.echo(validate())
+    begin = saved = time.monotonic()
+    noted = -SHOWN_SECONDS
+    before = state.seconds
     while state.step < settings.steps and time.monotonic() - begin < settings.minutes * 60:
         report = step()
-        bar.update()
         now = time.monotonic()
         if device_name(device) not in state.devices:
             state.devices.append(device_name(device))
-        if state.step % SHOWN_EVERY == 0:
-            bar.set_postfix_str(report(), refresh=not bar.disable)
-            state.seconds = before + now - begin
-        if bar.disable and now - told > LINE_SECONDS:
-            rate = (state.step - first) / (now - begin)
-            left = (settings.steps - state.step) / rate / 60
-            print(f"step {state.step} of {settings.steps}: {report()}; {left:.0f} minutes left", file=sys.stderr)
-            told = now
+        if state.step % SHOWN_EVERY == 0 or now - noted > SHOWN_SECONDS:  # it waits for the GPU
+            shown.update(note=report())
+            noted, state.seconds = now, before + now - begin
+        else:
+            shown.update()
         if validate and (state.step % settings.validate_every == 0 or state.step == settings.steps):
-            tqdm.write(validate())
+            shown.echo(validate())
         if now - saved > settings.save_minutes * 60:
             state.save(folder, config)
             saved = now
     state.seconds = before + time.monotonic() - begin
     state.save(folder, config)
-    bar.close()
+    shown.close()
     if state.step < settings.steps:
         print(f"stopped at step {state.step} of {settings.steps}; the same command goes on", file=sys.stderr)
     return state.step >= settings.steps

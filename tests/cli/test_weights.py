@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from isthmus import weights
-from isthmus.cli import progress
+from isthmus import progress, weights
 from tests.weights.sample_files import mixed, write
 
 Run = Callable[..., tuple[int, str, str]]
@@ -204,7 +203,7 @@ def test_progress_without_a_terminal(
 ) -> None:
     monkeypatch.setattr(progress, "EVERY", 0)
     err = weights_run("compress", source, tmp_path / "x")[2]
-    assert err.splitlines()[-1].endswith(" bytes, 100 %")
+    assert err.splitlines()[-1].endswith(" MB, 100 %")
 
 
 def test_deltas(weights_run: Run, source: Path, tmp_path: Path) -> None:

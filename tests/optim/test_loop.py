@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.optim import loop as loops
 from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import POINTER, TrainingState
 from isthmus.optim.loop import LoopSettings, Report, run_loop
@@ -63,7 +62,7 @@ def test_stops_after_its_time_and_goes_on(tmp_path: Path) -> None:
 def test_a_line_now_and_then_without_a_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(loops, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr("isthmus.progress.EVERY", 0.0)
     one = Counting()
     whole_step = one.step
 
@@ -74,7 +73,8 @@ def test_a_line_now_and_then_without_a_terminal(
     monkeypatch.setattr(one, "step", slow)
     one.run(tmp_path, LoopSettings(3))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("step 1 of 3: at 1; ") and lines[-1].startswith("step 3 of 3: at 3; 0 minutes left")
+    assert lines[0].startswith("isthmus: 1 of 3 steps, 33 %, ") and ", at 1, " in lines[0]
+    assert lines[-1] == "isthmus: 3 of 3 steps, 100 %, at 1"
 
 
 def test_schedule() -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from isthmus.cli.pipes import NAMES, STANDARD, Begun, about, is_pipe, shown_as, sink, tell
-from isthmus.cli.progress import Progress, progress
+from isthmus.cli.progress import progress
 from isthmus.cli.sound.recording import Recording, can_end
 from isthmus.cli.stopping import StoppedError, told_first
+from isthmus.progress import Progress
 
 SHOWN = "samples"
 LONGEST_TAG = 4096  # characters

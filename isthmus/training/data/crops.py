@@ -21,7 +21,7 @@ def load_rgb(path: Path) -> Tensor:
 
 def read_all(files: Sequence[Path]) -> Iterator[Tensor]:
     """`load_rgb` of files, as `read_each` says."""
-    return read_each(load_rgb, files, "images", "image")
+    return read_each(load_rgb, files, "images")
 
 
 class ImageBank(LazySequence[Tensor]):

@@ -8,9 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from isthmus.errors import UnreadableFileError
+from isthmus.progress import each
 
 Sample = TypeVar("Sample")
 
@@ -21,13 +20,13 @@ def listing(files: Sequence[Path], folder: Path) -> str:
     return f"{len(files)} files, {sha256(os.fsencode(told)).hexdigest()[:16]}"
 
 
-def read_each(load: Callable[[Path], Sample], files: Sequence[Path], what: str, unit: str) -> Iterator[Sample]:
+def read_each(load: Callable[[Path], Sample], files: Sequence[Path], what: str) -> Iterator[Sample]:
     """`load` of each of the files, with progress; warns in the end of how many cannot be read.
 
     what: in words, such as images. Raises UnreadableFileError if none can.
     """
     refused: list[UnreadableFileError] = []
-    for path in tqdm(files, desc=f"reading {what}", unit=unit, disable=None):
+    for path in each(files, what, what="reading"):
         try:
             yield load(path)
         except UnreadableFileError as error:

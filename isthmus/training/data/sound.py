@@ -55,7 +55,7 @@ def load_sound(path: Path, longest: float) -> Float32:
 
 def read_all(files: Sequence[Path], longest: float) -> Iterator[Float32]:
     """`load_sound` of files, as `read_each` says."""
-    return read_each(lambda path: load_sound(path, longest), files, "sounds", "file")
+    return read_each(lambda path: load_sound(path, longest), files, "sounds")
 
 
 class SoundBank:

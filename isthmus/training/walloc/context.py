@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.context_predictor import ContextPredictor
@@ -17,6 +16,7 @@ from isthmus.kernels.context.choice import OFFSET_REACH
 from isthmus.kernels.context.passes import PHASES, SCALES
 from isthmus.models.context import LinearContext, ScaleMixture
 from isthmus.models.walloc.linear import WallocLinear
+from isthmus.progress import Progress, each
 from isthmus.training.walloc.context_integers import KNOTS, to_integers
 
 BATCH = 32
@@ -43,8 +43,8 @@ def fit_context(
 
     pairs: earlier channels that a channel may look at, in its mean and in its scale together, on average.
     """
-    bar = tqdm(images, desc="latents", unit="image", disable=None)
-    latents = [[linear.analyze_image(image.numpy(), q, threads=threads) for q in KNOTS] for image in bar]
+    shown = each(images, "images", what="latents")
+    latents = [[linear.analyze_image(image.numpy(), q, threads=threads) for q in KNOTS] for image in shown]
     predictor = to_integers(fit_linear(latents, device, steps, pairs, seed).cpu())
     family = count_tables(predictor, latents[::3], None)
     # Counted once more with the image offsets that the first tables choose: what encoders will send.
@@ -70,8 +70,8 @@ def fit_linear(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(2, steps), pct_start=0.1)
     on_device = [[torch.from_numpy(q).to(device) for q in image] for image in latents]
     generator = np.random.default_rng(seed)
-    bar = tqdm(range(steps), desc="context model", unit="step", disable=None)
-    for step in bar:
+    shown = Progress(steps, "steps", what="context model")
+    for step in range(steps):
         if step == int(PRUNED_AFTER * steps):
             context.prune(pairs * len(typical))
         knot = step % len(KNOTS)
@@ -83,8 +83,9 @@ def fit_linear(
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step % 100 == 0:
-            bar.set_postfix_str(f"quality {KNOTS[knot]}: {bits.item():.4f} bits a latent")
+        told = f"quality {KNOTS[knot]}: {bits.item():.4f} bits a latent" if step % 100 == 0 else None
+        shown.update(note=told)
+    shown.close()
     return context
 
 
@@ -106,7 +107,7 @@ def count_tables(
     width = 2 * REACH + 1
     counts = np.zeros(TABLES * width, np.int64)
     offset_counts = np.exp(-np.abs(np.arange(-OFFSET_REACH, OFFSET_REACH + 1)) / 2.0)
-    for planes, quality in tqdm(_each(latents), total=len(latents) * len(KNOTS), desc="counting", disable=None):
+    for planes, quality in each(_each(latents), "planes", what="counting", total=len(latents) * len(KNOTS)):
         found = list(predictor.contexts(planes, quality))
         offsets = np.array(chosen_by.choose(found).offsets) if chosen_by else np.zeros(len(planes), np.int64)
         np.add.at(offset_counts, offsets + OFFSET_REACH, 1)

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from isthmus.entropy.models.factorized import ROWS, FactorizedModel
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.models.walloc.linear import WallocLinear
+from isthmus.progress import each
 
 SCALES = 64  # tables in the family
 REACH = 255  # counts beyond +-255 are rare: escapes
@@ -44,7 +44,7 @@ def _count(
     width = 2 * REACH + 1
     histograms = np.zeros((len(GRID), len(images), channels, width), np.float32)
     offsets = np.zeros((len(GRID), len(images), channels), np.int64)
-    for i, image in enumerate(tqdm(images, desc="counting latents", unit="image", disable=None)):
+    for i, image in enumerate(each(images, "images", what="counting latents")):
         for j, quality in enumerate(GRID):
             y = linear.analyze_image(image.numpy(), quality, threads=threads)
             planes = y.reshape(channels, -1).astype(np.int64)

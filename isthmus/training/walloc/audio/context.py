@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from isthmus.arrays.types import Float32, Int16
 from isthmus.codecs.walloc.audio.encoder import WORTH
@@ -23,6 +22,7 @@ from isthmus.models.context import ScaleMixture
 from isthmus.models.walloc.audio import quantize
 from isthmus.models.walloc.audio_linear import AudioLinear
 from isthmus.models.walloc.noise import LOOKED_AT, NOISE_FRAMES, level_differences, measure_noise
+from isthmus.progress import Progress, each
 from isthmus.training.walloc.audio.context_integers import to_integers
 from isthmus.training.walloc.context import LONGEST, PRECISION, PRUNED_AFTER, RATE, REACH, smooth_counts
 from isthmus.training.walloc.context_integers import KNOTS
@@ -43,7 +43,7 @@ def fit_causal(
     """
     least = 2 * linear.config.bank.analysis.shape[1]
     sounds = [x for x in sounds if x.shape[1] >= least]
-    values = [latents_of(linear, x) for x in tqdm(sounds, desc="latents", unit="sound", disable=None)]
+    values = [latents_of(linear, x) for x in each(sounds, "sounds", what="latents")]
     rounded = [[quantize(torch.from_numpy(y)[None])[0].to(torch.int16).numpy() for y in knots] for knots in values]
     predictor = to_integers(fit_taps(rounded, UNIT_FRAMES, device, steps, taps, seed).cpu())
     model = CausalModel(predictor, count_tables(predictor, rounded, UNIT_FRAMES, None))
@@ -111,8 +111,8 @@ def fit_taps(latents: Planes, unit: int, device: torch.device, steps: int, taps:
     optimizer = torch.optim.Adam(parameters, RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(2, steps), pct_start=0.1)
     generator = np.random.default_rng(seed)
-    bar = tqdm(range(steps), desc="context model", unit="step", disable=None)
-    for step in bar:
+    shown = Progress(steps, "steps", what="context model")
+    for step in range(steps):
         if step == int(PRUNED_AFTER * steps):
             context.prune(taps * len(typical))
         knot = step % len(KNOTS)
@@ -123,8 +123,9 @@ def fit_taps(latents: Planes, unit: int, device: torch.device, steps: int, taps:
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step % 100 < len(KNOTS):
-            bar.set_postfix_str(f"quality {KNOTS[knot]}: {bits.item():.4f} bits a latent")
+        told = f"quality {KNOTS[knot]}: {bits.item():.4f} bits a latent" if step % 100 < len(KNOTS) else None
+        shown.update(note=told)
+    shown.close()
     return context
 
 
@@ -162,7 +163,7 @@ def count_tables(predictor: CausalPredictor, latents: Planes, unit: int, chosen_
     width = 2 * REACH + 1
     counts = np.zeros(TABLES * width, np.int64)
     offset_counts = np.exp(-np.abs(np.arange(-OFFSET_REACH, OFFSET_REACH + 1)) / 2.0)
-    for knots in tqdm(latents, desc="counting", disable=None):
+    for knots in each(latents, "sounds", what="counting"):
         for quality, planes in zip(KNOTS, knots, strict=True):
             for part in _cut(planes, unit):
                 symbols, contexts = predictor.contexts(part, quality)

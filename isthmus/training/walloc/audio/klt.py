@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from isthmus.models.levels import lerp_levels
 from isthmus.models.walloc.audio import WallocAudio, quantize
+from isthmus.progress import each
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def initialize(model: WallocAudio, crops: Iterable[Tensor], steps: list[float]) 
     model.log_gain.copy_(-torch.tensor(steps).log()[:, None].expand_as(model.log_gain))
     components = [basis.T.float() @ band for band in bands]
     del bands
-    for level, step in enumerate(tqdm(steps, desc="KLT: quantizer steps", disable=None)):
+    for level, step in enumerate(each(steps, "steps", what="KLT: quantizer steps")):
         dot, square, error = (torch.zeros(k, dtype=torch.float64, device=basis.device) for k in (c, c, n))
         for y in components:
             scaled = y[:, :c] / step

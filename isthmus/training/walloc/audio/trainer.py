@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from isthmus.codecs.walloc.audio.weights import check_audio_config
 from isthmus.models.walloc.audio import WallocAudio, WallocAudioConfig, quantize
@@ -21,6 +20,7 @@ from isthmus.optim.checkpoint import TrainingState
 from isthmus.optim.loop import LoopSettings, Report, run_loop
 from isthmus.optim.muon import muon_and_adamw, set_rates
 from isthmus.optim.schedule import warmup_cosine
+from isthmus.progress import each
 from isthmus.training.data.sound import SoundBank
 from isthmus.training.walloc.audio.klt import expected_error, initialize
 from isthmus.training.walloc.audio.validation import rate_distortion
@@ -103,7 +103,7 @@ class AudioTrainer:
 
     def _begin_at_klt(self) -> None:
         self.generator.manual_seed(self.config.seed)
-        rounds = tqdm(range(CROPS_OF_KLT // AT_ONCE), desc="KLT: crops", disable=None)
+        rounds = each(range(CROPS_OF_KLT // AT_ONCE), "batches", what="KLT: crops")
         crops = (self.bank.sample(AT_ONCE, self.config.samples, self.generator) for _ in rounds)
         initialize(self.model, crops, self.config.quantizer_steps)
 
