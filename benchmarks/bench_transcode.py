@@ -73,7 +73,7 @@ def alone(paths: list[Path], name: str, quality: int) -> dict[str, float]:
 
 
 class Memory(threading.Thread):
-    """Peaks of a process and of those that it has begun, in MB."""
+    """Peaks of a process and of those that it has begun, in MB; in the sum, pages that several share count once."""
 
     def __init__(self, process: int) -> None:
         super().__init__(daemon=True)
@@ -83,12 +83,13 @@ class Memory(threading.Thread):
         while True:
             try:
                 family = [self.process, *self.process.children(recursive=True)]
-                sizes = [one.memory_info().rss / 1e6 for one in family]
+                found = [one.memory_full_info() for one in family]
             except psutil.Error:
                 if not self.process.is_running():
                     return
                 continue
-            self.largest, self.sum = max(self.largest, *sizes), max(self.sum, sum(sizes))
+            self.largest = max(self.largest, *(one.rss / 1e6 for one in found))
+            self.sum = max(self.sum, sum(one.pss / 1e6 for one in found))
             time.sleep(1.0)  # looking costs a tenth of a core at twenty times a second
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `isthmus`. Exit status 0 on success, 2 with one clear line on standard error for bad input."""
 
+import atexit
+import gc
 import sys
 import warnings
 from io import TextIOWrapper
@@ -53,10 +55,17 @@ def _one_line(
     return f"isthmus: warning: {message}\n"
 
 
+def _look_for_cycles_rarely() -> None:
+    """Among the objects of torch that takes a quarter of the time of a short command, most of it at its end."""
+    gc.set_threshold(5_000)
+    atexit.register(gc.freeze)
+
+
 def main() -> None:
     """Entry point: runs the command; bad input ends with one line and status 2, unless --debug is given."""
     from isthmus.errors import IsthmusError
 
+    _look_for_cycles_rarely()
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [sys.argv[0], *(a for a in sys.argv[1:] if a != "--debug")]

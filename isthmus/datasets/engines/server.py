@@ -8,7 +8,7 @@ once for all of them, beside the process that lists the source. This module impo
 from multiprocessing import get_all_start_methods, get_context
 from typing import Any
 
-PRELOADED = ["isthmus.datasets.work", "numba", "PIL.Image", "pyarrow.parquet"]  # those that are missing are passed over
+PRELOADED = ["isthmus.datasets.engines.preloaded"]
 
 
 def processes() -> Any:
