@@ -144,6 +144,8 @@ def _told(report: Any, jobs: int) -> list[str]:
     if not report.complete:
         told = f"{report.there} of {report.shards} shards are there"
         again = "run the same command again" if jobs == 1 else "the job that ends last writes the manifest"
+        if report.elsewhere:
+            again = f"run it with the source that {len(report.elsewhere)} of the others are of: {report.elsewhere[0]}"
         lines.append(f"{report.destination}: {told}: {again}")
     return lines
 

@@ -81,8 +81,13 @@ def transcode(
         unknown = set(rebuild) - {shard.number for shard in shards}
         if unknown:
             raise ValueError(f"rebuild {min(unknown)}: no such shard; there are 0 to {len(shards) - 1}")
+        others = {shard.number: shard.source for shard in shards if shard.source != run.source.description}
+        for number in sorted(set(rebuild) & others.keys()):
+            raise ValueError(f"rebuild {number}: it is made of {others[number]}: give that source")
         done = done_shards(run.place, run.settings, shards).keys() - set(rebuild)
-        todo = [s for s in shards if s.number not in done and s.number % num_shards == shard_index]
+        missing = [shard for shard in shards if shard.number not in done and shard.number % num_shards == shard_index]
+        todo = [shard for shard in missing if shard.number not in others]  # in this source those are not to be found
+        report.elsewhere = [others[shard.number] for shard in missing if shard.number in others]
         watch.begin(sum(shard.items for shard in todo), len(done), len(shards))
         tasks = plans.read_tasks(run.place, {shard.number for shard in todo})
         for answer in worked_by.run(run.job(), tasks):
@@ -140,7 +145,7 @@ class Run:
         """Raises ValueError or UnwritableFileError unless it is empty, or holds a data set that can go on."""
         self.place.check_writable()
         source = self.source
-        if isinstance(source, FolderSource) and f"{self.place.url}/".startswith(f"{source.place.url.rstrip('/')}/"):
+        if isinstance(source, FolderSource) and self.place.is_within(source.place):
             raise ValueError(f"{self.place.url}: within the source, to which nothing is written: choose another folder")
         if self.place.size(MANIFEST) is not None:
             there = Manifest.read(self.place)
@@ -158,6 +163,7 @@ class Run:
             raise ValueError(f"shard_size {shard_size}, expected 1 or more")
         watch.say("listing the source")
         with Listing(self.source) as listing:
+            self.check_destination(append)  # listing takes long: another job may have begun there
             if self.place.size(plans.NAME) is None:
                 self.part = plans.part_of(self.source, self.settings.digest, self._columns(), listing, None)
                 self.manifest().write(self.place)  # before any other file, so that they are known to be ours

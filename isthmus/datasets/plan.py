@@ -40,6 +40,7 @@ class Shard(NamedTuple):
     number: int
     digest: str
     items: int
+    source: Any
 
 
 @dataclass
@@ -83,8 +84,15 @@ def read_plan(place: Place) -> Iterator[Part | Task]:
 
 
 def read_shards(place: Place) -> list[Shard]:
-    """All shards of the plan."""
-    return [Shard(t.shard, t.digest, len(t.items)) for t in read_plan(place) if isinstance(t, Task)]
+    """All shards of the plan, each with the description of its source."""
+    found: list[Shard] = []
+    source = None
+    for line in read_plan(place):
+        if isinstance(line, Part):
+            source = line.source
+        else:
+            found.append(Shard(line.shard, line.digest, len(line.items), source))
+    return found
 
 
 def read_parts(place: Place) -> list[Part]:

@@ -55,6 +55,11 @@ class Place:
             raise MissingExtraError(f"{self.url}: {error}") from error
         return filesystem, f"{root.rstrip('/')}/{name}" if name else root
 
+    def is_within(self, other: "Place") -> bool:
+        """Whether it is that folder or lies below it, also by way of links."""
+        mine, theirs = (p.url.rstrip("/") if p.path is None else os.path.realpath(p.path) for p in (self, other))
+        return f"{mine}/".startswith(f"{theirs.rstrip('/')}/")
+
     def is_folder(self, name: str = "") -> bool:
         if self.path is not None:
             return (self.path / name).is_dir()

@@ -4,6 +4,7 @@
 import sys
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
 from isthmus.datasets.plan import Changes
 from isthmus.datasets.work import Done
@@ -16,7 +17,8 @@ class Report:
 
     made: shards of this run. changes: in the source since the plan was made. complete: whether all shards are there.
     failed: shards that could not be made, and why. warned: some of what readers warned of. there: shards that are.
-    note: what people may not expect of the source.
+    note: what people may not expect of the source. elsewhere: of shards that are not there, as they are made of another
+    source, which that is: run it with that one.
     """
 
     destination: str
@@ -35,6 +37,7 @@ class Report:
     warned: list[str] = field(default_factory=list)
     warnings: int = 0
     note: str | None = None
+    elsewhere: list[Any] = field(default_factory=list)
 
 
 class Watch:

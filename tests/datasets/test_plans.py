@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from isthmus.datasets.checks import verify
+from isthmus.datasets.listing import Listing
 from isthmus.datasets.manifest import Manifest
 from isthmus.datasets.storage import Place
 from isthmus.errors import CorruptStreamError
@@ -96,3 +97,45 @@ def test_a_plan_that_was_edited_is_refused_by_its_line(line: int, edit: dict[str
     plan.write_text("\n".join(lines) + "\n")
     with pytest.raises(CorruptStreamError, match=f"line {line + 1} cannot be read .* remove it, and the plan is made"):
         run(source, tmp_path / "latents")
+
+
+def test_shards_of_another_source_are_not_made_of_this_one(tmp_path: Path) -> None:
+    target, tables = tmp_path / "latents", []
+    for name in ("a", "b"):
+        make_photos(tmp_path / name, ("p",), 1)
+        tables.append(tmp_path / name / "list.csv")
+        tables[-1].write_text(f"path,key\np/0.png,{name}\n")  # the same path, of which each has its own file
+    run(tables[0], target)
+    run(tables[1], target, append=True)
+    with pytest.raises(ValueError, match=r"rebuild 1: it is made of .*b/list\.csv'}: give that source"):
+        run(tables[0], target, rebuild=[1])
+    before = (target / "data" / "shard-00001.parquet").read_bytes()
+    (target / "data" / "shard-00001.parquet").unlink()
+    report = run(tables[0], target)
+    assert not report.complete and not report.lost and report.elsewhere == [{"table": str(tables[1])}]
+    assert run(tables[1], target).complete
+    assert (target / "data" / "shard-00001.parquet").read_bytes() == before
+
+
+def test_another_job_that_begins_while_the_source_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = make_photos(tmp_path / "photos", ("a",), 1), tmp_path / "latents"
+
+    class Slow(Listing):
+        def __enter__(self) -> Listing:
+            monkeypatch.undo()
+            run(source, target, quality=50)
+            return self
+
+    monkeypatch.setattr("isthmus.datasets.job.Listing", Slow)
+    with pytest.raises(ValueError, match="other settings: options"):
+        run(source, target, quality=80)
+    assert verify(target, decode=True).whole
+
+
+def test_names_of_no_letters_are_no_labels(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    photos = make_photos(tmp_path / "photos", ("a",), 2)
+    columns = {"image": [str(photos / "a" / f"{i}.png") for i in range(2)], "label": ["", "b"]}
+    data = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+    assert not run(data, tmp_path / "latents").lost
+    assert [row["label"] for row in rows(tmp_path / "latents")] == [None, 0]

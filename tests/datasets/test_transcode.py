@@ -241,7 +241,8 @@ def test_what_is_refused(tmp_path: Path, tiny_weights: Path) -> None:
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(UnwritableFileError, match="no data set of latents"):
         run(source, tmp_path / "full")
-    for inside in (source / "latents", source):
+    (tmp_path / "link").symlink_to(source / "a", target_is_directory=True)
+    for inside in (source / "latents", source, tmp_path / "link" / "latents"):
         with pytest.raises(ValueError, match="within the source"):
             run(source, inside)
     with pytest.raises(ValueError, match="appended"):

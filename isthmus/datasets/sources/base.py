@@ -106,8 +106,8 @@ def is_label(kind: str | None, where: str) -> bool:
 
 
 def known_label(value: Any) -> Label:
-    """As Hugging Face writes labels: -1 is one that is not known."""
-    return None if value == -1 else int(value) if isinstance(value, bool) else value
+    """As Hugging Face writes labels: -1 is one that is not known; so is a name of no letters, as in tables."""
+    return None if value in (-1, "") else int(value) if isinstance(value, bool) else value
 
 
 def left_out(names: Iterable[str]) -> str | None:
