@@ -13,6 +13,8 @@ from isthmus.datasets import shards
 from isthmus.datasets.latents.reader import Reader
 from isthmus.datasets.latents.stored.rows import StoredRows
 from isthmus.datasets.manifest import Listed, Manifest
+from isthmus.datasets.plan import NAME as PLAN
+from isthmus.datasets.plan import read_parts, widest
 from isthmus.datasets.shards.info import PlaneSums, ShardInfo
 from isthmus.datasets.storage import Place
 from isthmus.errors import CorruptStreamError, IsthmusError
@@ -123,6 +125,9 @@ class _Check:
         if key in self.keys:
             self.say(f"{told}: its key comes a second time")
         self.keys.add(key)
+        label, classes = row.get("label"), self.manifest.classes
+        if label is not None and classes is not None and not 0 <= label < len(classes):
+            self.say(f"{told}: label {label}, the manifest has {len(classes)} classes")
         if not isinstance(data, bytes):
             self.say(f"{told}: no payload")
             return False
@@ -157,8 +162,16 @@ class _Check:
                 sums[name] = PlaneSums.of(plane.numpy()[None]).merged(sums.get(name))
 
     def _totals(self) -> None:
-        """The manifest against what the shards say."""
+        """The manifest against what the plan and the shards say."""
         manifest, planes = self.manifest, dict[str, PlaneSums]()
+        if self.place.size(PLAN) is not None:  # without it a data set is read as well
+            try:
+                planned = widest(read_parts(self.place)).classes
+            except IsthmusError as error:
+                self.say(str(error))
+            else:
+                if planned != manifest.classes:
+                    self.say(f"{self.place.url}: the classes of the manifest are not those of its plan")
         for info in self.infos:
             for name, sums in info.planes.items():
                 planes[name] = sums.merged(planes.get(name))

@@ -2,6 +2,7 @@
 """What is read from the shards themselves: which are done, and, when all are, the manifest and the list of losses."""
 
 import json
+import warnings
 from collections.abc import Collection, Sequence
 
 from isthmus.datasets import shards
@@ -81,6 +82,11 @@ def finish(
         manifest.shards.append(there)
     place.write(CARD, _card(manifest).encode())
     manifest.write(place)
+    named = {shard.file for shard in manifest.shards}
+    for file in (f"data/{name}" for name in place.files("data")):
+        if file not in named:  # left of a plan that somebody removed; it may be all that there is of its samples
+            told = "not of this plan, and left alone: remove it, other readers find it"
+            warnings.warn(f"{place.name(file)}: {told}", stacklevel=3)
 
 
 def _card(manifest: Manifest) -> str:

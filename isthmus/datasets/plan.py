@@ -195,7 +195,7 @@ def _check_keys(there: Task, listing: Listing) -> None:
         if listing.has(item[0]):
             raise ValueError(
                 f"transcode: the data set has a sample {item[0]!r} from elsewhere: put what is to be added into a "
-                "folder of another name, and add the folder above it"
+                "folder of another name, and add the folder above it (of rows: give them a column `key`)"
             )
 
 

@@ -139,3 +139,16 @@ def test_names_of_no_letters_are_no_labels(tmp_path: Path) -> None:
     data = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
     assert not run(data, tmp_path / "latents").lost
     assert [row["label"] for row in rows(tmp_path / "latents")] == [None, 0]
+
+
+def test_what_a_plan_that_was_removed_leaves(tmp_path: Path) -> None:
+    source, target = make_photos(tmp_path / "photos", ("a", "b"), 2), tmp_path / "latents"
+    run(source, target, shard_size=2)
+    manifest = json.loads((target / "manifest.json").read_text())
+    (target / "manifest.json").write_text(json.dumps({**manifest, "classes": ["b", "a"]}))
+    assert any("classes of the manifest are not those of its plan" in problem for problem in verify(target).problems)
+    (target / "plan.jsonl").unlink()
+    with pytest.warns(UserWarning, match=r"data/shard-00001\.parquet: not of this plan, and left alone: remove it"):
+        assert run(source, target).complete
+    (target / "data" / "shard-00001.parquet").unlink()
+    assert verify(target, decode=True).whole

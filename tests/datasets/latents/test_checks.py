@@ -120,3 +120,8 @@ def test_the_commands(copied: Made, run: Run) -> None:
     status, out, err = run("datasets", "verify", copied.path.parent)
     assert status == 2 and "no data set of latents" in err and err.count("\n") == 1
     assert run("inspect", copied.path.parent)[0] == 2
+
+
+def test_labels_that_the_classes_do_not_tell(copied: Made) -> None:
+    change(copied, lambda m: m["classes"].pop())
+    assert "row 2 (2/002.png): label 2, the manifest has 2 classes" in problems(copied)
