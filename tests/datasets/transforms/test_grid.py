@@ -136,4 +136,4 @@ def test_mixing_takes_sound_and_refuses_what_it_cannot_mix() -> None:
 @pytest.mark.parametrize(("label", "why"), [(-100, "-100 to 1, expected 0 to 2: -100 is a sample"), (3, "1 to 3")])
 def test_labels_that_no_class_has_are_not_mixed(label: int, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        transforms.MixUp(num_classes=3)(torch.zeros(2, 12, 4, 4), torch.tensor([1, label]))
+        MixUp(num_classes=3)(torch.zeros(2, 12, 4, 4), torch.tensor([1, label]))
