@@ -29,7 +29,9 @@ def codec(
     batch: Annotated[int | None, typer.Option(help="Crops a step (default: the recipe's).", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of crops, levels and initial weights.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    minutes: Annotated[float, typer.Option(help="Stop after this time; the same command goes on later.")] = math.inf,
+    minutes: Annotated[
+        float, typer.Option(help="The network stops after this time; the same command goes on.")
+    ] = math.inf,
     save_minutes: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 3.0,
     settings: Annotated[
         list[str] | None,

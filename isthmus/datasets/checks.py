@@ -17,7 +17,7 @@ from isthmus.datasets.plan import NAME as PLAN
 from isthmus.datasets.plan import read_parts, widest
 from isthmus.datasets.shards.info import PlaneSums, ShardInfo
 from isthmus.datasets.storage import Place
-from isthmus.errors import CorruptStreamError, IsthmusError
+from isthmus.errors import CorruptStreamError, IsthmusError, MissingExtraError
 
 GROUP = 256  # streams that are decoded at once
 MOST_PROBLEMS = 1000
@@ -73,6 +73,8 @@ class _Check:
         for listed in there:
             try:
                 self._shard(listed)
+            except MissingExtraError:  # nothing is wrong with the data
+                raise
             except IsthmusError as error:
                 self.say(str(error))
             self.progress(listed.bytes)

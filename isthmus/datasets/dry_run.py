@@ -17,6 +17,7 @@ from isthmus.progress import duration
 
 SAMPLE = 24  # items that are encoded
 SECONDS = 20.0  # at most
+SHOWN = 3  # of what would be left out
 
 
 def estimate(
@@ -54,7 +55,9 @@ def estimate(
         f"with {processes} worker{'s' * (processes > 1)}; {out / tried * count / 1e6:.1f} MB for all",
     ]  # fmt: skip
     lines += [run.source.note] if run.source.note else []
-    lines += [f"would be left out: {key}: {why}" for key, why in rows.info.lost[:3]]
+    lost = rows.info.lost
+    lines += [f"would be left out: {key}: {why}" for key, why in lost[:SHOWN]]
+    lines += [f"and {len(lost) - SHOWN} more of these {tried}"] if len(lost) > SHOWN else []
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from isthmus.datasets.shards.info import PlaneSums, ShardInfo
 from isthmus.datasets.steps import steps
 from isthmus.datasets.storage import Place
 from isthmus.datasets.watch import Report
-from isthmus.errors import IsthmusError
+from isthmus.errors import CorruptStreamError, IsthmusError
 
 ERRORS, CARD = "errors.jsonl", "README.md"
 HUGGING_FACE = {"float": "float32", "double": "float64"}  # types that are called otherwise there
@@ -130,12 +130,16 @@ def _write_losses(place: Place, infos: Sequence[ShardInfo]) -> None:
 
 def _steps(place: Place, manifest: Manifest, infos: Sequence[ShardInfo]) -> dict[str, list[float] | None]:
     """By plane, as the first sample tells that has numbers in all planes; empty where there is none."""
-    names = [shard_name(info.shard, manifest.settings["format"]) for info in infos if info.count]
+    names = {info.shard: shard_name(info.shard, manifest.settings["format"]) for info in infos if info.count}
     codec = Reader(place, manifest).codec if names else None
-    for name in names:
+    for number, name in names.items():
         for row in shards.rows(place, name):
             assert codec is not None
-            latent = codec.unpack(row["payload"])
+            try:
+                latent = codec.unpack(row["payload"])
+            except IsthmusError as error:
+                again = f"make it again with --rebuild {number}, rebuild=[{number}]"
+                raise CorruptStreamError(f"{place.name(name)}: {row['key']}: {error}: {again}") from error
             if all(plane.numel() for plane in latent.planes.values()):
                 return steps(codec, latent.spec.header, latent.planes)
     return {}

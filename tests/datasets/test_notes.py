@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people may not expect of their source: it is said, or refused in one line."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +17,9 @@ from isthmus.datasets.finish import done_shards
 from isthmus.datasets.job import Run
 from isthmus.datasets.plan import read_shards
 from isthmus.datasets.storage import Place
-from isthmus.errors import UnreadableFileError
+from isthmus.errors import CorruptStreamError, UnreadableFileError
+from isthmus.media.audio import write
+from isthmus.signals import AudioSignal
 from tests.datasets.photos import CODEC, make_photos, photo
 from tests.datasets.test_transcode import rows, run
 
@@ -110,3 +115,28 @@ def test_names_of_labels_are_what_they_are_for_load_dataset(tmp_path: Path) -> N
     assert report.complete and report.classes == sorted(names)
     found = datasets.load_dataset(str(tmp_path / "latents"), cache_dir=str(tmp_path / "cache"))["train"]
     assert found.features["label"].names == sorted(names) and list(found["label"]) == [0, 1, 2, 3]
+
+
+def test_a_folder_is_of_the_kind_of_most_of_its_files(tmp_path: Path) -> None:
+    source = make_photos(tmp_path / "songs", ("a",), 1)
+    for number in range(2):
+        write(source / "a" / f"{number}.wav", np.full((1, 400), 0.5, np.float32), AudioSignal(8000, 1, 400))
+    (source / "a" / "notes").write_text("")
+    report = run(source, tmp_path / "latents", codec=None)
+    assert report.count == 2 and report.note is not None
+    assert report.note.startswith("2 files of other kinds are passed over (") and "1 .png" in report.note
+
+
+def test_a_damaged_shard_is_named_by_a_run(tmp_path: Path) -> None:
+    source, target = make_photos(tmp_path / "photos", ("a",), 2), tmp_path / "latents"
+    run(source, target, entropy="factorized")
+    shard, payload = target / "data" / "shard-00000.parquet", rows(target)[0]["payload"]
+    data = bytearray(shard.read_bytes())
+    data[data.index(payload) + len(payload) - 9] ^= 255
+    shard.write_bytes(data)
+    with pytest.raises(CorruptStreamError, match=r"shard-00000\.parquet: a/0\.png: .* --rebuild 0"):
+        run(source, target, entropy="factorized")
+    script = f"from isthmus.datasets import LatentDataset; LatentDataset({str(target)!r})[0]"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.returncode == 1, ended.stderr  # not 134, as where pyarrow's threads outlive Python
+    assert run(source, target, rebuild=[0], entropy="factorized").complete and verify(target).whole

@@ -29,6 +29,7 @@ class RayEngine:
     """workers: actors, None as many as the cluster has cores, or GPUs for `device` "cuda" (a fraction shares one)."""
 
     def __init__(self, workers: int | None, device: str = "cpu") -> None:
+        _ray()  # missing, it is missed before a source is listed
         self.workers, self.device = workers, device
 
     def run(self, job: Job, tasks: Iterable[Task]) -> Iterator[Done | tuple[Task, str]]:

@@ -59,7 +59,8 @@ def open_parquet(place: Place, name: str) -> Any:
     pa = pyarrow()
     file = place.open(name)
     try:
-        found = pa.parquet.ParquetFile(file)
+        # Not read ahead: threads of pyarrow would do that, and end a Python that ends before them.
+        found = pa.parquet.ParquetFile(file, pre_buffer=False)
         found._close_source = True  # else a file that was opened by others stays open
         return found
     except (pa.ArrowException, OSError) as error:

@@ -12,7 +12,7 @@ from isthmus.datasets.sources.hub import HubSource, is_dataset
 from isthmus.datasets.storage import Place
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 
-__all__ = ["Found", "Item", "Source", "first_kind", "open_source"]
+__all__ = ["Found", "Item", "Source", "open_source", "usual_kind"]
 TABLES = (".csv", ".jsonl")
 
 
@@ -53,7 +53,7 @@ def open_source(given: Any, kind: str | None = None, *, checksums: bool = False)
         return TarSource(place, names, kind or "image")
     from isthmus.datasets.sources.folder import FolderSource
 
-    return FolderSource(place, kind or first_kind(place), checksums=checksums)
+    return FolderSource(place, kind or usual_kind(place), checksums=checksums)
 
 
 def _is_manifest(place: Place) -> bool:
@@ -69,14 +69,12 @@ def _split(text: str) -> tuple[str, str]:
     return (folder or (slash or ".")), name
 
 
-def first_kind(place: Place) -> str:
-    """The kind of the first file in a folder or below it that has one: "image" or "audio"."""
+def usual_kind(place: Place) -> str:
+    """The kind of most files in a folder or below it: "image" or "audio"; of as many of both, "image"."""
     from isthmus.datasets.sources.folder import FolderSource
 
-    for kind in ("image", "audio"):
-        try:
-            next(iter(FolderSource(place, kind).items()))
-        except UnreadableFileError:
-            continue
-        return kind
-    raise UnreadableFileError(f"{place.url}: no files of images or sound in this folder or below it")
+    counts = {kind: FolderSource(place, kind).count() for kind in ("image", "audio")}
+    kind = max(counts, key=lambda kind: counts[kind])
+    if not counts[kind]:
+        raise UnreadableFileError(f"{place.url}: no files of images or sound in this folder or below it")
+    return kind

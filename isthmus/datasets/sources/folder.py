@@ -3,6 +3,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,8 @@ from isthmus.datasets.sources.base import Found, Item, PlacedSource
 from isthmus.datasets.storage import Place, stamp_of
 from isthmus.errors import UnreadableFileError
 from isthmus.media.kinds import room
+
+MOST_TOLD = 5  # suffixes of files that are passed over
 
 
 class FolderSource(PlacedSource):
@@ -26,37 +29,49 @@ class FolderSource(PlacedSource):
         self.suffixes = room(kind).SUFFIXES
         self.description: Any = {"folder": place.url, "kind": kind}
         self.columns = {}
+        self._passed_over: Counter[str] = Counter()  # by suffix
 
     def items(self) -> Iterator[Item]:
-        found, labelled = False, self._in_classes()
+        found, loose = False, self._beside_classes()
+        self._passed_over.clear()
         for item in self._inside():
             found = True
-            yield replace(item, label=item.key.split("/", 1)[0]) if labelled else item
+            yield replace(item, label=item.key.split("/", 1)[0]) if loose is None else item
         if not found:
             raise UnreadableFileError(
                 f"{self.place.url}: no {self.kind} files in this folder or below it; expected some of "
                 f"{', '.join(sorted(self.suffixes))}"
             )
+        told = [f"no labels, as {loose} lies in no folder of a class"] if loose else []
+        if self._passed_over:
+            kinds = ", ".join(f"{count} {suffix}" for suffix, count in self._passed_over.most_common(MOST_TOLD))
+            told.append(f"{self._passed_over.total()} files of other kinds are passed over ({kinds})")
+        self.note = "; ".join(told) or None
 
-    def _in_classes(self) -> bool:
-        """Whether every file lies in a folder of its class; notes it where one that does not takes others' labels."""
-        loose, self.note = None, None
-        nested = False
+    def count(self) -> int:
+        """How many files there are, broken ones too."""
+        return sum(1 for _ in self._inside(stat=False))
+
+    def _beside_classes(self) -> str | None:
+        """A file that lies in no folder of a class; None where all do. "" where there are no folders either."""
+        loose, nested = None, False
         for item in self._inside(stat=False):
             if "/" in item.key or item.broken:  # broken: such a folder
                 nested = True
             else:
                 loose = loose or item.key
             if loose and nested:
-                self.note = f"no labels, as {loose} lies in no folder of a class"
-                break
-        return loose is None
+                return loose
+        return None if loose is None else ""
 
     def _inside(self, *, stat: bool = True) -> Iterator[Item]:
         return self._walk("", stat) if self.place.path is not None else self._remote()
 
-    def _meant(self, name: str) -> bool:
-        return PurePosixPath(name).suffix.lower() in self.suffixes
+    def _is_meant(self, name: str) -> bool:
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix not in self.suffixes:
+            self._passed_over[suffix or "without a suffix"] += 1
+        return suffix in self.suffixes
 
     def _walk(self, folder: str, stat: bool, above: tuple[str, ...] = ()) -> Iterator[Item]:
         """Folders one at a time, so that there may be any number of files. Links to folders are followed once.
@@ -77,7 +92,7 @@ class FolderSource(PlacedSource):
                 yield from self._walk(key, stat, above)
             elif entry.is_symlink() and self._leads_below(key, above):
                 yield from self._walk(key, stat, (*above, os.path.realpath(self.place.path / folder)))
-            elif self._meant(entry.name):
+            elif self._is_meant(entry.name):
                 yield self._item(key) if stat else Item(key, 0, 0)
 
     def _leads_below(self, key: str, above: tuple[str, ...]) -> bool:
@@ -117,7 +132,7 @@ class FolderSource(PlacedSource):
             raise UnreadableFileError(f"{self.place.url}: no such folder")
         for path, about in sorted(filesystem.find(root, detail=True).items()):
             key = path.removeprefix(root).lstrip("/")
-            if not any(part.startswith(".") for part in key.split("/")) and self._meant(key):
+            if not any(part.startswith(".") for part in key.split("/")) and self._is_meant(key):
                 yield Item(key, int(about.get("size") or 0), stamp_of(about))
 
     def find(self, item: Item) -> Found:

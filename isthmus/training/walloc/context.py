@@ -16,6 +16,7 @@ from isthmus.kernels.context.choice import OFFSET_REACH
 from isthmus.kernels.context.passes import PHASES, SCALES
 from isthmus.models.context import LinearContext, ScaleMixture
 from isthmus.models.walloc.linear import WallocLinear
+from isthmus.optim.schedule import one_cycle
 from isthmus.progress import Progress, each
 from isthmus.training.walloc.context_integers import KNOTS, to_integers
 
@@ -67,7 +68,7 @@ def fit_linear(
     mixture = ScaleMixture().to(device)
     parameters = [*context.parameters(), *mixture.parameters()]
     optimizer = torch.optim.Adam(parameters, RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(2, steps), pct_start=0.1)
+    schedule = one_cycle(optimizer, RATE, steps)
     on_device = [[torch.from_numpy(q).to(device) for q in image] for image in latents]
     generator = np.random.default_rng(seed)
     shown = Progress(steps, "steps", what="context model")

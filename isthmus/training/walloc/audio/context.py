@@ -22,6 +22,7 @@ from isthmus.models.context import ScaleMixture
 from isthmus.models.walloc.audio import quantize
 from isthmus.models.walloc.audio_linear import AudioLinear
 from isthmus.models.walloc.noise import LOOKED_AT, NOISE_FRAMES, level_differences, measure_noise
+from isthmus.optim.schedule import one_cycle
 from isthmus.progress import Progress, each
 from isthmus.training.walloc.audio.context_integers import to_integers
 from isthmus.training.walloc.context import LONGEST, PRECISION, PRUNED_AFTER, RATE, REACH, smooth_counts
@@ -109,7 +110,7 @@ def fit_taps(latents: Planes, unit: int, device: torch.device, steps: int, taps:
         context.mean_bias.copy_(means / typical)
     parameters = [*context.parameters(), *mixture.parameters()]
     optimizer = torch.optim.Adam(parameters, RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(2, steps), pct_start=0.1)
+    schedule = one_cycle(optimizer, RATE, steps)
     generator = np.random.default_rng(seed)
     shown = Progress(steps, "steps", what="context model")
     for step in range(steps):
