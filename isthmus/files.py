@@ -32,14 +32,20 @@ def _explain(path: Path, error: OSError) -> UnwritableFileError:
 
 @contextmanager
 def atomic_file(
-    path: str | os.PathLike[str], *, follow: bool = True, durable: bool = False, like: Path | None = None
+    path: str | os.PathLike[str],
+    *,
+    follow: bool = True,
+    durable: bool = False,
+    like: Path | None = None,
+    replace: bool = True,
 ) -> Iterator[BinaryIO]:
     """A binary file, open for reading, writing and seeking, that becomes `path` when the block ends without an error.
 
     After any error inside the block nothing new is left in the folder, and an older file at `path` is as it was; else
     the new one has its permissions. A symbolic link is followed, or, without `follow`, replaced; a device or pipe
     (`/dev/null`) is only written to, once all is there. durable: the file is on the disk, not in the system's memory
-    alone, before it gets its name. like: a file whose permissions it gets instead.
+    alone, before it gets its name. like: a file whose permissions it gets instead. replace: else a file that is there
+    when the block ends is kept, and a FileExistsError raised.
 
     Raises `UnwritableFileError` where the system refuses: missing folder, folder as target, permissions, full disk.
     """
@@ -64,7 +70,10 @@ def atomic_file(
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
-            os.replace(temporary, target)
+            if replace:
+                os.replace(temporary, target)
+            else:
+                _name_if_new(temporary, target)
         except BaseException:  # KeyboardInterrupt too
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -134,10 +143,26 @@ def _place(path: str | os.PathLike[str], follow: bool) -> Path:
     return Path(os.path.realpath(Path(path).parent)) / Path(path).name
 
 
+def _name_if_new(temporary: Path, target: Path) -> None:
+    """Raises FileExistsError where another process was first."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links, where the last moment has to do
+        if target.exists():
+            raise FileExistsError(target) from None
+        os.replace(temporary, target)
+    else:
+        temporary.unlink()
+
+
 @contextmanager
 def _system_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    except FileExistsError:
+        raise
     except OSError as error:
         raise _explain(path, error) from error
 

@@ -145,7 +145,7 @@ def decode(
 
 def inspect(
     source: Annotated[
-        Path, typer.Argument(help="Stream to look into, or folder of a data set of latents; - is standard input.")
+        str, typer.Argument(help="Stream to look into, or folder or URL of a data set of latents; - is standard input.")
     ],
 ) -> None:
     """Print the header of a stream, or what a data set of latents holds, as JSON, without decoding it.
@@ -156,13 +156,13 @@ def inspect(
     """
     import isthmus
 
-    if source.is_dir():
+    if "://" in source or Path(source).is_dir():
         from isthmus.datasets.checks import describe
 
         typer.echo(json.dumps(describe(source), indent=2))
         return
-    data = read_stream(source)
-    with naming(source):
+    data = read_stream(Path(source))
+    with naming(Path(source)):
         told = isthmus.inspect(data)
     typer.echo(json.dumps({"bytes": len(data), **told}, indent=2))
 

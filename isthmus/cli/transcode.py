@@ -101,6 +101,8 @@ def transcode(
     from isthmus.datasets.dry_run import estimate
     from isthmus.datasets.job import transcode as run
 
+    if destination.startswith("memory://"):
+        raise ValueError(f"transcode: {destination} would be gone when this command ends; choose a folder")
     given: dict[str, Any] = {
         "codec": codec, "views": views or (), "resize": resize, "crop": crop, "format": format, "device": device,
         "checksums": checksums, **chosen(context),

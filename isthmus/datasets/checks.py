@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from isthmus.bitstream.reader import read_chunks
 from isthmus.datasets import shards
+from isthmus.datasets.finish import steps_of
 from isthmus.datasets.latents.reader import Reader
 from isthmus.datasets.latents.stored.rows import StoredRows
+from isthmus.datasets.manifest import NAME as MANIFEST
 from isthmus.datasets.manifest import Listed, Manifest
 from isthmus.datasets.plan import NAME as PLAN
 from isthmus.datasets.plan import read_parts, widest
@@ -168,12 +171,16 @@ class _Check:
         manifest, planes = self.manifest, dict[str, PlaneSums]()
         if self.place.size(PLAN) is not None:  # without it a data set is read as well
             try:
-                planned = widest(read_parts(self.place)).classes
+                planned = widest(read_parts(self.place))
             except IsthmusError as error:
                 self.say(str(error))
             else:
-                if planned != manifest.classes:
-                    self.say(f"{self.place.url}: the classes of the manifest are not those of its plan")
+                if planned.classes != manifest.classes:
+                    self._lies("its classes", "its plan says")
+                if planned.columns != manifest.columns:
+                    self._lies("its columns", "its plan says")
+        if (manifest.kind, manifest.codec.get("name")) != tuple(manifest.settings.get(n) for n in ("kind", "codec")):
+            self._lies("its kind and codec", "its settings say")
         for info in self.infos:
             for name, sums in info.planes.items():
                 planes[name] = sums.merged(planes.get(name))
@@ -187,7 +194,14 @@ class _Check:
         for name, sums in planes.items():
             told = {k: v for k, v in manifest.planes.get(name, {}).items() if k != "step"}
             if told != sums.describe():
-                self.say(f"{self.place.url}: what the manifest says of plane {name} is not what its shards say")
+                self._lies(f"plane {name}", "its shards say")
+        with suppress(IsthmusError):  # tables that are missing, a payload that is damaged: said already
+            for name, step in steps_of(self.place, manifest, self.infos).items():
+                if manifest.planes.get(name, {}).get("step") != step:
+                    self._lies(f"the step of plane {name}", "its codec has it")
+
+    def _lies(self, what: str, of: str) -> None:
+        self.say(f"{self.place.name(MANIFEST)}: {what}: not as {of}: it was changed; fetch the data set again")
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:

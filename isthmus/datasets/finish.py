@@ -69,7 +69,7 @@ def finish(
     manifest.complete = True
     manifest.count, manifest.lost = report.count, report.lost
     manifest.bytes_in, manifest.bytes_out = report.bytes_in, report.bytes_out
-    factors = _steps(place, manifest, infos)
+    factors = steps_of(place, manifest, infos)
     manifest.planes = {name: {**sums.describe(), "step": factors.get(name)} for name, sums in planes.items()}
     manifest.sources = [part.source for part in read_parts(place)]
     manifest.shards = []
@@ -128,7 +128,7 @@ def _write_losses(place: Place, infos: Sequence[ShardInfo]) -> None:
         place.remove(ERRORS)
 
 
-def _steps(place: Place, manifest: Manifest, infos: Sequence[ShardInfo]) -> dict[str, list[float] | None]:
+def steps_of(place: Place, manifest: Manifest, infos: Sequence[ShardInfo]) -> dict[str, list[float] | None]:
     """By plane, as the first sample tells that has numbers in all planes; empty where there is none."""
     names = {info.shard: shard_name(info.shard, manifest.settings["format"]) for info in infos if info.count}
     codec = Reader(place, manifest).codec if names else None

@@ -19,7 +19,7 @@ from isthmus.datasets.manifest import NAME as MANIFEST
 from isthmus.datasets.manifest import Manifest, codec_there
 from isthmus.datasets.plan import Changes, Part
 from isthmus.datasets.rows import FACTS
-from isthmus.datasets.settings import FORMATS, Settings
+from isthmus.datasets.settings import FORMATS, MOST_PIXELS, Settings
 from isthmus.datasets.shards.parquet import pyarrow
 from isthmus.datasets.sources import Source, open_source
 from isthmus.datasets.sources.folder import FolderSource
@@ -29,8 +29,6 @@ from isthmus.datasets.watch import Report, Watch
 from isthmus.datasets.work import Job
 from isthmus.errors import UnwritableFileError
 from isthmus.media.kinds import room
-
-MOST_PIXELS = 89_478_485  # of an image, where nobody says otherwise: beyond it Pillow warns of decompression bombs
 
 
 def transcode(
@@ -164,15 +162,7 @@ class Run:
         watch.say("listing the source")
         with Listing(self.source) as listing:
             self.check_destination(append)  # listing takes long: another job may have begun there
-            if self.place.size(plans.NAME) is None:
-                self.part = plans.part_of(self.source, self.settings.digest, self._columns(), listing, None)
-                self.manifest().write(self.place)  # before any other file, so that they are known to be ours
-                if self.settings.codec not in {p.label for p in pretrained()}:
-                    self.place.write(TABLES, Path(self.codec.name).read_bytes())
-                writer = plans.PlanWriter(self.place)
-                writer.part(self.part)
-                writer.rest(listing, shard_size)
-                writer.close(keep=True)
+            if self.place.size(plans.NAME) is None and self._begin(listing, shard_size, append):
                 return Changes()
             parts = plans.read_parts(self.place)
             known = any(part.source == self.source.description for part in parts)
@@ -186,6 +176,18 @@ class Run:
             part = plans.part_of(self.source, self.settings.digest, self._columns(), listing, plans.widest(parts))
             changes, self.part = plans.renew(self.place, self.source, part, listing, shard_size)
             return changes
+
+    def _begin(self, listing: Listing, shard_size: int | None, append: bool) -> bool:
+        """Makes the first plan; says whether, or another job was sooner."""
+        self.part = plans.part_of(self.source, self.settings.digest, self._columns(), listing, None)
+        if not self.manifest().create(self.place):  # before any other file, so that they are known to be ours
+            self.check_destination(append)
+        if self.settings.codec not in {p.label for p in pretrained()}:
+            self.place.write(TABLES, Path(self.codec.name).read_bytes())
+        writer = plans.PlanWriter(self.place)
+        writer.part(self.part)
+        writer.rest(listing, shard_size)
+        return writer.create()
 
     def _columns(self) -> dict[str, str]:
         """Of the shards, without the label."""

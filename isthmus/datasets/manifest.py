@@ -56,8 +56,14 @@ class Manifest:
 
     def write(self, place: Place) -> None:
         """Raises UnwritableFileError."""
-        text = json.dumps({"isthmus": VERSION, **asdict(self)}, indent=1, ensure_ascii=False)
-        place.write(NAME, text.encode())
+        place.write(NAME, self._pack())
+
+    def create(self, place: Place) -> bool:
+        """Writes it unless there is one already; says whether. Raises UnwritableFileError."""
+        return place.create(NAME, self._pack())
+
+    def _pack(self) -> bytes:
+        return json.dumps({"isthmus": VERSION, **asdict(self)}, indent=1, ensure_ascii=False).encode()
 
     @classmethod
     def read(cls, place: Place) -> "Manifest":

@@ -5,7 +5,7 @@ import json
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from isthmus.datasets.listing import Listing
 from isthmus.datasets.settings import digest
@@ -149,8 +149,13 @@ class PlanWriter:
         with self._file as file:
             if keep:
                 file.seek(0)
-                whole: BinaryIO = file  # type: ignore[assignment]
-                self._place.write(NAME, whole)
+                self._place.write(NAME, cast(BinaryIO, file))
+
+    def create(self) -> bool:
+        """Writes it unless there is one already, of another job; says whether."""
+        with self._file as file:
+            file.seek(0)
+            return self._place.create(NAME, cast(BinaryIO, file))
 
 
 def part_of(source: Source, settings: str, columns: dict[str, str], listing: Listing, before: Part | None) -> Part:

@@ -136,14 +136,7 @@ class Place:
         """
         source = BytesIO(data) if isinstance(data, bytes) else data
         if self.path is not None:
-            target = self.path / name
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UnwritableFileError(f"{target.parent}: cannot be made: {error.strerror or error}") from error
-            with atomic_file(target, durable=True) as file:
-                shutil.copyfileobj(source, file, 1 << 20)
-            _flush_folder(target.parent)
+            self._write_here(self.path / name, source, replace=True)
             return
         filesystem, path = self.remote(name)
         try:
@@ -151,6 +144,31 @@ class Place:
             filesystem.pipe_file(path, source.read())  # objects appear whole or not at all
         except OSError as error:
             raise UnwritableFileError(f"{self.name(name)}: cannot be written: {error}") from error
+
+    def create(self, name: str, data: bytes | BinaryIO) -> bool:
+        """As `write`, unless there is such a file already; says whether. Of two processes at once one is told so.
+
+        At a URL that is as sure as its file system is quick.
+        """
+        if self.size(name) is not None:
+            return False
+        if self.path is None:
+            self.write(name, data)
+            return True
+        try:
+            self._write_here(self.path / name, BytesIO(data) if isinstance(data, bytes) else data, replace=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def _write_here(self, target: Path, source: BinaryIO, *, replace: bool) -> None:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnwritableFileError(f"{target.parent}: cannot be made: {error.strerror or error}") from error
+        with atomic_file(target, durable=True, replace=replace) as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+        _flush_folder(target.parent)
 
     def clean(self, folder: str) -> None:
         """Removes what killed processes left of files that they were writing in a folder."""

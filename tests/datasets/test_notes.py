@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people may not expect of their source: it is said, or refused in one line."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -140,3 +141,26 @@ def test_a_damaged_shard_is_named_by_a_run(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ended.returncode == 1, ended.stderr  # not 134, as where pyarrow's threads outlive Python
     assert run(source, target, rebuild=[0], entropy="factorized").complete and verify(target).whole
+
+
+def test_of_two_jobs_that_begin_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = make_photos(tmp_path / "photos", ("a",), 2), tmp_path / "latents"
+    other = make_photos(tmp_path / "others", ("a",), 1)
+    begin = Run._begin
+
+    def overtaken(given: Any, message: str) -> None:
+        with monkeypatch.context() as patch:
+
+            def late(own: Run, *arguments: Any) -> bool:
+                patch.setattr(Run, "_begin", begin)
+                assert run(**given, target=target).complete  # after this one has looked
+                return begin(own, *arguments)
+
+            patch.setattr(Run, "_begin", late)
+            with pytest.raises(ValueError, match=message):
+                run(source, target)
+        assert verify(target).whole
+        shutil.rmtree(target)
+
+    overtaken({"source": source, "quality": 80}, "a data set with other settings: options")
+    overtaken({"source": other}, "made of .*others.*, not of ")

@@ -74,7 +74,7 @@ def test_tables_with_faults(photos: Path, tmp_path: Path) -> None:
     assert [key for key, _ in report.losses] == ["photos/cat/nothing.png", "row 3", "photos/cat/0.png (2)"]
     assert "another sample has this key" in report.losses[2][1]
     for text, why in (
-        ("name\nx\n", "no column of paths"), ("path,label\na.png\n", "fewer cells"), ("", "no column"),
+        ("name\nx\n", "no column of paths"), ("path,label\na.png\n", "fewer cells"), ("", "no rows"),
         ("path\n", "no column|no rows"), ("\x00\xff", "no column|not a table"),
     ):  # fmt: skip
         (tmp_path / "bad.csv").write_bytes(text.encode("latin-1"))

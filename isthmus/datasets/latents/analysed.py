@@ -16,7 +16,7 @@ from isthmus.codecs.registry import load
 from isthmus.datasets.latents.batch import PlaneBatch
 from isthmus.datasets.latents.sources import Indices
 from isthmus.datasets.latents.stored.shard import NO_LABEL
-from isthmus.datasets.settings import Settings
+from isthmus.datasets.settings import MOST_PIXELS, Settings
 from isthmus.datasets.shards.info import PlaneSums
 from isthmus.datasets.sources import open_source
 from isthmus.datasets.steps import steps
@@ -51,7 +51,7 @@ class AnalysedSource:
         self.classes = self._source.classes or names or None
         self._labelled = any(item.label is not None for item in self._items)
         self._numbers = {name: number for number, name in enumerate(self.classes or ())}
-        options = dict(options)
+        options = {**({"max_pixels": MOST_PIXELS} if self.kind == "image" else {}), **options}
         size = {name: options.pop(name, None) for name in ("resize", "crop")}
         weights = str(getattr(self.codec, "weights_hash", ""))
         self.settings = Settings(self.codec.name, self.kind, weights, options, **size)

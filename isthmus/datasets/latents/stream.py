@@ -153,6 +153,8 @@ class LatentIterableDataset(Scaled, IterableDataset[Sample]):
         With as many processes and workers as then, and the same data set, seed and buffer. Raises ValueError for a
         state of others.
         """
+        if not isinstance(state, dict):
+            raise TypeError(f"{self.path}: a state is a dict, got {type(state).__name__}")
         own = {"version": 1, "data": self._source.fingerprint, "seed": self.seed, "buffer": self.buffer,
                "rank": self.rank, "world": self.world}  # fmt: skip
         differing = [f"{k} {state.get(k)!r}, here {v!r}" for k, v in own.items() if state.get(k) != v]

@@ -12,7 +12,7 @@ from isthmus.datasets.shards.info import ShardInfo
 from isthmus.datasets.storage import Place
 from isthmus.errors import CorruptStreamError
 
-INFO = "__isthmus__/shard.json"
+INFO = "__isthmus__/__shard__.json"
 
 
 def member_name(row: Mapping[str, Any]) -> str:

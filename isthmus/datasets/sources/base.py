@@ -95,7 +95,7 @@ class Source(ABC):
 
 def is_label(kind: str | None, where: str) -> bool:
     """Whether a column `label` of that type is there. Raises UnreadableFileError for neither numbers nor names."""
-    if kind is None:
+    if kind in (None, "null"):
         return False
     if not kind.startswith(("int", "uint", "bool", "string", "dictionary<values=string,")):
         raise UnreadableFileError(
@@ -105,9 +105,11 @@ def is_label(kind: str | None, where: str) -> bool:
     return True
 
 
-def known_label(value: Any) -> Label:
-    """As Hugging Face writes labels: -1 is one that is not known; so is a name of no letters, as in tables."""
-    return None if value in (-1, "") else int(value) if isinstance(value, bool) else value
+def known_label(value: Any, classes: list[str] | None) -> Label:
+    """None for one that is not known: -1 where numbers have names, as Hugging Face writes them, and an empty name."""
+    if value == "" or (classes is not None and value == -1):
+        return None
+    return int(value) if isinstance(value, bool) else value  # type: ignore[no-any-return]
 
 
 def left_out(names: Iterable[str]) -> str | None:

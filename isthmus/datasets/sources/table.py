@@ -42,6 +42,8 @@ class TableSource(Source):
             if isinstance(row.get("label"), str):
                 labels.add(row["label"])
         self.name = next((name for name in PATHS if name in names), "")
+        if not names:
+            raise UnreadableFileError(f"{path}: no rows")
         if not self.name:
             raise UnreadableFileError(
                 f"{path}: no column of paths; expected one of {', '.join(PATHS)}: it has {', '.join(names)}"

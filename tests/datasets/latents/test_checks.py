@@ -78,7 +78,9 @@ def test_rows_that_changed(copied: Made) -> None:
     ("edit", "message"),
     [
         (lambda m: m.update(lost=4), "the manifest says lost 4, its shards 0"),
-        (lambda m: m["planes"]["y"].update(low=-99), "what the manifest says of plane y"),
+        (lambda m: m["planes"]["y"].update(low=-99), "plane y: not as its shards say"),
+        (lambda m: m["planes"]["y"]["step"].reverse(), "the step of plane y: not as its codec has it"),
+        (lambda m: m.update(kind="audio"), "its kind and codec"),
         (lambda m: m["settings"].update(crop=9), "shard-00003.parquet: of settings"),
         (lambda m: m["codec"].update(tables_hash={"walloc.2": "12345678"}), "row 4 .*052.png.*needs tables"),
         (lambda m: m.update(complete=False), "not finished"),
