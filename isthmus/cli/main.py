@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import bench, codec, compare, datasets, train, transcode, weights
+from isthmus.cli import bench, codec, compare, datasets, heads, train, transcode, weights
 from isthmus.cli.stopping import StoppedError, stop_as_interrupts_do, stopped_status
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.add_typer(datasets.app, name="datasets")
 codec.register(app)
 compare.register(app)
 transcode.register(app)
+heads.register(app)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

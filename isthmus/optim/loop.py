@@ -44,16 +44,19 @@ def run_loop(
     *,
     device: torch.device,
     validate: Callable[[], str] | None = None,
+    leads: bool = True,
 ) -> bool:
     """Takes up the checkpoint of `folder` if there is one, and runs `step` until the last one or for some minutes.
 
     step: one optimizer step, which counts `state.step` up and gives what to show of it, asked for now and then.
     validate: at step 0, every `validate_every` steps and at the end; gives a line. config: as `TrainingState.load`.
-    Returns whether the training is complete. Raises ValueError for a checkpoint of other settings.
+    leads: of several processes of one training, the one that saves, validates and speaks. Returns whether the training
+    is complete. Raises ValueError for a checkpoint of other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
     is_new = not state.load(folder, config)
-    shown = Progress(settings.steps, "steps", done=state.step)
+    validate = validate if leads else None
+    shown = Progress(settings.steps, "steps", done=state.step, shown=leads)
     if is_new and validate:
         shown.echo(validate())
     begin = saved = time.monotonic()
@@ -71,12 +74,13 @@ def run_loop(
             shown.update()
         if validate and (state.step % settings.validate_every == 0 or state.step == settings.steps):
             shown.echo(validate())
-        if now - saved > settings.save_minutes * 60:
+        if leads and now - saved > settings.save_minutes * 60:
             state.save(folder, config)
             saved = now
     state.seconds = before + time.monotonic() - begin
-    state.save(folder, config)
     shown.close()
-    if state.step < settings.steps:
+    if leads:
+        state.save(folder, config)
+    if leads and state.step < settings.steps:
         print(f"stopped at step {state.step} of {settings.steps}; the same command goes on", file=sys.stderr)
     return state.step >= settings.steps

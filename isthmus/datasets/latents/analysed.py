@@ -113,6 +113,16 @@ class AnalysedSource:
         factors = steps(self.codec, latent.spec.header, latent.planes)
         return {name: {**sums.describe(), "step": factors[name]} for name, sums in found.items()}
 
+    def labels(self) -> NDArray[np.int64]:
+        if not self._labelled:
+            return np.full(len(self), NO_LABEL, np.int64)
+        return np.array([fact["label"] for fact in self.facts(range(len(self)))], np.int64)
+
+    def origin(self) -> dict[str, Any]:
+        codec: Any = self.codec
+        told = {"name": codec.name, "tables_hash": codec.tables_hashes, "weights_hash": codec.weights_hash}
+        return {"codec": told, "settings": self.settings.describe()}
+
     def at_once(self, most: int) -> int:
         return 1  # no two are faster together
 

@@ -89,6 +89,26 @@ class LatentDataset(Scaled, Dataset[Sample]):
         return self._source.classes
 
     @property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels of all samples, int64 [n], -100 for none; read from all shards."""
+        return self._source.labels()
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...] | None]:
+        """By plane, what all samples have, [c, h, w] or [c, frames]; None where they differ, or nobody knows."""
+        return {name: tuple(told["shape"]) if told["shape"] else None for name, told in self._source.layout().items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits, others when anything in the data set is."""
+        return self._source.fingerprint
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """`codec` (name, tables_hash, weights_hash) and `settings`, as a manifest has them."""
+        return self._source.origin()
+
+    @property
     def sizes(self) -> NDArray[np.int64]:
         """Sizes before encoding, [n, 2] of height and width or [n, 1] of samples of sound; read from all shards."""
         return self._source.sizes()

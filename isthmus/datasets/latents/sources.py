@@ -16,6 +16,7 @@ from isthmus.codecs.base import Codec
 from isthmus.datasets.latents.batch import PlaneBatch, narrowed
 from isthmus.datasets.latents.reader import Reader
 from isthmus.datasets.latents.stored.rows import StoredRows
+from isthmus.datasets.latents.stored.shard import NO_LABEL
 from isthmus.datasets.steps import steps
 from isthmus.errors import CorruptStreamError
 
@@ -48,6 +49,12 @@ class Source(Protocol):
 
     def statistics(self) -> dict[str, dict[str, Any]]:
         """By plane: dtype, mean, std and step by channel, as in a manifest."""
+
+    def labels(self) -> NDArray[np.int64]:
+        """[n], NO_LABEL for none."""
+
+    def origin(self) -> dict[str, Any]:
+        """`codec` and `settings`, as in a manifest."""
 
     def at_once(self, most: int) -> int:
         """How many samples to ask for at once, up to so many."""
@@ -127,6 +134,14 @@ class StoredSource:
             for name, step in steps(self.codec, header, dict(self.planes([0]).each[0])).items():
                 found[name]["step"] = step
         return found
+
+    def labels(self) -> NDArray[np.int64]:
+        if "label" not in self.rows.manifest.columns:
+            return np.full(len(self), NO_LABEL, np.int64)
+        return np.array(self.rows.column("label"), np.int64)
+
+    def origin(self) -> dict[str, Any]:
+        return {"codec": dict(self.rows.manifest.codec), "settings": dict(self.rows.manifest.settings)}
 
     def at_once(self, most: int) -> int:
         return self.rows.at_once(most)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks that read latents. `build_head("convnext-s", about, classes)` makes one by name.
+
+| name | for | parameters |
+|---|---|---|
+| convnext-s, convnext-b | images, and sound with kernels along time | 4 and 15 million |
+| vit-s, vit-b | images and sound | 7 and 22 million |
+| dense-s, dense-b | a value for every pixel | 5 and 15 million |
+| clip-s, clip-b | clips of frames | 6 and 23 million |
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from isthmus.models.heads.clips import ClipClassifier, ClipConfig
+from isthmus.models.heads.convnext import ConvNextClassifier, ConvNextConfig
+from isthmus.models.heads.dense import DenseConfig, DenseHead
+from isthmus.models.heads.stem import LatentInput
+from isthmus.models.heads.vit import VitClassifier, VitConfig
+
+__all__ = ["HEADS", "LatentInput", "build_head"]
+
+BIG = ConvNextConfig(widths=(144, 288, 576), depths=(3, 8, 4), drop=0.2)
+HEADS: dict[str, tuple[Callable[..., nn.Module], Any]] = {
+    "convnext-s": (ConvNextClassifier, ConvNextConfig()),
+    "convnext-b": (ConvNextClassifier, BIG),
+    "vit-s": (VitClassifier, VitConfig()),
+    "vit-b": (VitClassifier, VitConfig(width=384, depth=12, heads=6, drop=0.2)),
+    "dense-s": (DenseHead, DenseConfig()),
+    "dense-b": (DenseHead, DenseConfig(BIG, width=144)),
+    "clip-s": (ClipClassifier, ClipConfig()),
+    "clip-b": (ClipClassifier, ClipConfig(BIG)),
+}
+
+
+def build_head(name: str, about: LatentInput, outputs: int) -> nn.Module:
+    """A head by name, with random weights. outputs: classes, or values of each place. Raises ValueError."""
+    if name not in HEADS:
+        raise ValueError(f"head {name!r}, expected one of {', '.join(HEADS)}")
+    if outputs < 1:
+        raise ValueError(f"head: {outputs} outputs, expected 1 or more")
+    kind, config = HEADS[name]
+    return kind(about, outputs, config)

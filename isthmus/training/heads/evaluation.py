@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How right a classifier is on a data set of latents."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+from isthmus.datasets.latents.dataset import LatentDataset
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """right: of each sample, whether its class came first; among: whether among the first five; loss: mean of nats."""
+
+    right: NDArray[np.bool_]
+    among: NDArray[np.bool_]
+    loss: float
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.right.mean())
+
+    def interval(self, share: float = 0.95, seed: int = 0) -> tuple[float, float]:
+        """Of the accuracy, by the bootstrap over samples."""
+        return _interval(self.right.astype(float), share, seed)
+
+    def against(self, other: "Evaluated", share: float = 0.95, seed: int = 0) -> tuple[float, float, float]:
+        """Accuracy less that of another on the same samples, and its interval by the paired bootstrap."""
+        if not np.array_equal(self.labels, other.labels):
+            raise ValueError("paired intervals are of the same samples in the same order")
+        gain = self.right.astype(float) - other.right.astype(float)
+        return (float(gain.mean()), *_interval(gain, share, seed))
+
+    def describe(self) -> dict[str, float]:
+        low, high = self.interval()
+        top5 = float(self.among.mean())
+        return {"accuracy": self.accuracy, "low": low, "high": high, "top5": top5, "loss": self.loss}
+
+
+def _interval(values: NDArray[np.float64], share: float, seed: int) -> tuple[float, float]:
+    generator = np.random.default_rng(seed)
+    means = np.array([values[generator.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)])
+    low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])
+    return float(low), float(high)
+
+
+@torch.no_grad()
+def evaluate(
+    head: nn.Module, data: LatentDataset, labels: NDArray[np.int64], *, batch: int = 256, workers: int = 0
+) -> Evaluated:
+    """labels: of each sample as the head counts classes, below 0 where it is left out. Raises ValueError for none."""
+    device = next(head.parameters()).device
+    indices = np.flatnonzero(labels >= 0)
+    if not len(indices):
+        raise ValueError(f"{data.path}: no labelled sample to evaluate on")
+    head.eval()
+    logits = torch.cat(list(_logits(head, data, indices.tolist(), device, batch, workers)))
+    truth = torch.from_numpy(labels[indices])
+    first = logits.topk(min(5, logits.shape[1]), 1).indices
+    hits = first == truth[:, None]
+    loss = float(F.cross_entropy(logits.float(), truth))
+    return Evaluated(hits[:, 0].numpy(), hits.any(1).numpy(), loss, labels[indices], first[:, 0].numpy())
+
+
+def _logits(
+    head: nn.Module, data: LatentDataset, indices: Sequence[int], device: torch.device, batch: int, workers: int
+) -> Any:
+    for part in DataLoader(
+        Subset(data, indices), batch_size=batch, num_workers=workers, collate_fn=data.collate
+    ):  # fmt: skip
+        mask = None if bool(part["mask"].all()) else part["mask"].to(device)
+        y: Tensor = data.dequantize(part["y"], device)  # type: ignore[assignment]
+        yield head(y, mask).float().cpu()
+
+
+def labels_as(data: LatentDataset, classes: list[str] | None) -> NDArray[np.int64]:
+    """The labels of a data set as a head with those classes counts them; -100 for none.
+
+    Raises ValueError for a class that the head does not have.
+    """
+    labels = data.labels
+    if classes is None or data.classes is None or classes == data.classes:
+        return labels
+    unknown = [name for name in data.classes if name not in classes]
+    used = set(np.unique(labels[labels >= 0]).tolist())
+    missing = [name for name in unknown if data.classes.index(name) in used]
+    if missing:
+        raise ValueError(
+            f"{data.path}: class {missing[0]!r} is none of the {len(classes)} that the head was trained on"
+            + (f", and so are {len(missing) - 1} more" if len(missing) > 1 else "")
+        )
+    places = np.array([classes.index(name) if name in classes else -100 for name in data.classes], np.int64)
+    return np.where(labels >= 0, places[np.clip(labels, 0, len(places) - 1)], -100)

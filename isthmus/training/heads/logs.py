@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training came to, as CSV and, where it is asked for, for TensorBoard."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from isthmus.errors import MissingExtraError
+
+NAME = "curve.csv"
+FIELDS = ("step", "loss", "samples_per_second", "validation_accuracy", "validation_loss")
+
+
+class Curve:
+    """Lines of numbers by step in `curve.csv`; those behind a checkpoint that a training goes on from are dropped.
+
+    Raises MissingExtraError for `tensorboard` without that package.
+    """
+
+    def __init__(self, folder: Path, step: int, *, tensorboard: bool = False) -> None:
+        self.path = folder / NAME
+        if self.path.exists():
+            self._write([row for row in self._rows() if int(row["step"]) <= step])
+        self._board: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise MissingExtraError(f"TensorBoard logs ({error}): pip install tensorboard") from error
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+
+    def _rows(self) -> list[dict[str, str]]:
+        with self.path.open(newline="") as file:
+            whole = (row for row in csv.DictReader(file) if row.keys() == set(FIELDS) and None not in row.values())
+            return list(whole)  # a line may be cut by a kill
+
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        temporary = self.path.with_suffix(".part")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS)
+            writer.writeheader()
+            writer.writerows(rows)
+        temporary.replace(self.path)
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """One line, at once."""
+        row = {"step": str(step), **{name: f"{value:.6g}" for name, value in values.items()}}
+        if not self.path.exists():
+            self._write([])
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, FIELDS).writerow(row)
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+            self._board.flush()

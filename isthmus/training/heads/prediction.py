@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a trained head sees in a file: an image, a sound, or a stream of its codec."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.bitstream import MAGIC
+from isthmus.codecs.base import Latent
+from isthmus.codecs.registry import load
+from isthmus.datasets.settings import Settings
+from isthmus.datasets.views import views_of
+from isthmus.errors import IsthmusError, WeightsMismatchError
+from isthmus.media import kinds
+from isthmus.training.heads.saved import HeadFacts
+
+
+class Predictor:
+    """A head, and the codec and settings of the data set that it was trained on.
+
+    Raises UnknownCodecError where that codec is not at hand.
+    """
+
+    def __init__(self, head: nn.Module, facts: HeadFacts, *, device: str = "cpu") -> None:
+        self.head, self.facts, self.device = head.to(device).eval(), facts, torch.device(device)
+        self.codec: Any = load(str(facts.codec["name"]))
+        self.settings = Settings(**{**facts.settings, "views": ()})
+
+    def file(self, path: Path) -> dict[str, float]:
+        """Shares by class, of a file. Raises UnreadableFileError, WeightsMismatchError, CorruptStreamError."""
+        with open(path, "rb") as file:
+            head = file.read(len(MAGIC))
+        if head == MAGIC:
+            return self.latent(self._unpacked(path))
+        options = dict(self.settings.options)
+        samples, told = kinds.read(path, self.settings.kind, options)
+        if self.settings.kind == "image":
+            _, samples = next(iter(views_of(samples, self.settings, path.name)))
+        return self.latent(self.codec.analyze(samples, **told, **options))
+
+    def _unpacked(self, path: Path) -> Latent:
+        try:
+            latent: Latent = self.codec.unpack(path.read_bytes())
+        except WeightsMismatchError as error:
+            raise WeightsMismatchError(f"{path}: the head reads latents of {self.codec.name}: {error}") from error
+        except IsthmusError as error:
+            raise type(error)(f"{path}: {error}") from error
+        return latent
+
+    @torch.no_grad()
+    def latent(self, latent: Latent) -> dict[str, float]:
+        """Shares by class, of latents of the head's codec."""
+        y: Tensor = latent.dequantize()["y"]
+        shares = self.head(y[None].to(self.device)).float().softmax(1)[0].cpu().tolist()
+        names = self.facts.classes or [str(n) for n in range(self.facts.outputs)]
+        return dict(zip(names, shares, strict=True))

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a head is trained: everything that decides its curve beside the data."""
+
+from dataclasses import dataclass
+
+MIXINGS = ("none", "mixup", "cutmix", "both")
+
+
+@dataclass(frozen=True)
+class HeadRecipe:
+    """`epochs` times all labelled samples, in steps of `batch`, each of `accumulate` parts.
+
+    rate: top of AdamW's learning rate, which rises over `warmup` steps and falls along half a cosine. decay: of weights
+    of matrices and filters. average: of the moving average of weights that is kept. smoothing: of labels. mixing:
+    "mixup", "cutmix" or "both" in turn. flip: share of samples of images that are flipped left to right. crop: cells of
+    random squares of images, frames of random stretches of sound; 0 takes all. precision: "float32", or "bfloat16"
+    where the device multiplies it. clip: of the norm of gradients.
+    """
+
+    head: str = "convnext-s"
+    epochs: float = 40.0
+    batch: int = 128
+    accumulate: int = 1
+    rate: float = 1.5e-3
+    warmup: int = 100
+    decay: float = 0.05
+    average: float = 0.998
+    smoothing: float = 0.1
+    mixing: str = "both"
+    flip: float = 0.5
+    crop: int = 0
+    precision: str = "float32"
+    clip: float = 2.0
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises ValueError for what cannot be followed."""
+        wrong = [
+            name
+            for name, bad in {
+                "epochs": not 0 < self.epochs < 1e6, "batch": self.batch < 1, "accumulate": self.accumulate < 1,
+                "rate": not self.rate > 0, "warmup": self.warmup < 1, "average": not 0 <= self.average < 1,
+                "smoothing": not 0 <= self.smoothing < 1, "mixing": self.mixing not in MIXINGS,
+                "flip": not 0 <= self.flip <= 1, "crop": self.crop < 0, "clip": not self.clip > 0,
+                "precision": self.precision not in ("float32", "bfloat16"),
+            }.items()
+            if bad
+        ]  # fmt: skip
+        if wrong:
+            raise ValueError(f"recipe: {wrong[0]} = {getattr(self, wrong[0])!r} cannot be followed")
+        if self.batch % self.accumulate:
+            raise ValueError(f"recipe: batch {self.batch} is no multiple of accumulate {self.accumulate}")
+
+    def steps(self, samples: int) -> int:
+        """How many steps `epochs` over so many samples are, at least one."""
+        return max(1, round(self.epochs * samples / self.batch))

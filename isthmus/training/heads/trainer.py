@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of a training of a classifier on latents."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from isthmus.datasets.latents.dataset import LatentDataset
+from isthmus.optim.average import MovingAverage
+from isthmus.optim.checkpoint import TrainingState
+from isthmus.optim.loop import LoopSettings, run_loop
+from isthmus.optim.schedule import warmup_cosine
+from isthmus.training.heads.batches import EndlessBatches
+from isthmus.training.heads.recipe import HeadRecipe
+from isthmus.training.heads.views import Views
+from isthmus.training.heads.world import World
+
+
+class Meter(nn.Module):
+    """Sums since somebody asked; those of the loss stand in checkpoints, so that its curve goes on too."""
+
+    loss: Tensor
+    steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("loss", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.float64))
+        self.samples, self.began = 0, time.monotonic()
+
+    def told(self) -> dict[str, float]:
+        """Mean loss and samples a second; begins anew."""
+        if not self.steps:
+            return {}
+        values = {"loss": float(self.loss / self.steps)}
+        values["samples_per_second"] = self.samples / max(1e-9, time.monotonic() - self.began)
+        self.loss.zero_()
+        self.steps.zero_()
+        self.samples, self.began = 0, time.monotonic()
+        return values
+
+
+class HeadTrainer:
+    """A head, its optimizer, and batches of a data set of latents.
+
+    indices: of the samples that are trained on. Each step draws from generators that its number seeds, so that a
+    training that was stopped has the same curve.
+    """
+
+    def __init__(
+        self, head: nn.Module, data: LatentDataset, indices: Sequence[int] | NDArray[np.int64], recipe: HeadRecipe,
+        views: Views, world: World, *, steps: int, workers: int = 0,
+    ) -> None:  # fmt: skip
+        recipe.check()
+        self.head, self.data, self.recipe, self.views, self.world = head.to(world.device), data, recipe, views, world
+        self.indices, self.workers, self.steps = indices, workers, steps
+        self.model = world.spread(self.head)
+        matrices = [p for p in head.parameters() if p.ndim > 1]
+        others = [p for p in head.parameters() if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": recipe.decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, recipe.rate, betas=(0.9, 0.98))
+        self.meter = Meter()
+        self.average = MovingAverage(nn.ModuleDict({"head": head}), recipe.average)
+        modules = nn.ModuleDict({"head": head, "meter": self.meter})
+        self.state = TrainingState(modules, self.average.tensors, self.optimizer)
+
+    def averaged(self) -> dict[str, Tensor]:
+        """Averages of the head's weights, by name."""
+        return {name.removeprefix("head."): value for name, value in self.average.tensors.items()}
+
+    def run(self, folder: Path, config: dict[str, Any], loop: LoopSettings, validate: Callable[[], str] | None) -> bool:
+        """Trains to the end, or as long as `loop` says; whether it is complete. Raises ValueError for a loss of nan."""
+        batches = self._batches()
+        return run_loop(
+            self.state, lambda: self._step(next(batches)), folder, config, loop, device=self.world.device,
+            validate=validate, leads=self.world.leads,
+        )  # fmt: skip
+
+    def _batches(self) -> Iterator[list[dict[str, Any]]]:
+        """The parts of each step; begun when the first is asked for, at the step where the checkpoint stands."""
+        recipe, world, pinned = self.recipe, self.world, self.world.device.type == "cuda"
+        order = EndlessBatches(
+            self.indices, recipe.batch, recipe.seed, first=self.state.step, parts=recipe.accumulate, rank=world.rank,
+            world=world.size,
+        )  # fmt: skip
+        loader = iter(DataLoader(
+            self.data, batch_sampler=order, num_workers=self.workers, collate_fn=self.data.collate, pin_memory=pinned,
+            persistent_workers=self.workers > 0,
+        ))  # fmt: skip
+        while True:
+            yield [next(loader) for _ in range(recipe.accumulate)]
+
+    def _step(self, parts: list[dict[str, Any]]) -> Callable[[], str]:
+        state, recipe = self.state, self.recipe
+        torch.manual_seed(int(np.random.SeedSequence([recipe.seed, state.step, self.world.rank]).generate_state(1)[0]))
+        factor = warmup_cosine(state.step, self.steps, recipe.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.rate * factor
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for number, part in enumerate(parts):
+            waits = number + 1 < len(parts) and self.world.size > 1
+            with self.model.no_sync() if waits else nullcontext():  # type: ignore[operator]
+                loss = self._loss(part) / len(parts)
+                torch.autograd.backward(loss)
+            total += float(loss.detach())
+            self.meter.samples += len(part["label"]) * self.world.size
+        norm = nn.utils.clip_grad_norm_(self.head.parameters(), recipe.clip)
+        if not (math.isfinite(total) and bool(norm.isfinite())):
+            raise ValueError(
+                f"step {state.step}: the loss is {total}, the norm of its gradients {float(norm)}: nothing was changed "
+                "by it, the checkpoint before stays; try a lower rate (--set rate=...)"
+            )
+        self.optimizer.step()
+        state.step += 1
+        self.average.update(state.step)
+        self.meter.loss += total
+        self.meter.steps += 1
+        return lambda: f"loss {total:.3f}"
+
+    def _loss(self, part: dict[str, Any]) -> Tensor:
+        device = self.world.device
+        mask = None if bool(part["mask"].all()) else part["mask"].to(device, non_blocking=True)
+        y = self.data.dequantize(part["y"], device)
+        labels = part["label"].to(device, non_blocking=True)
+        y, labels = self.views(y, labels)  # type: ignore[arg-type]
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+            logits = self.model(y, mask)
+        return F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.smoothing)

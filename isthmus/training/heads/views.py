@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done to batches of latents while a head is trained; all of it drawn from torch's generator."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isthmus.datasets import transforms
+from isthmus.training.heads.recipe import HeadRecipe
+
+MIXUP_ALPHA, CUTMIX_ALPHA = 0.2, 1.0
+
+
+class Views:
+    """Crops, flips and mixtures of dequantized latents, as a recipe asks for.
+
+    axes: 2 of images, 1 of sound; uniform: whether all samples are of one size, as flips and mixtures need. Raises
+    ValueError for flips that the codec does not have.
+    """
+
+    def __init__(self, recipe: HeadRecipe, codec: Any, axes: int, classes: int, *, uniform: bool) -> None:
+        self.crop = transforms.RandomCrop(recipe.crop if axes == 2 else (recipe.crop,)) if recipe.crop else None
+        self.flip: transforms.RandomHorizontalFlip | None = None
+        if recipe.flip and axes == 2 and uniform:
+            self.flip = transforms.RandomHorizontalFlip(codec, p=recipe.flip)
+        kinds = {"none": (), "both": ("mixup", "cutmix")}.get(recipe.mixing, (recipe.mixing,)) if uniform else ()
+        made = {"mixup": (transforms.MixUp, MIXUP_ALPHA), "cutmix": (transforms.CutMix, CUTMIX_ALPHA)}
+        self.mixings = [made[kind][0](alpha=made[kind][1], num_classes=classes) for kind in kinds]
+
+    def __call__(self, y: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """float32 [n, c, *grid] and labels [n] to others, labels perhaps as shares [n, classes]."""
+        y = self.shown(y)
+        if self.mixings:
+            chosen = self.mixings[int(torch.randint(len(self.mixings), ()))]
+            y, labels = chosen(y, labels)
+        return y, labels
+
+    def shown(self, y: Tensor) -> Tensor:
+        """Without mixtures: for labels that are no classes."""
+        y = self.crop(y) if self.crop is not None else y
+        return self.flip(y) if self.flip is not None else y

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`isthmus train classify`, `evaluate` and `predict`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from isthmus.datasets import LatentDataset
+from tests.training.heads.conftest import latents
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> LatentDataset:
+    return latents(tmp_path_factory.mktemp("data"), 6, 1)
+
+
+def test_there_and_back(run: Run, data: LatentDataset, tmp_path: Path) -> None:
+    command = ("train", "classify", data.path, "--validation", data.path, "--out", tmp_path / "run", "--workers", "0",
+               "--epochs", "2", "--batch", "6", "--device", "cpu", "--cache", tmp_path / "cache")  # fmt: skip
+    status, out, _ = run(*command)
+    assert status == 0 and "step 4: loss" in out and "head.safetensors" in out
+    assert run(*command)[0] == 0  # complete: nothing is trained again
+    status, _, err = run(*command, "--set", "rate=1")
+    assert status == 2 and "other settings (rate)" in err
+    status, out, _ = run("evaluate", tmp_path / "run", data.path)
+    assert status == 0 and "of 12 samples right (95 % interval" in out and "among" not in out
+    status, out, _ = run("evaluate", tmp_path / "run", data.path, "--json")
+    assert status == 0 and json.loads(out)["samples"] == 12
+    photo = next(Path(data.path).parent.glob("photos/rough/*.png"))
+    status, out, _ = run("predict", tmp_path / "run", photo, "--json")
+    told = json.loads(out)
+    assert status == 0 and told["flat"] + told["rough"] == pytest.approx(1)
+
+
+def test_what_is_refused(run: Run, data: LatentDataset, tmp_path: Path) -> None:
+    for wrong, message in (
+        (("train", "classify", tmp_path), "no data set of latents"),
+        (("train", "classify", data.path, "--head", "resnet", "--out", tmp_path / "x"), "does not classify"),
+        (("train", "classify", data.path, "--set", "rates=1"), "rates"),
+        (("evaluate", tmp_path, data.path), "no trained head"),
+        (("predict", tmp_path, tmp_path / "x.png"), "no trained head"),
+    ):
+        status, _, err = run(*wrong)
+        assert status == 2 and message in err and len(err.splitlines()) == 1

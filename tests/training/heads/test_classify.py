@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Classifiers on latents: they learn, go on to the same curve, and say what is wrong."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import isthmus
+from isthmus.datasets import LatentDataset
+from isthmus.errors import CorruptStreamError, UnreadableFileError, WeightsMismatchError
+from isthmus.models.heads import HEADS
+from isthmus.models.heads.convnext import ConvNextClassifier, ConvNextConfig
+from isthmus.optim.loop import LoopSettings
+from isthmus.training.heads import HeadRecipe, evaluate, load_head, train_classifier
+from isthmus.training.heads.batches import EndlessBatches
+from isthmus.training.heads.evaluation import labels_as
+from isthmus.training.heads.prediction import Predictor
+from isthmus.training.heads.trainer import HeadTrainer
+from tests.training.heads.conftest import latents
+
+RECIPE = HeadRecipe(head="tiny", epochs=5, batch=16, rate=4e-3, warmup=3, average=0.8, accumulate=2)
+
+
+@pytest.fixture(autouse=True)
+def tiny() -> Iterator[None]:
+    HEADS["tiny"] = ConvNextClassifier, ConvNextConfig((8, 16), (1, 1), 3)
+    yield
+    del HEADS["tiny"]
+
+
+def test_it_learns_and_is_used(train: LatentDataset, held: LatentDataset, tmp_path: Path) -> None:
+    path = train_classifier(train, replace(RECIPE, epochs=20, mixing="none"), tmp_path, validation=held)
+    assert path is not None
+    head, facts = load_head(tmp_path)
+    found = evaluate(head, held, labels_as(held, facts.classes))
+    low, high = found.interval()
+    assert found.accuracy > 0.9 and low <= found.accuracy <= high and found.against(found) == (0, 0, 0)
+    assert facts.results["validation"]["accuracy"] == found.accuracy and facts.classes == ["flat", "rough"]
+    assert (tmp_path / "curve.csv").read_text().startswith("step,")
+    predictor, source = Predictor(head, facts), Path(held.path).parent / "photos"
+    shares = predictor.file(source / "rough" / "0.png")
+    assert sum(shares.values()) == pytest.approx(1) and shares["rough"] > 0.5
+    stream = tmp_path / "rough.ist"
+    stream.write_bytes(isthmus.encode(source / "rough" / "0.png", codec="walloc-image-f8c12", quality=60))
+    assert predictor.file(stream) == pytest.approx(shares)
+    stream.write_bytes(isthmus.encode(source / "rough" / "0.png", codec="walloc-image-f8c48"))
+    with pytest.raises(WeightsMismatchError, match="the head reads latents of walloc-image-f8c12"):
+        predictor.file(stream)
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_same_curve(
+    train: LatentDataset, held: LatentDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train_classifier(train, RECIPE, tmp_path / "whole", validation=held)
+    step = HeadTrainer._step
+
+    def killed(own: HeadTrainer, parts: list[dict[str, Any]]) -> Callable[[], str]:
+        if own.state.step == 7:
+            raise KeyboardInterrupt
+        return step(own, parts)
+
+    every_step = LoopSettings(0, save_minutes=-1)
+    with monkeypatch.context() as patch:
+        patch.setattr(HeadTrainer, "_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_classifier(train, RECIPE, tmp_path / "parts", validation=held, loop=every_step)
+    parts = train_classifier(train, RECIPE, tmp_path / "parts", validation=held, loop=every_step)
+    assert whole is not None and parts is not None
+    one, other = load_file(whole), load_file(parts)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    curves = [
+        list(csv.DictReader((tmp_path / name / "curve.csv").read_text().splitlines())) for name in ("whole", "parts")
+    ]
+    assert len(curves[0]) > 4
+    for row, again in zip(*curves, strict=True):
+        assert {**row, "samples_per_second": ""} == {**again, "samples_per_second": ""}
+
+
+def test_what_is_refused(train: LatentDataset, held: LatentDataset, tmp_path: Path) -> None:
+    run, few = tmp_path / "run", replace(RECIPE, epochs=0.5)
+    assert train_classifier(train, few, run)
+    with pytest.raises(ValueError, match=r"made with other settings \(rate\)"):
+        train_classifier(train, replace(few, rate=1e-3), run)
+    with pytest.raises(ValueError, match=r"made with other settings \(.*data"):
+        train_classifier(held, few, run)
+    with pytest.raises(ValueError, match="does not classify"):
+        train_classifier(train, replace(few, head="dense-s"), tmp_path / "x")
+    with pytest.raises(ValueError, match="epochs = 0"):
+        train_classifier(train, replace(few, epochs=0), tmp_path / "x")
+    with pytest.raises(ValueError, match="no multiple of accumulate"):
+        train_classifier(train, replace(few, batch=15), tmp_path / "x")
+    one = LatentDataset(Path(train.path).parent / "photos" / "flat", codec="walloc-image-f8c12")
+    with pytest.raises(ValueError, match="no labels"):
+        train_classifier(one, few, tmp_path / "x")
+    other = LatentDataset(Path(held.path).parent / "photos", codec="walloc-image-f8c48")
+    with pytest.raises(ValueError, match="make both with one codec"):
+        train_classifier(train, few, tmp_path / "x", validation=other)
+
+
+def test_classes_that_training_does_not_have(train: LatentDataset, tmp_path: Path) -> None:
+    more = latents(tmp_path, 1, 3)
+    assert labels_as(more, ["rough", "flat"]).tolist() == [1, 0]
+    with pytest.raises(ValueError, match="class 'flat' is none of the 1"):
+        labels_as(more, ["rough"])
+
+
+def test_a_loss_that_is_no_number_ends_it(
+    train: LatentDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = HeadTrainer._step
+
+    def poisoned(own: HeadTrainer, parts: list[dict[str, Any]]) -> Callable[[], str]:
+        if own.state.step == 3:
+            nn.init.constant_(own.head.output.weight, float("nan"))
+        return step(own, parts)
+
+    monkeypatch.setattr(HeadTrainer, "_step", poisoned)
+    with pytest.raises(ValueError, match="step 3: the loss is nan.*checkpoint before stays"):
+        train_classifier(train, RECIPE, tmp_path, loop=LoopSettings(0, save_minutes=-1))
+    assert json.loads((tmp_path / "checkpoint.json").read_text())["step"] == 3
+
+
+def test_files_that_are_no_heads(train: LatentDataset, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFileError, match="no trained head"):
+        load_head(tmp_path)
+    path = train_classifier(train, replace(RECIPE, epochs=0.1), tmp_path)
+    assert path is not None
+    data = path.read_bytes()
+    for damaged in (data[:-40], b"", data.replace(b"classify", b"classifx").replace(b'\\"tiny', b'\\"tony')):
+        path.write_bytes(damaged)
+        with pytest.raises(CorruptStreamError, match="not a trained head"):
+            load_head(path)
+
+
+def test_batches_are_known_for_any_step() -> None:
+    indices = np.arange(3, 13)
+    one = iter(EndlessBatches(indices, 4, 7))
+    whole = [next(one) for _ in range(10)]
+    late = iter(EndlessBatches(indices, 4, 7, first=6))
+    assert [next(late) for _ in range(4)] == whole[6:]
+    assert sorted(i for batch in whole[:5] for i in batch) == sorted([*indices] * 2)
+    ranks = [iter(EndlessBatches(indices, 4, 7, parts=2, rank=rank, world=2)) for rank in (0, 1)]
+    assert sorted(i for rank in ranks for _ in range(2) for i in next(rank)) == sorted(whole[0])
+    with pytest.raises(ValueError, match="no multiple"):
+        EndlessBatches(indices, 4, 7, world=3)
+    with pytest.raises(ValueError, match="no samples"):
+        EndlessBatches([], 4, 7)
