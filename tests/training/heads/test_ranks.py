@@ -14,8 +14,9 @@ from isthmus.training.heads import load_head
 def test_two_processes(train: LatentDataset, tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "isthmus",
-        "train", "classify", train.path, "--validation", train.path, "--out", tmp_path, "--device", "cpu", "--workers", "0",
-        "--epochs", "1", "--batch", "16", "--set", "accumulate=2", "--set", "mixing=none", "--set", "flip=0",
+        "train", "classify", train.path, "--validation", train.path, "--out", tmp_path, "--device", "cpu",
+        "--workers", "0", "--epochs", "1", "--batch", "16", "--set", "accumulate=2",
+        "--set", "mixing=none", "--set", "flip=0",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
