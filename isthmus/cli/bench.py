@@ -67,6 +67,37 @@ def tensors(
     _bench("tensors", folder, out, codec, last, repeats)
 
 
+@app.command()
+def information(
+    latents: Annotated[str, typer.Argument(help="Data set of latents that `isthmus transcode` wrote.")],
+    out: Out = Path("bench"),
+) -> None:
+    """Where the bits of a data set of latents are: by channel and place, what contexts save, what labels tell.
+
+    Example: isthmus bench information latents/ --out bench/
+    """
+    import json
+
+    from isthmus.bench.compare import aligned
+    from isthmus.bench.information import measure, plot
+    from isthmus.bench.report import require_matplotlib
+    from isthmus.datasets import LatentDataset
+    from isthmus.files import atomic_write, check_folder
+
+    require_matplotlib()
+    check_folder(out)
+    found = measure(LatentDataset(latents))
+    typer.echo(aligned(found.table()))
+    saved = 1 - found.stream_bits / found.order0_bits if found.order0_bits else 0.0
+    typer.echo(
+        f"{found.samples} samples: {found.order0_bits / 8:.0f} bytes each by these tables, {found.stream_bits / 8:.0f} "
+        f"as they are stored, {100 * saved:.1f} % less"
+    )
+    atomic_write(out / "information.json", json.dumps(found.describe(), indent=1).encode())
+    plot(found, out / "information.png")
+    typer.echo(f"written: {out / 'information.json'}, {out / 'information.png'}")
+
+
 def _bench(
     kind: str,
     folder: Path,
