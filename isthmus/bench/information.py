@@ -136,7 +136,7 @@ def plot(found: Information, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3 if found.place_bits is not None else 2, figsize=(13, 4))
+    figure, axes = plt.subplots(1, 3 if found.place_bits is not None else 2, figsize=(14, 4), layout="constrained")
     places = np.arange(len(found.channel_bits))
     axes[0].bar(places, found.channel_bits)
     axes[0].set(xlabel="channel", ylabel="bits a number", title="by a table of the channel")

@@ -53,8 +53,9 @@ class Stem(nn.Module):
         self.register_buffer("scale", 1 / torch.tensor(about.std).clamp_min(1e-12).reshape(shape))
         self.channels, self.axes, self.patch = about.channels, about.axes, patch
         layer = conv(about.axes)
-        # Twice: bent, and as it is within one standard deviation, where most of what is rounded to zero lies.
-        self.mix = layer(2 * about.channels, width, 3, padding=1)
+        # Three times: bent; as it is within one standard deviation, where most of what is rounded to zero lies; and its
+        # size, as what is fine in pictures and nearly all of sound has signs that say little.
+        self.mix = layer(3 * about.channels, width, 3, padding=1)
         self.merge = layer(width, width, patch, patch) if patch > 1 else nn.Identity()
 
     def forward(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -68,7 +69,8 @@ class Stem(nn.Module):
         t = (y - self.mean) * self.scale  # type: ignore[operator]
         if mask is not None:
             t = t * mask[:, None]
-        t = torch.cat([t / (1 + BEND * t.abs()), t.clamp(-1, 1)], 1)
+        size = t.abs()
+        t = torch.cat([t / (1 + BEND * size), t.clamp(-1, 1), size.log1p()], 1)
         missing: Sequence[int] = [-n % self.patch for n in t.shape[2:]]
         if any(missing):  # grids that are no multiple of the patch
             t = nn.functional.pad(t, [side for n in reversed(missing) for side in (0, n)])
