@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Latents into the middle of a network that was trained on pixels.
+
+A pretrained backbone has, at some module, features on a grid like that of the latents (f8 at 224 pixels: 28x28,
+ResNet's layer2, EfficientNet's stage of stride 8). An adapter makes such features of latents; what runs behind that
+module stays. It is trained to give the features that pixels give (distillation, no labels), then with all that follows.
+"""
+
+from dataclasses import dataclass
+from math import log2
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from isthmus.models.cut import cut
+from isthmus.models.heads.convnext import ConvNextBlock, ConvNextConfig
+from isthmus.models.heads.stem import LatentInput, Stem
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """channels: of the features; scale: their grid over that of the latents, a power of two from 1/4 to 4."""
+
+    channels: int
+    scale: float = 1.0
+    width: int = 192
+    blocks: int = 6
+    kernel: int = 5
+
+
+class LatentAdapter(nn.Module):
+    """Features [n, channels, h scale, w scale] of dequantized latents [n, c, h, w]."""
+
+    def __init__(self, about: LatentInput, config: AdapterConfig) -> None:
+        super().__init__()
+        if about.axes != 2 or config.scale not in (0.25, 0.5, 1, 2, 4):
+            raise ValueError(f"adapter: {about.axes} axes, scale {config.scale}; expected images, and 1/4 to 4")
+        self.scale, d = config.scale, config.width
+        shape = ConvNextConfig((d,), (config.blocks,), config.kernel)
+        self.stem = Stem(about, d)
+        self.blocks = nn.Sequential(*(ConvNextBlock(d, shape, 2, 0.0) for _ in range(config.blocks)))
+        halvings = max(0, -int(log2(config.scale)))
+        self.down = nn.Sequential(*(nn.Conv2d(d, d, 3, 2, 1) for _ in range(halvings)))
+        self.up = max(1, int(config.scale))
+        self.output = nn.Conv2d(d, config.channels * self.up**2, 1)
+
+    def forward(self, y: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.output(self.down(self.blocks(self.stem(y)))), self.up)
+
+
+class AdaptedBackbone(nn.Module):
+    """A backbone whose first half is an adapter: latents in, what the backbone gives out.
+
+    at: the module whose output the adapter makes. Weights behind it are the backbone's own, shared with it; `teacher`
+    is its first half, which makes of pixels what the adapter learns to make of latents. Raises ValueError, as `cut`.
+    """
+
+    def __init__(self, backbone: nn.Module, at: str, about: LatentInput, config: AdapterConfig) -> None:
+        super().__init__()
+        teacher, self.tail = cut(backbone, at)
+        self._teacher = [teacher]  # no part of this model
+        self.adapter = LatentAdapter(about, config)
+
+    @property
+    def teacher(self) -> nn.Module:
+        """Pixels, as the backbone takes them, to features."""
+        return self._teacher[0]
+
+    def forward(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """float32 [n, c, h, w], dequantized; the mask is not looked at, as backbones have none."""
+        return self.tail(self.adapter(y))  # type: ignore[no-any-return]

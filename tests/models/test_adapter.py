@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks cut in two, and latents put into their middle."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from isthmus.models.adapter import AdaptedBackbone, AdapterConfig, LatentAdapter
+from isthmus.models.cut import cut
+from tests.models.test_heads import about
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 8, 3, 8, 1), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1), nn.ReLU())
+        self.scale = nn.Parameter(torch.ones(8, 1, 1))
+        self.out = nn.Linear(8, 4)
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        y = self.second(x) * self.scale
+        y = y + y.mean((2, 3), keepdim=True) * self.scale
+        return self.out(y.mean((2, 3)).reshape(y.shape[0], -1))
+
+
+class Skipping(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.out((x + self.second(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("at", ["first", "first.0", "second", "second.1", "out"])
+def test_both_halves_are_the_whole(at: str) -> None:
+    model, x = Net().eval(), torch.randn(2, 3, 32, 40)
+    front, tail = cut(model, at)
+    assert torch.equal(tail(front(x)), model(x))
+    nn.init.zeros_(model.out.weight)
+    assert torch.equal(tail(front(x)), model(x))  # the same weights
+
+
+def test_what_cannot_be_cut() -> None:
+    for model, at, message in (
+        (Net(), "third", "no module 'third' in Net; there are first, second"),
+        (Net(), "", "no module"),
+        (Net(), "unused", "runs unused 0 times"),
+        (Skipping(), "second", "behind second, and on .* beside it"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            cut(model, at)
+    assert cut(Skipping(), "first")
+
+
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [("resnet18", "layer2"), ("efficientnet_b0", "features.3"), ("mobilenet_v3_small", "features.2"),
+     ("vit_b_32", "encoder.layers.encoder_layer_3")],
+)  # fmt: skip
+def test_networks_of_torchvision(name: str, at: str) -> None:
+    models = pytest.importorskip("torchvision.models")
+    torch.manual_seed(0)
+    model, x = models.get_model(name, weights=None).eval(), torch.randn(1, 3, 224, 224)
+    front, tail = cut(model, at)
+    with torch.no_grad():
+        assert torch.equal(tail(front(x)), model(x))
+
+
+@pytest.mark.parametrize("scale", [0.5, 1, 2])
+def test_adapters_have_the_grid_that_is_asked_for(scale: float) -> None:
+    adapter = LatentAdapter(about(2), AdapterConfig(7, scale, width=8, blocks=1))
+    assert adapter(torch.randn(2, 5, 8, 6)).shape == (2, 7, 8 * scale, 6 * scale)
+    with pytest.raises(ValueError, match="scale 3"):
+        LatentAdapter(about(2), AdapterConfig(7, 3))
+    with pytest.raises(ValueError, match="1 axes"):
+        LatentAdapter(about(1), AdapterConfig(7))
+
+
+def test_a_backbone_on_latents() -> None:
+    backbone = Net()
+    model = AdaptedBackbone(backbone, "first", about(2), AdapterConfig(8, width=8, blocks=1))
+    y, x = torch.randn(2, 5, 4, 4), torch.randn(2, 3, 32, 32)
+    assert model(y).shape == (2, 4) and model.adapter(y).shape == model.teacher(x).shape
+    assert not any("first" in name for name, _ in model.named_parameters())
+    model(y).sum().backward()
+    assert model.adapter.output.weight.grad is not None and backbone.out.weight.grad is not None
