@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,11 @@ def test_without_isthmus_nothing_is_loaded(tmp_path: Path) -> None:
     done = run(f"import transformers as T; T.AutoModelForCausalLM.from_pretrained({str(df)!r}); print('loaded')")
     assert done.returncode != 0 and "loaded" not in done.stdout and "isthmus-dfloat" in done.stderr
     load = f"m = T.AutoModelForCausalLM.from_pretrained({str(df)!r}); print(type(m.lm_head.weight).__name__)"
-    for imports in ("import isthmus.weights, transformers as T", "import transformers as T, isthmus.weights",
-                    "import transformers as T; T.PreTrainedModel; import isthmus.weights"):  # fmt: skip
-        assert run(f"{imports}; {load}").stdout.strip() == "CompressedTensor"
+    orders = ("import isthmus.weights, transformers as T", "import transformers as T, isthmus.weights",
+              "import transformers as T; T.PreTrainedModel; import isthmus.weights")  # fmt: skip
+    with ThreadPoolExecutor(2) as pool:
+        for ended in pool.map(run, [f"{imports}; {load}" for imports in orders]):
+            assert ended.stdout.strip() == "CompressedTensor"
     light = "import sys, isthmus.weights, isthmus.cli.weights; print('transformers' in sys.modules)"
     assert run(light).stdout.strip() == "False"
 
