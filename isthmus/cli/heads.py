@@ -49,6 +49,9 @@ def evaluate(
 def predict(
     run: Run,
     files: Annotated[list[Path], typer.Argument(help="Images, sounds, or streams of the head's codec.")],
+    codec: Annotated[
+        str | None, typer.Option("--codec", "-c", help="Weights file of the head's codec, where that does not ship.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a file.")] = False,
     device: Device = "cpu",
 ) -> None:
@@ -60,7 +63,7 @@ def predict(
     from isthmus.training.heads import load_head
     from isthmus.training.heads.prediction import Predictor
 
-    predictor = Predictor(*load_head(run), device=check_device(device))
+    predictor = Predictor(*load_head(run), codec=codec, device=check_device(device))
     for file in files:
         told: dict[str, Any] = predictor.file(file)
         ranked = sorted(told.items(), key=lambda pair: -pair[1])[:FIRST]

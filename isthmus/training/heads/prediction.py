@@ -12,7 +12,7 @@ from isthmus.codecs.base import Latent
 from isthmus.codecs.registry import load
 from isthmus.datasets.settings import Settings
 from isthmus.datasets.views import views_of
-from isthmus.errors import IsthmusError, WeightsMismatchError
+from isthmus.errors import IsthmusError, UnknownCodecError, UnreadableFileError, WeightsMismatchError
 from isthmus.media import kinds
 from isthmus.training.heads.saved import HeadFacts
 
@@ -20,12 +20,22 @@ from isthmus.training.heads.saved import HeadFacts
 class Predictor:
     """A head, and the codec and settings of the data set that it was trained on.
 
-    Raises UnknownCodecError where that codec is not at hand.
+    codec: the weights file of that codec, where it does not ship. Raises UnknownCodecError where it is not at hand,
+    WeightsMismatchError for another.
     """
 
-    def __init__(self, head: nn.Module, facts: HeadFacts, *, device: str = "cpu") -> None:
+    def __init__(self, head: nn.Module, facts: HeadFacts, *, codec: str | None = None, device: str = "cpu") -> None:
         self.head, self.facts, self.device = head.to(device).eval(), facts, torch.device(device)
-        self.codec: Any = load(str(facts.codec["name"]))
+        named = codec or str(facts.codec["name"])
+        try:
+            self.codec: Any = load(named)
+        except (UnknownCodecError, UnreadableFileError) as error:
+            raise type(error)(f"{error}; name the weights file of the head's data set (--codec)") from None
+        told, own = facts.codec.get("weights_hash"), getattr(self.codec, "weights_hash", None)
+        if own != told:
+            raise WeightsMismatchError(
+                f"{named} has weights {own}, the head's latents are of {told} ({facts.codec.get('name')})"
+            )
         self.settings = Settings(**{**facts.settings, "views": ()})
 
     def file(self, path: Path) -> dict[str, float]:

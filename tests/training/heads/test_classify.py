@@ -16,7 +16,7 @@ from torch import nn
 
 import isthmus
 from isthmus.datasets import LatentDataset
-from isthmus.errors import CorruptStreamError, UnreadableFileError, WeightsMismatchError
+from isthmus.errors import CorruptStreamError, UnknownCodecError, UnreadableFileError, WeightsMismatchError
 from isthmus.models.heads import HEADS
 from isthmus.models.heads.convnext import ConvNextClassifier, ConvNextConfig
 from isthmus.optim.loop import LoopSettings
@@ -55,6 +55,11 @@ def test_it_learns_and_is_used(train: LatentDataset, held: LatentDataset, tmp_pa
     stream.write_bytes(isthmus.encode(source / "rough" / "0.png", codec="walloc-image-f8c48"))
     with pytest.raises(WeightsMismatchError, match="the head reads latents of walloc-image-f8c12"):
         predictor.file(stream)
+    with pytest.raises(WeightsMismatchError, match="the head's latents are of"):
+        Predictor(head, facts, codec="walloc-image-f8c48")
+    own = replace(facts, codec={**facts.codec, "name": "mine.safetensors"})
+    with pytest.raises((UnknownCodecError, UnreadableFileError), match="mine"):
+        Predictor(head, own)
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_curve(

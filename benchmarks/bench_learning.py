@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a classifier learns from latents, and from pixels of as many numbers, by the same head and the same loop.
+
+    python benchmarks/bench_learning.py TRAIN VALIDATION [--heads convnext-s vit-s] [--seeds 3] [--epochs 25]
+        [--device cuda] [--output FILE.json]
+
+TRAIN and VALIDATION: folders of class folders of photographs; 224x224 pixels of each are used (shorter side 256, the
+middle). Each input is a grid of 28x28 tokens: latents of walloc-image-f8c12 at three qualities (12 numbers a token),
+pixels scaled to 56x56 (12 numbers), JPEG files of as many bytes as the latents at quality 50, scaled likewise, and all
+224x224 pixels (192 numbers: the ceiling). No flips, crops of 24x24 tokens, MixUp and CutMix for all. Accuracies are of
+VALIDATION, mean and deviation over seeds, with paired bootstrap intervals against scaled pixels.
+"""
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from shared.measurement import RESULTS, facts, write_json
+
+import isthmus
+from isthmus.datasets import LatentDataset, transcode
+from isthmus.datasets.latents.batch import collate
+from isthmus.datasets.settings import Settings
+from isthmus.datasets.views import views_of
+from isthmus.media.image import read_image
+from isthmus.models.heads import LatentInput, build_head
+from isthmus.optim.loop import LoopSettings
+from isthmus.training.heads import HeadRecipe, evaluate
+from isthmus.training.heads.evaluation import Evaluated
+from isthmus.training.heads.trainer import HeadTrainer
+from isthmus.training.heads.views import Views
+from isthmus.training.heads.world import World
+
+CODEC, QUALITIES, SIDE, TOKENS = "walloc-image-f8c12", (20, 50, 100), 224, 28
+SHAPE = Settings(CODEC, "image", "", resize=256, crop=SIDE)
+RECIPE = HeadRecipe(batch=64, flip=0.0, crop=24)
+
+
+class Grids:
+    """Arrays of tokens as a data set of latents has them: int16 [n, c, 28, 28]."""
+
+    path, codec, collate = "pixels", None, staticmethod(collate)
+
+    def __init__(self, values: np.ndarray, labels: np.ndarray, like: "Grids | None" = None) -> None:
+        self.values, self.labels = torch.from_numpy(values), labels
+        wide = self.values.float()
+        self.mean = like.mean if like else {"y": wide.mean((0, 2, 3))[:, None, None]}
+        self.std = like.std if like else {"y": wide.std((0, 2, 3))[:, None, None]}
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        return {"y": self.values[place], "label": int(self.labels[place])}
+
+    def dequantize(self, batch: torch.Tensor, device: Any = None) -> torch.Tensor:
+        """As `LatentDataset.dequantize`; there is nothing to multiply by."""
+        return batch.to(device).float()
+
+
+def tokens(images: np.ndarray) -> np.ndarray:
+    """uint8 [n, side, side, 3] to int16 [n, 3 (side / 28)^2, 28, 28]: the pixels of each of 28x28 cells as channels."""
+    n, side = images.shape[:2]
+    k = side // TOKENS
+    cells = images.reshape(n, TOKENS, k, TOKENS, k, 3).transpose(0, 2, 4, 5, 1, 3)
+    return np.ascontiguousarray(cells.reshape(n, -1, TOKENS, TOKENS)).astype(np.int16)
+
+
+def photographs(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """uint8 [n, 224, 224, 3], labels and the names of classes."""
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    images, labels = [], []
+    for number, name in enumerate(classes):
+        for path in sorted((folder / name).iterdir()):
+            _, image = next(iter(views_of(read_image(path), SHAPE, path.name)))
+            images.append(np.broadcast_to(image, (SIDE, SIDE, 3)))
+            labels.append(number)
+    return np.stack(images), np.array(labels), classes
+
+
+def scaled(images: np.ndarray, side: int) -> np.ndarray:
+    """By area, as no other loses less of what a smaller picture can hold."""
+    return np.stack([np.asarray(Image.fromarray(x).resize((side, side), Image.Resampling.BOX)) for x in images])
+
+
+def jpeg(images: np.ndarray, quality: int) -> tuple[np.ndarray, float]:
+    """Through JPEG and back, and the mean of the files' bytes."""
+    found, size = [], 0
+    for image in images:
+        file = BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=quality, optimize=True)
+        size += file.tell()
+        found.append(np.asarray(Image.open(file).convert("RGB")))
+    return np.stack(found), size / len(images)
+
+
+def quality_of(images: np.ndarray, size: float) -> int:
+    """Of JPEG, for files of about that size on average."""
+    some = images[:: max(1, len(images) // 64)]
+    return min(range(1, 96), key=lambda quality: abs(jpeg(some, quality)[1] - size))
+
+
+def train(data: Any, held: Any, recipe: HeadRecipe, classes: int, device: str) -> tuple[Evaluated, float]:
+    """What the head came to, and samples a second."""
+    torch.manual_seed(recipe.seed)
+    about = LatentInput.of(data)
+    head, world = build_head(recipe.head, about, classes), World(device=torch.device(device))
+    views = Views(recipe, data.codec, about.axes, classes, uniform=True)
+    steps = recipe.steps(len(data))
+    trainer = HeadTrainer(head, data, np.arange(len(data)), recipe, views, world, steps=steps)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        trainer.run(Path(folder), {}, LoopSettings(steps, save_minutes=1e9), None)
+        spent = time.perf_counter() - start
+    head.load_state_dict(trainer.averaged())
+    return evaluate(head, held, held.labels), steps * recipe.batch / spent
+
+
+def inputs(train_folder: Path, held_folder: Path, work: Path) -> dict[str, tuple[Any, Any, float]]:
+    """By name: what is trained on, what is kept out, and bytes a sample."""
+    made: dict[str, tuple[Any, Any, float]] = {}
+    sizes = {}
+    for quality in QUALITIES:
+        sets = []
+        for folder, name in ((train_folder, "train"), (held_folder, "held")):
+            place = work / f"{name}-{quality}"
+            report = transcode(folder, place, codec=CODEC, resize=256, crop=SIDE, quality=quality, progress=False)
+            sets.append(LatentDataset(place).cache(work / f"{name}-{quality}.cache"))
+            sizes[quality] = report.bytes_out / report.count
+        made[f"latents, quality {quality}"] = sets[0], sets[1], sizes[quality]
+    (pixels, labels, _), (others, held_labels, _) = photographs(train_folder), photographs(held_folder)
+
+    def grids(first: np.ndarray, second: np.ndarray) -> tuple[Grids, Grids]:
+        data = Grids(tokens(first), labels)
+        return data, Grids(tokens(second), held_labels, data)
+
+    small = SIDE // 4
+    made[f"pixels, {small}x{small}"] = *grids(scaled(pixels, small), scaled(others, small)), float(3 * small**2)
+    quality = quality_of(pixels, sizes[50])
+    (coded, size), (coded_others, _) = jpeg(pixels, quality), jpeg(others, quality)
+    made[f"JPEG {quality}, scaled to {small}x{small}"] = *grids(scaled(coded, small), scaled(coded_others, small)), size
+    made[f"pixels, {SIDE}x{SIDE}"] = *grids(pixels, others), float(3 * SIDE**2)
+    return made
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("train", type=Path)
+    parser.add_argument("validation", type=Path)
+    parser.add_argument("--heads", nargs="+", default=["convnext-s", "vit-s"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=float, default=25)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, default=RESULTS / "learning.json")
+    given = parser.parse_args()
+    isthmus.load(CODEC)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as work:
+        made = inputs(given.train, given.validation, Path(work))
+        classes = len([path for path in given.train.iterdir() if path.is_dir()])
+        anchor = next(name for name in made if name.startswith("pixels"))
+        for head in given.heads:
+            found: dict[str, list[Evaluated]] = {}
+            for name, (data, held, size) in made.items():
+                speeds = []
+                for seed in range(given.seeds):
+                    recipe = replace(RECIPE, head=head, epochs=given.epochs, seed=seed)
+                    one, speed = train(data, held, recipe, classes, given.device)
+                    found.setdefault(name, []).append(one)
+                    speeds.append(speed)
+                accuracies = np.array([one.accuracy for one in found[name]])
+                rows.append({
+                    "head": head, "input": name, "bytes": size, "accuracies": accuracies.tolist(),
+                    "mean": accuracies.mean(), "deviation": accuracies.std(ddof=1) if given.seeds > 1 else None,
+                    "samples_per_second": float(np.median(speeds)),
+                })  # fmt: skip
+                print(f"{head}, {name}: {100 * accuracies.mean():.1f} % ({accuracies})", flush=True)
+            for row in rows:
+                if row["head"] == head and anchor in found:
+                    pairs = zip(found[row["input"]], found[anchor], strict=True)
+                    row["gain"] = np.mean([one.against(other) for one, other in pairs], 0).tolist()
+    write_json(given.output, {**facts(), "train": str(given.train.name), "epochs": given.epochs, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
