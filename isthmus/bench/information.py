@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from isthmus.datasets.latents.dataset import LatentDataset
 from isthmus.entropy.analysis import LabelInformation, code_length, label_information
+from isthmus.entropy.analysis.information import PRIOR
 from isthmus.progress import Progress
 
 REACH = 32  # integers beyond it count as those at it, in what labels tell; with tables as in bits by channel
@@ -79,9 +80,13 @@ class Counts:
         for channel, values in enumerate(y.reshape(len(y), -1)):
             self.counts[channel] += np.bincount(values - self.low, minlength=self.counts.shape[1])
 
-    def costs(self, y: NDArray[np.int64]) -> Float64:
-        """Bits of each number of a latent by the table of its channel, [c, *grid]."""
-        bits = -np.log2((self.counts + 0.5) / (self.counts + 0.5).sum(1, keepdims=True))
+    def table(self) -> Float64:
+        """Bits of each integer in each channel, [c, integers]."""
+        mass = self.counts + PRIOR
+        return np.asarray(-np.log2(mass / mass.sum(1, keepdims=True)), np.float64)
+
+    def costs(self, y: NDArray[np.int64], bits: Float64) -> Float64:
+        """Of each number of a latent by `table`, [c, *grid]."""
         channel = np.arange(len(y)).reshape(-1, *(1,) * (y.ndim - 1))
         return np.asarray(bits[channel, y - self.low], np.float64)
 
@@ -123,9 +128,9 @@ def _by_place(data: LatentDataset, counts: Counts) -> Float64 | None:
     shape = data.shapes["y"]
     if shape is None:
         return None
-    total = np.zeros(shape[1:])
+    total, bits = np.zeros(shape[1:]), counts.table()
     for _, y in _each(data):
-        total += counts.costs(y).sum(0)
+        total += counts.costs(y, bits).sum(0)
     return total / len(data)
 
 

@@ -137,7 +137,7 @@ def codec_class(codec_id: str) -> type[Codec]:
 
 def class_of(name: str) -> type[Codec]:
     """The class of a codec by name or path, of a file without its tensors where that is enough. Raises as `load`."""
-    entry = _entry(name)
+    entry = shipped(name)
     if entry is not None:
         return codec_class(entry.codec_id)
     if name.endswith(".safetensors"):
@@ -147,7 +147,8 @@ def class_of(name: str) -> type[Codec]:
     return type(_from_elsewhere(name, "cpu"))
 
 
-def _entry(name: str) -> Pretrained | None:
+def shipped(name: str) -> Pretrained | None:
+    """What ships by a name, its newest revision, or by a label, that one; None for other names."""
     return next((p for p in reversed(pretrained()) if name in (p.name, p.label)), None)
 
 
@@ -159,7 +160,7 @@ def load(name: str, device: str = "cpu") -> Codec:
     """
     with first_time("load"):  # imports torch
         name, device = str(name), check_device(device)
-    entry = _entry(name)
+    entry = shipped(name)
     if entry is None:
         return _from_elsewhere(name, device)
     name = entry.name if newest()[entry.name] == entry else entry.label

@@ -9,7 +9,7 @@ from isthmus.datasets.finish import done_shards
 from isthmus.datasets.job import Run
 from isthmus.datasets.listing import Listing
 from isthmus.datasets.plan import NAME as PLAN
-from isthmus.datasets.plan import Part, check_keys, read_parts, read_plan, read_shards
+from isthmus.datasets.plan import check_keys, read_parts, read_shards, read_tasks
 from isthmus.datasets.rows import RowBuilder
 from isthmus.datasets.shards.info import ShardInfo
 from isthmus.datasets.sources import Item
@@ -68,10 +68,8 @@ def _there(run: Run, listing: Listing, append: bool) -> int:
     if append and all(part.source != run.source.description for part in read_parts(run.place)):
         check_keys(run.place, listing)
         return 0
-    done, there, ours = done_shards(run.place, run.settings, read_shards(run.place)), 0, False
-    for line in read_plan(run.place):
-        if isinstance(line, Part):
-            ours = line.source == run.source.description
-        elif ours and line.shard in done and all(listing.take(item[0]) == item for item in line.items):
-            there += len(line.items)
-    return there
+    shards = read_shards(run.place)
+    done = done_shards(run.place, run.settings, shards)
+    kept = {s.number for s in shards if s.number in done and s.source == run.source.description}
+    tasks = read_tasks(run.place, kept)
+    return sum(len(task.items) for task in tasks if all(listing.take(item[0]) == item for item in task.items))

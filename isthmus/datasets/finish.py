@@ -24,7 +24,6 @@ HUGGING_FACE = {"float": "float32", "double": "float64"}  # types that are calle
 def done_shards(place: Place, settings: Settings, planned: Sequence[Shard]) -> dict[int, ShardInfo]:
     """What the shards say of themselves that are there, whole, of these settings and of their line of the plan."""
     found = {}
-    place.clean("data")
     names = set(place.files("data"))
     for shard in planned:
         name = shard_name(shard.number, settings.format)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.codecs.base import Codec
-from isthmus.codecs.registry import default_codec, load, pretrained
+from isthmus.codecs.registry import default_codec, load, shipped
 from isthmus.datasets import plan as plans
 from isthmus.datasets.engines import open_engine
 from isthmus.datasets.finish import done_shards, finish
@@ -82,6 +82,7 @@ def transcode(
         others = {shard.number: shard.source for shard in shards if shard.source != run.source.description}
         for number in sorted(set(rebuild) & others.keys()):
             raise ValueError(f"rebuild {number}: it is made of {others[number]}: give that source")
+        run.place.clean("data")
         done = done_shards(run.place, run.settings, shards).keys() - set(rebuild)
         missing = [shard for shard in shards if shard.number not in done and shard.number % num_shards == shard_index]
         todo = [shard for shard in missing if shard.number not in others]  # in this source those are not to be found
@@ -132,7 +133,7 @@ class Run:
         options = _all_options(model, options)
         if format == "parquet":
             pyarrow()
-        ships = next((p for p in pretrained() if model.name in (p.name, p.label)), None)
+        ships = shipped(model.name)
         settings = Settings(
             ships.label if ships else Path(model.name).name, model.kind, _weights(model), options,
             parse_views(views, model.kind, crop), resize, crop, format,
@@ -182,7 +183,7 @@ class Run:
         self.part = plans.part_of(self.source, self.settings.digest, self._columns(), listing, None)
         if not self.manifest().create(self.place):  # before any other file, so that they are known to be ours
             self.check_destination(append)
-        if self.settings.codec not in {p.label for p in pretrained()}:
+        if shipped(self.settings.codec) is None:
             self.place.write(TABLES, Path(self.codec.name).read_bytes())
         writer = plans.PlanWriter(self.place)
         writer.part(self.part)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite, prod
 from typing import Any
 
-from isthmus.codecs.registry import pretrained
+from isthmus.codecs.registry import shipped
 from isthmus.datasets.settings import FORMATS, digest
 from isthmus.datasets.shards.info import DTYPES
 from isthmus.datasets.storage import Place
@@ -115,8 +115,8 @@ def codec_there(place: Place) -> str | None:
     """The codec of the data set at a place, if there is one, and it ships. Raises CorruptStreamError."""
     if place.size(NAME) is None:
         return None
-    name = Manifest.read(place).settings.get("codec")
-    return next((p.label for p in pretrained() if p.label == name), None)
+    ships = shipped(str(Manifest.read(place).settings.get("codec")))
+    return ships.label if ships else None
 
 
 def _check_planes(planes: dict[str, Any]) -> None:

@@ -36,4 +36,4 @@ def test_counts_grow() -> None:
         counts.add(np.array(y))
     assert counts.low == -5 and counts.counts.shape == (2, 15)
     assert counts.counts[0, 8] == 3 and counts.counts[1, [0, 5, 14]].tolist() == [1, 1, 2]
-    assert counts.costs(np.array([[3], [-5]])).shape == (2, 1)
+    assert counts.costs(np.array([[3], [-5]]), counts.table()).shape == (2, 1)

@@ -11,6 +11,7 @@ from isthmus.datasets.sources.base import Found, Item, Source
 from isthmus.datasets.sources.hub import HubSource, is_dataset
 from isthmus.datasets.storage import Place
 from isthmus.errors import CorruptStreamError, UnreadableFileError
+from isthmus.media.kinds import room
 
 __all__ = ["Found", "Item", "Source", "open_source", "usual_kind"]
 TABLES = (".csv", ".jsonl")
@@ -73,7 +74,9 @@ def usual_kind(place: Place) -> str:
     """The kind of most files in a folder or below it: "image" or "audio"; of as many of both, "image"."""
     from isthmus.datasets.sources.folder import FolderSource
 
-    counts = {kind: FolderSource(place, kind).count() for kind in ("image", "audio")}
+    images = FolderSource(place, "image")
+    counts = {"image": images.count()}
+    counts["audio"] = sum(images.passed_over[suffix] for suffix in room("audio").SUFFIXES)
     kind = max(counts, key=lambda kind: counts[kind])
     if not counts[kind]:
         raise UnreadableFileError(f"{place.url}: no files of images or sound in this folder or below it")

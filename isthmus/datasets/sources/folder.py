@@ -21,7 +21,8 @@ MOST_TOLD = 5  # suffixes of files that are passed over
 class FolderSource(PlacedSource):
     """Files of one kind in a folder and below it, by path, hidden ones left out.
 
-    checksums: a change is seen by SHA-256 of all bytes instead of size and time.
+    checksums: a change is seen by SHA-256 of all bytes instead of size and time. passed_over: files of other kinds by
+    suffix, as they were last seen.
     """
 
     def __init__(self, place: Place, kind: str, *, checksums: bool = False) -> None:
@@ -29,11 +30,11 @@ class FolderSource(PlacedSource):
         self.suffixes = room(kind).SUFFIXES
         self.description: Any = {"folder": place.url, "kind": kind}
         self.columns = {}
-        self._passed_over: Counter[str] = Counter()  # by suffix
+        self.passed_over: Counter[str] = Counter()
 
     def items(self) -> Iterator[Item]:
         found, loose = False, self._beside_classes()
-        self._passed_over.clear()
+        self.passed_over.clear()
         for item in self._inside():
             found = True
             yield replace(item, label=item.key.split("/", 1)[0]) if loose is None else item
@@ -43,13 +44,14 @@ class FolderSource(PlacedSource):
                 f"{', '.join(sorted(self.suffixes))}"
             )
         told = [f"no labels, as {loose} lies in no folder of a class"] if loose else []
-        if self._passed_over:
-            kinds = ", ".join(f"{count} {suffix}" for suffix, count in self._passed_over.most_common(MOST_TOLD))
-            told.append(f"{self._passed_over.total()} files of other kinds are passed over ({kinds})")
+        if self.passed_over:
+            kinds = ", ".join(f"{count} {suffix}" for suffix, count in self.passed_over.most_common(MOST_TOLD))
+            told.append(f"{self.passed_over.total()} files of other kinds are passed over ({kinds})")
         self.note = "; ".join(told) or None
 
     def count(self) -> int:
         """How many files there are, broken ones too."""
+        self.passed_over.clear()
         return sum(1 for _ in self._inside(stat=False))
 
     def _beside_classes(self) -> str | None:
@@ -70,7 +72,7 @@ class FolderSource(PlacedSource):
     def _is_meant(self, name: str) -> bool:
         suffix = PurePosixPath(name).suffix.lower()
         if suffix not in self.suffixes:
-            self._passed_over[suffix or "without a suffix"] += 1
+            self.passed_over[suffix or "without a suffix"] += 1
         return suffix in self.suffixes
 
     def _walk(self, folder: str, stat: bool, above: tuple[str, ...] = ()) -> Iterator[Item]:

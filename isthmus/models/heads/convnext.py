@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from isthmus.models.heads.stem import LatentInput, Stem, conv, pooled
+from isthmus.models.heads.stem import LatentInput, Stem, conv, kept, pooled
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ class ConvNextBlock(nn.Module):
         h = self.norm(self.spatial(x).movedim(1, -1))  # [n, *grid, width]
         h = self.project(nn.functional.gelu(self.expand(h))) * self.scale
         if self.training and self.drop:
-            kept = torch.rand(len(h), *(1,) * (h.ndim - 1), device=h.device) >= self.drop
-            h = h * kept / (1 - self.drop)
+            h = kept(h, self.drop)
         return x + h.movedim(-1, 1)
 
 

@@ -84,6 +84,12 @@ class Stem(nn.Module):
         return pool(mask[:, None].float(), self.patch, ceil_mode=True)[:, 0] > 0
 
 
+def kept(h: Tensor, drop: float) -> Tensor:
+    """What a block adds while training: nothing for a share `drop` of samples (stochastic depth, arXiv 1603.09382)."""
+    chosen = torch.rand(len(h), *(1,) * (h.ndim - 1), device=h.device) >= drop
+    return h * chosen / (1 - drop)
+
+
 def pooled(x: Tensor, mask: Tensor | None) -> Tensor:
     """Means over the grid, of what is no padding: [n, width, *grid] to [n, width]."""
     if mask is None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isthmus.models.heads.stem import LatentInput, Stem, pooled
+from isthmus.models.heads.stem import LatentInput, Stem, kept, pooled
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,7 @@ class VitBlock(nn.Module):
         return x + self._kept(h)
 
     def _kept(self, h: Tensor) -> Tensor:
-        if not (self.training and self.drop):
-            return h
-        return h * (torch.rand(len(h), 1, 1, device=h.device) >= self.drop) / (1 - self.drop)
+        return kept(h, self.drop) if self.training and self.drop else h
 
 
 class VitClassifier(nn.Module):

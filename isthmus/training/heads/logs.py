@@ -2,10 +2,12 @@
 """What a training came to, as CSV and, where it is asked for, for TensorBoard."""
 
 import csv
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from isthmus.errors import MissingExtraError
+from isthmus.files import atomic_write
 
 NAME = "curve.csv"
 FIELDS = ("step", "loss", "samples_per_second", "validation_accuracy", "validation_loss")
@@ -35,12 +37,11 @@ class Curve:
             return list(whole)  # a line may be cut by a kill
 
     def _write(self, rows: list[dict[str, str]]) -> None:
-        temporary = self.path.with_suffix(".part")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS)
-            writer.writeheader()
-            writer.writerows(rows)
-        temporary.replace(self.path)
+        made = StringIO(newline="")
+        writer = csv.DictWriter(made, FIELDS)
+        writer.writeheader()
+        writer.writerows(rows)
+        atomic_write(self.path, made.getvalue().encode())
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """One line, at once."""

@@ -105,7 +105,7 @@ def _run(
     elif validation is not None and held is not None:
         judge.load_state_dict(trainer.averaged())
         results["validation"] = evaluate(judge, validation, held, workers=workers).describe()
-    return save_head(out, HeadFacts(**{**vars(facts), "results": results}), trainer.averaged())
+    return save_head(out, replace(facts, results=results), trainer.averaged())
 
 
 def check_labels(data: LatentDataset) -> tuple[NDArray[np.int64], list[str] | None]:
