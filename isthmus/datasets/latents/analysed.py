@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.codecs.base import Codec, Latent
-from isthmus.codecs.registry import load
+from isthmus.codecs.registry import load, shipped
 from isthmus.datasets.latents.batch import PlaneBatch
 from isthmus.datasets.latents.sources import Indices
 from isthmus.datasets.latents.stored.shard import NO_LABEL
@@ -120,7 +120,12 @@ class AnalysedSource:
 
     def origin(self) -> dict[str, Any]:
         codec: Any = self.codec
-        told = {"name": codec.name, "tables_hash": codec.tables_hashes, "weights_hash": codec.weights_hash}
+        ships = shipped(codec.name)
+        told = {
+            "name": ships.label if ships else codec.name,
+            "tables_hash": codec.tables_hashes,
+            "weights_hash": codec.weights_hash,
+        }
         return {"codec": told, "settings": self.settings.describe()}
 
     def at_once(self, most: int) -> int:

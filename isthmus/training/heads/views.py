@@ -16,10 +16,12 @@ class Views:
     """Crops, flips and mixtures of dequantized latents, as a recipe asks for.
 
     axes: 2 of images, 1 of sound; uniform: whether all samples are of one size, as flips and mixtures need. Raises
-    ValueError for flips that the codec does not have.
+    ValueError for flips that the codec does not have, and for crops of several sizes.
     """
 
     def __init__(self, recipe: HeadRecipe, codec: Any, axes: int, classes: int, *, uniform: bool) -> None:
+        if recipe.crop and not uniform:
+            raise ValueError("crop: samples of several sizes are padded, which crops would cut; leave it at 0")
         self.crop = transforms.RandomCrop(recipe.crop if axes == 2 else (recipe.crop,)) if recipe.crop else None
         self.flip: transforms.RandomHorizontalFlip | None = None
         if recipe.flip and axes == 2 and uniform:

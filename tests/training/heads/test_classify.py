@@ -106,6 +106,10 @@ def test_what_is_refused(train: LatentDataset, held: LatentDataset, tmp_path: Pa
     one = LatentDataset(Path(train.path).parent / "photos" / "flat", codec="walloc-image-f8c12")
     with pytest.raises(ValueError, match="no labels"):
         train_classifier(one, few, tmp_path / "x")
+    folder = LatentDataset(Path(held.path).parent / "photos", codec="walloc-image-f8c12")  # whose sizes nobody knows
+    assert folder.origin["codec"]["name"] == train.origin["codec"]["name"]
+    with pytest.raises(ValueError, match="crop: samples of several sizes"):
+        train_classifier(folder, replace(few, crop=4), tmp_path / "x")
     other = LatentDataset(Path(held.path).parent / "photos", codec="walloc-image-f8c48")
     with pytest.raises(ValueError, match="make both with one codec"):
         train_classifier(train, few, tmp_path / "x", validation=other)
