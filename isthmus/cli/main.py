@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import bench, codec, compare, datasets, heads, train, transcode, weights
+from isthmus.cli import bench, codec, compare, datasets, heads, training, transcode, weights
 from isthmus.cli.stopping import StoppedError, stop_as_interrupts_do, stopped_status
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     help="Neural codecs whose compressed form is what you store, send and train on.",
 )
-app.add_typer(train.app, name="train")
+app.add_typer(training.app, name="train")
 app.add_typer(bench.app, name="bench")
 app.add_typer(weights.app, name="weights")
 app.add_typer(datasets.app, name="datasets")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`isthmus train ...`: trainings from the command line."""
+"""`isthmus train codec` and `isthmus train context`."""
 
 import math
 from dataclasses import replace
@@ -9,10 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Train codecs from folders of media.")
+from isthmus.cli.training.options import chosen_device
 
 
-@app.command()
 def codec(
     folder: Annotated[Path, typer.Argument(help="Folder of training media, searched recursively.")],
     name: Annotated[
@@ -62,12 +61,11 @@ def codec(
     recipe = replace(recipe, seed=seed, steps=steps or recipe.steps, batch=batch or recipe.batch)
     recipe = change(recipe, settings or [], "train codec")
     loop = LoopSettings(recipe.steps, minutes, save_minutes, validate_every)
-    path = package.train(name, recipe, folder, out, validation=validation, device=_device(device), loop=loop)
+    path = package.train(name, recipe, folder, out, validation=validation, device=chosen_device(device), loop=loop)
     if path is not None:
         typer.echo(f"{path}: load it with isthmus.load({str(path)!r})")
 
 
-@app.command()
 def context(
     images: Annotated[Path, typer.Argument(help="Folder of training images, searched recursively.")],
     weights: Annotated[str, typer.Option(help="Codec to fit it to: a name, or a weights file.")],
@@ -97,7 +95,7 @@ def context(
     check_target(out)
     if Path(weights).exists() and out.exists() and out.samefile(weights):
         raise ValueError(f"train context: --out {out} is the codec itself, which would be lost: choose another name")
-    chosen = torch.device(check_device(_device(device)))
+    chosen = torch.device(check_device(chosen_device(device)))
     trained = isthmus.load(weights)
     if not isinstance(trained, WallocImageCodec):
         raise ValueError(f"train context: {weights} is no WaLLoC image codec")
@@ -110,59 +108,6 @@ def context(
     )  # fmt: skip
     save_weights(out, trained.model, trained.weights.entropy, model)
     typer.echo(f"{out}: load it with isthmus.load({str(out)!r})")
-
-
-@app.command()
-def classify(
-    latents: Annotated[str, typer.Argument(help="Data set of latents with labels, from `isthmus transcode`.")],
-    head: Annotated[str, typer.Option(help="convnext-s, convnext-b, vit-s or vit-b.")] = "convnext-s",
-    validation: Annotated[str | None, typer.Option(help="Data set of the same codec that is never trained on.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, curve.csv, head.safetensors.")] = Path(
-        "runs/classify"
-    ),
-    epochs: Annotated[float | None, typer.Option(help="Times that all samples are seen.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples a step.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    workers: Annotated[int, typer.Option(help="Processes that read; 0: this one.", min=0)] = 2,
-    cache: Annotated[Path | None, typer.Option(help="File of plain integers, filled in the first epoch.")] = None,
-    minutes: Annotated[float, typer.Option(help="Stop after this time; the same command goes on.")] = math.inf,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Setting of the recipe to change, as mixing=none; repeatable."),
-    ] = None,
-) -> None:
-    """Train a classifier on latents. Killed or stopped, the same command goes on to the same curve.
-
-    With several GPUs: torchrun --nproc-per-node 4 -m isthmus train classify ...
-
-    Example: isthmus train classify latents/ --validation latents-validation/ --out runs/photos
-
-    Example: isthmus train classify latents/ --head vit-s --epochs 10 --set mixing=none --set flip=0
-    """
-    from isthmus.datasets import LatentDataset
-    from isthmus.optim.loop import LoopSettings
-    from isthmus.options import change
-    from isthmus.training.heads import HeadRecipe, train_classifier
-
-    recipe = HeadRecipe(head=head, seed=seed)
-    recipe = replace(recipe, epochs=epochs or recipe.epochs, batch=batch or recipe.batch)
-    recipe = change(recipe, settings or [], "train classify")
-    held = LatentDataset(validation) if validation else None
-    data = LatentDataset(latents, cache=cache)
-    path = train_classifier(
-        data, recipe, out, validation=held, device=_device(device), workers=workers,
-        loop=LoopSettings(0, minutes), tensorboard=tensorboard,
-    )  # fmt: skip
-    if path is not None:
-        typer.echo(f"{path}: isthmus predict {out} FILE, isthmus evaluate {out} LATENTS")
-
-
-def _device(device: str) -> str:
-    import torch
-
-    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _training_of(family: str) -> Any:

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`isthmus train ...`: trainings from the command line."""
+
+import typer
+
+from isthmus.cli.training.classify import classify
+from isthmus.cli.training.codecs import codec, context
+
+app = typer.Typer(no_args_is_help=True, help="Train codecs from folders of media, and heads on latents.")
+for command in (codec, context, classify):
+    app.command()(command)
