@@ -33,9 +33,9 @@ from isthmus.media.image import read_image
 from isthmus.models.heads import LatentInput, build_head
 from isthmus.optim.loop import LoopSettings
 from isthmus.training.heads import HeadRecipe, evaluate
+from isthmus.training.heads.classify import Classification
 from isthmus.training.heads.evaluation import Evaluated
 from isthmus.training.heads.trainer import HeadTrainer
-from isthmus.training.heads.views import Views
 from isthmus.training.heads.world import World
 
 CODEC, QUALITIES, SIDE, TOKENS = "walloc-image-f8c12", (20, 50, 100), 224, 28
@@ -46,10 +46,11 @@ RECIPE = HeadRecipe(batch=64, flip=0.0, crop=24)
 class Grids:
     """Arrays of tokens as a data set of latents has them: int16 [n, c, 28, 28]."""
 
-    path, codec, collate = "pixels", None, staticmethod(collate)
+    path, codec, classes, collate = "pixels", None, None, staticmethod(collate)
 
     def __init__(self, values: np.ndarray, labels: np.ndarray, like: "Grids | None" = None) -> None:
         self.values, self.labels = torch.from_numpy(values), labels
+        self.shapes = {"y": tuple(self.values.shape[1:])}
         wide = self.values.float()
         self.mean = like.mean if like else {"y": wide.mean((0, 2, 3))[:, None, None]}
         self.std = like.std if like else {"y": wide.std((0, 2, 3))[:, None, None]}
@@ -112,9 +113,8 @@ def train(data: Any, held: Any, recipe: HeadRecipe, classes: int, device: str) -
     torch.manual_seed(recipe.seed)
     about = LatentInput.of(data)
     head, world = build_head(recipe.head, about, classes), World(device=torch.device(device))
-    views = Views(recipe, data.codec, about.axes, classes, uniform=True)
     steps = recipe.steps(len(data))
-    trainer = HeadTrainer(head, data, np.arange(len(data)), recipe, views, world, steps=steps)
+    trainer = HeadTrainer(head, data, Classification(data, recipe), recipe, world, steps=steps)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         trainer.run(Path(folder), {}, LoopSettings(steps, save_minutes=1e9), None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training of a classifier from data sets of latents to its file."""
+"""A training of a head from a data set of latents to its file, whatever the task."""
 
 import sys
 import warnings
@@ -7,76 +7,64 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from isthmus.datasets.latents.dataset import LatentDataset
 from isthmus.devices import check_device
 from isthmus.files import check_folder
-from isthmus.models.heads import HEADS, LatentInput, build_head
+from isthmus.models.heads import LatentInput, build_head
 from isthmus.optim.checkpoint import checkpoint_of
 from isthmus.optim.loop import LoopSettings
-from isthmus.training.heads.evaluation import Evaluated, evaluate, labels_as
 from isthmus.training.heads.logs import Curve
 from isthmus.training.heads.recipe import HeadRecipe
 from isthmus.training.heads.saved import HeadFacts, save_head
+from isthmus.training.heads.task import Judged, Task
 from isthmus.training.heads.trainer import HeadTrainer
-from isthmus.training.heads.views import Views
 from isthmus.training.heads.world import World, world_of
 
 VALIDATIONS = 40  # at most, evenly spread; once an epoch where there are fewer
 
 
-def train_classifier(
+def train_head(
     latents: LatentDataset,
+    task: Task,
     recipe: HeadRecipe,
     out: Path,
     *,
-    validation: LatentDataset | None = None,
     device: str = "cpu",
     workers: int = 0,
     loop: LoopSettings | None = None,
     tensorboard: bool = False,
 ) -> Path | None:
-    """Trains a head on the labels of a data set of latents; its file in `out`, or None if time ran out.
+    """Trains a head for a task; its file in `out`, or None if time ran out.
 
-    validation: of samples that are never trained on, made by the same codec. Stopped or killed, the same call takes up
-    the last checkpoint, to the same curve. loop: its minutes count; steps and validations follow the recipe. Begun by
-    torchrun, each process takes a part of every batch. Raises ValueError for data sets that do not fit each other or
-    the recipe, for a checkpoint of other settings or data, and for a loss that is no number; UnwritableFileError.
+    Stopped or killed, the same call takes up the last checkpoint, to the same curve. loop: its minutes count; steps and
+    validations follow the recipe. Begun by torchrun, each process takes a part of every batch. Raises ValueError for a
+    recipe that cannot be followed, a checkpoint of other settings or data, and a loss that is no number;
+    UnwritableFileError.
     """
     recipe.check()
     check_folder(out, parents=True)
-    labels, classes = check_labels(latents)
-    held = None if validation is None else labels_as(validation, classes)
-    if validation is not None:
-        check_alike(latents, validation)
-    indices = np.flatnonzero(labels >= 0)
-    steps = recipe.steps(len(indices))
-    config = {**asdict(recipe), "data": latents.fingerprint, "steps": steps}
+    steps = recipe.steps(len(task.indices))
+    config = {**asdict(recipe), "data": latents.fingerprint, "steps": steps, **task.config}
     checkpoint_of(out, config)  # refuses one of other settings before anything is read
     with world_of(check_device(device)) as world:
-        about, outputs = LatentInput.of(latents), len(classes) if classes else int(labels.max()) + 1
-        if recipe.head not in HEADS or recipe.head.startswith(("dense", "clip")):
-            raise ValueError(f"head {recipe.head!r} does not classify; expected convnext-s, convnext-b, vit-s or vit-b")
+        for note in task.notes if world.leads else ():
+            print(f"isthmus: {note}", file=sys.stderr)
+        about, origin = LatentInput.of(latents), latents.origin
         torch.manual_seed(recipe.seed)
-        head = build_head(recipe.head, about, outputs)
-        uniform = all(shape is not None for shape in latents.shapes.values())
-        if not uniform and (recipe.flip or recipe.mixing != "none") and world.leads:
-            print("isthmus: samples of several sizes: no flips, no mixtures", file=sys.stderr)
-        views = Views(recipe, latents.codec, about.axes, outputs, uniform=uniform)
-        trainer = HeadTrainer(head, latents, indices, recipe, views, world, steps=steps, workers=workers)
-        origin = latents.origin
+        head = build_head(recipe.head, about, task.outputs)
+        trainer = HeadTrainer(head, latents, task, recipe, world, steps=steps, workers=workers)
         facts = HeadFacts(
-            "classify", recipe.head, about, outputs, classes, origin["codec"], origin["settings"], asdict(recipe)
-        )
-        return _run(trainer, facts, out, config, loop, validation, held, workers, tensorboard, world)
+            task.name, recipe.head, about, task.outputs, task.classes, origin["codec"], origin["settings"],
+            asdict(recipe),
+        )  # fmt: skip
+        return _run(trainer, task, facts, out, config, loop, tensorboard, world)
 
 
 def _run(
-    trainer: HeadTrainer, facts: HeadFacts, out: Path, config: dict[str, Any], loop: LoopSettings | None,
-    validation: LatentDataset | None, held: NDArray[np.int64] | None, workers: int, tensorboard: bool, world: World,
+    trainer: HeadTrainer, task: Task, facts: HeadFacts, out: Path, config: dict[str, Any], loop: LoopSettings | None,
+    tensorboard: bool, world: World,
 ) -> Path | None:  # fmt: skip
     steps = trainer.steps
     loop = loop or LoopSettings(steps)
@@ -85,14 +73,17 @@ def _run(
     checkpoint = checkpoint_of(out, config)
     curve = Curve(out, checkpoint["step"] if checkpoint else 0, tensorboard=tensorboard) if world.leads else None
     judge = build_head(facts.head, facts.input, facts.outputs).to(world.device)
-    found: list[Evaluated] = []
+    last: list[Judged | None] = []
+
+    def judged() -> Judged | None:
+        judge.load_state_dict(trainer.averaged())
+        last[:] = [task.judge(judge)]
+        return last[0]
 
     def validate() -> str:
-        values = trainer.meter.told()
-        if validation is not None and held is not None:
-            judge.load_state_dict(trainer.averaged())
-            found[:] = [evaluate(judge, validation, held, workers=workers)]
-            values |= {"validation_accuracy": found[0].accuracy, "validation_loss": found[0].loss}
+        values, found = trainer.meter.told(), judged()
+        if found is not None:
+            values |= {f"validation_{name}": getattr(found, name) for name in task.columns}
         if curve is not None and values:
             curve.add(trainer.state.step, values)
         return f"step {trainer.state.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
@@ -100,26 +91,10 @@ def _run(
     if not trainer.run(out, config, loop, validate) or not world.leads:
         return None
     results: dict[str, Any] = {"steps": steps, "seconds": round(trainer.state.seconds)}
-    if found:
-        results["validation"] = found[0].describe()
-    elif validation is not None and held is not None:
-        judge.load_state_dict(trainer.averaged())
-        results["validation"] = evaluate(judge, validation, held, workers=workers).describe()
+    found = last[0] if last else judged()
+    if found is not None:
+        results["validation"] = found.describe()
     return save_head(out, replace(facts, results=results), trainer.averaged())
-
-
-def check_labels(data: LatentDataset) -> tuple[NDArray[np.int64], list[str] | None]:
-    """Labels and classes to train on. Raises ValueError where there are none, or one class only."""
-    labels = data.labels
-    there = np.unique(labels[labels >= 0])
-    if not len(there):
-        raise ValueError(f"{data.path}: no labels: class folders, a column `label` or cls members make some")
-    if len(there) < 2:
-        raise ValueError(f"{data.path}: all labelled samples are of one class; expected two or more")
-    left = int((labels < 0).sum())
-    if left:
-        warnings.warn(f"{data.path}: {left} of {len(labels)} samples have no label and are left out", stacklevel=3)
-    return labels, data.classes
 
 
 def check_alike(one: LatentDataset, other: LatentDataset) -> None:

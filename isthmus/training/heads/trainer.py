@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of a training of a classifier on latents."""
+"""The steps of a training of a head on latents."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -22,7 +20,7 @@ from isthmus.optim.loop import LoopSettings, run_loop
 from isthmus.optim.schedule import warmup_cosine
 from isthmus.training.heads.batches import EndlessBatches
 from isthmus.training.heads.recipe import HeadRecipe
-from isthmus.training.heads.views import Views
+from isthmus.training.heads.task import Task
 from isthmus.training.heads.world import World
 
 
@@ -51,19 +49,18 @@ class Meter(nn.Module):
 
 
 class HeadTrainer:
-    """A head, its optimizer, and batches of a data set of latents.
+    """A head, its optimizer, and batches of a data set of latents, for a task.
 
-    indices: of the samples that are trained on. Each step draws from generators that its number seeds, so that a
-    training that was stopped has the same curve.
+    Each step draws from generators that its number seeds, so that a training that was stopped has the same curve.
     """
 
     def __init__(
-        self, head: nn.Module, data: LatentDataset, indices: Sequence[int] | NDArray[np.int64], recipe: HeadRecipe,
-        views: Views, world: World, *, steps: int, workers: int = 0,
+        self, head: nn.Module, data: LatentDataset, task: Task, recipe: HeadRecipe, world: World, *, steps: int,
+        workers: int = 0,
     ) -> None:  # fmt: skip
         recipe.check()
-        self.head, self.data, self.recipe, self.views, self.world = head.to(world.device), data, recipe, views, world
-        self.indices, self.workers, self.steps = indices, workers, steps
+        self.head, self.data, self.task, self.recipe, self.world = head.to(world.device), data, task, recipe, world
+        self.workers, self.steps = workers, steps
         self.model = world.spread(self.head)
         matrices = [p for p in head.parameters() if p.ndim > 1]
         others = [p for p in head.parameters() if p.ndim <= 1]
@@ -90,12 +87,12 @@ class HeadTrainer:
         """The parts of each step; begun when the first is asked for, at the step where the checkpoint stands."""
         recipe, world, pinned = self.recipe, self.world, self.world.device.type == "cuda"
         order = EndlessBatches(
-            self.indices, recipe.batch, recipe.seed, first=self.state.step, parts=recipe.accumulate, rank=world.rank,
-            world=world.size,
+            self.task.indices, recipe.batch, recipe.seed, first=self.state.step, parts=recipe.accumulate,
+            rank=world.rank, world=world.size,
         )  # fmt: skip
         loader = iter(DataLoader(
-            self.data, batch_sampler=order, num_workers=self.workers, collate_fn=self.data.collate, pin_memory=pinned,
-            persistent_workers=self.workers > 0,
+            self.task.samples, batch_sampler=order, num_workers=self.workers, collate_fn=self.data.collate,
+            pin_memory=pinned, persistent_workers=self.workers > 0,
         ))  # fmt: skip
         while True:
             yield [next(loader) for _ in range(recipe.accumulate)]
@@ -115,7 +112,7 @@ class HeadTrainer:
                 loss = self._loss(part) / len(parts)
                 torch.autograd.backward(loss)
             total += float(loss.detach())
-            self.meter.samples += len(part["label"]) * self.world.size
+            self.meter.samples += len(part["y"]) * self.world.size
         norm = nn.utils.clip_grad_norm_(self.head.parameters(), recipe.clip)
         if not (math.isfinite(total) and bool(norm.isfinite())):
             raise ValueError(
@@ -133,8 +130,7 @@ class HeadTrainer:
         device = self.world.device
         mask = None if bool(part["mask"].all()) else part["mask"].to(device, non_blocking=True)
         y = self.data.dequantize(part["y"], device)
-        labels = part["label"].to(device, non_blocking=True)
-        y, labels = self.views(y, labels)  # type: ignore[arg-type]
+        y, targets = self.task.shown(y, part)  # type: ignore[arg-type]
         with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            logits = self.model(y, mask)
-        return F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.smoothing)
+            out = self.model(y, mask)
+        return self.task.loss(out.float(), targets)

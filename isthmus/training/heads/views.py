@@ -15,17 +15,18 @@ MIXUP_ALPHA, CUTMIX_ALPHA = 0.2, 1.0
 class Views:
     """Crops, flips and mixtures of dequantized latents, as a recipe asks for.
 
-    axes: 2 of images, 1 of sound; uniform: whether all samples are of one size, as flips and mixtures need. Raises
+    data: a `LatentDataset`, or what is like it; of samples of several sizes there are no flips and no mixtures. Raises
     ValueError for flips that the codec does not have, and for crops of several sizes.
     """
 
-    def __init__(self, recipe: HeadRecipe, codec: Any, axes: int, classes: int, *, uniform: bool) -> None:
+    def __init__(self, recipe: HeadRecipe, data: Any, classes: int) -> None:
+        axes, uniform = data.mean["y"].ndim - 1, is_uniform(data)
         if recipe.crop and not uniform:
             raise ValueError("crop: samples of several sizes are padded, which crops would cut; leave it at 0")
         self.crop = transforms.RandomCrop(recipe.crop if axes == 2 else (recipe.crop,)) if recipe.crop else None
         self.flip: transforms.RandomHorizontalFlip | None = None
         if recipe.flip and axes == 2 and uniform:
-            self.flip = transforms.RandomHorizontalFlip(codec, p=recipe.flip)
+            self.flip = transforms.RandomHorizontalFlip(data.codec, p=recipe.flip)
         kinds = {"none": (), "both": ("mixup", "cutmix")}.get(recipe.mixing, (recipe.mixing,)) if uniform else ()
         made = {"mixup": (transforms.MixUp, MIXUP_ALPHA), "cutmix": (transforms.CutMix, CUTMIX_ALPHA)}
         self.mixings = [made[kind][0](alpha=made[kind][1], num_classes=classes) for kind in kinds]
@@ -42,3 +43,8 @@ class Views:
         """Without mixtures: for labels that are no classes."""
         y = self.crop(y) if self.crop is not None else y
         return self.flip(y) if self.flip is not None else y
+
+
+def is_uniform(data: Any) -> bool:
+    """Whether all samples of a data set of latents are of one size, and somebody knows."""
+    return all(shape is not None for shape in data.shapes.values())

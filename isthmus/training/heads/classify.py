@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training of a classifier: labels of a data set of latents."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from isthmus.datasets.latents.dataset import LatentDataset
+from isthmus.models.heads import HEADS
+from isthmus.optim.loop import LoopSettings
+from isthmus.training.heads.evaluation import Evaluated, evaluate, labels_as
+from isthmus.training.heads.recipe import HeadRecipe
+from isthmus.training.heads.run import check_alike, train_head
+from isthmus.training.heads.views import Views, is_uniform
+
+
+class Classification:
+    """One class of each sample, the `Task` of classifiers. Raises ValueError for a recipe that data do not allow."""
+
+    name = "classify"
+    columns: tuple[str, ...] = ("accuracy", "loss")
+
+    def __init__(
+        self, latents: LatentDataset, recipe: HeadRecipe, validation: LatentDataset | None = None, workers: int = 0
+    ) -> None:
+        labels, self.classes = check_labels(latents)
+        self.samples, self.indices = latents, np.flatnonzero(labels >= 0)
+        self.outputs = len(self.classes) if self.classes else int(labels.max()) + 1
+        self.validation, self.workers, self.smoothing = validation, workers, recipe.smoothing
+        if validation is not None:
+            self.held = labels_as(validation, self.classes)
+            check_alike(latents, validation)
+        self.config: dict[str, Any] = {}
+        self.views = Views(recipe, latents, self.outputs)
+        self.notes: list[str] = []
+        if not is_uniform(latents) and (recipe.flip or recipe.mixing != "none"):
+            self.notes.append("samples of several sizes: no flips, no mixtures")
+
+    def shown(self, y: Tensor, part: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        return self.views(y, part["label"].to(y.device, non_blocking=True))
+
+    def loss(self, out: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(out, targets, label_smoothing=self.smoothing)
+
+    def judge(self, head: nn.Module) -> Evaluated | None:
+        if self.validation is None:
+            return None
+        return evaluate(head, self.validation, self.held, workers=self.workers)
+
+
+def train_classifier(
+    latents: LatentDataset,
+    recipe: HeadRecipe,
+    out: Path,
+    *,
+    validation: LatentDataset | None = None,
+    device: str = "cpu",
+    workers: int = 0,
+    loop: LoopSettings | None = None,
+    tensorboard: bool = False,
+) -> Path | None:
+    """Trains a head on the labels of a data set of latents; its file in `out`, or None if time ran out.
+
+    validation: of samples that are never trained on, made by the same codec. loop: its minutes count; steps and
+    validations follow the recipe. The rest, and what is raised, as `run.train_head`; ValueError also for data sets
+    that do not fit each other.
+    """
+    recipe.check()
+    if recipe.head not in HEADS or recipe.head.startswith(("dense", "clip")):
+        raise ValueError(f"head {recipe.head!r} does not classify; expected convnext-s, convnext-b, vit-s or vit-b")
+    task = Classification(latents, recipe, validation, workers)
+    return train_head(latents, task, recipe, out, device=device, workers=workers, loop=loop, tensorboard=tensorboard)
+
+
+def check_labels(data: LatentDataset) -> tuple[NDArray[np.int64], list[str] | None]:
+    """Labels and classes to train on. Raises ValueError where there are none, or one class only."""
+    labels = data.labels
+    there = np.unique(labels[labels >= 0])
+    if not len(there):
+        raise ValueError(f"{data.path}: no labels: class folders, a column `label` or cls members make some")
+    if len(there) < 2:
+        raise ValueError(f"{data.path}: all labelled samples are of one class; expected two or more")
+    left = int((labels < 0).sum())
+    if left:
+        warnings.warn(f"{data.path}: {left} of {len(labels)} samples have no label and are left out", stacklevel=4)
+    return labels, data.classes
