@@ -156,6 +156,7 @@ def main() -> None:
     parser.add_argument("train", type=Path)
     parser.add_argument("validation", type=Path)
     parser.add_argument("--heads", nargs="+", default=["convnext-s", "vit-s"])
+    parser.add_argument("--only", default="", help="inputs whose names have this in them; else all, one after another")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=float, default=25)
     parser.add_argument("--device", default="cpu")
@@ -164,9 +165,11 @@ def main() -> None:
     isthmus.load(CODEC)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as work:
-        made = inputs(given.train, given.validation, Path(work))
+        made = {
+            name: told for name, told in inputs(given.train, given.validation, Path(work)).items() if given.only in name
+        }
         classes = len([path for path in given.train.iterdir() if path.is_dir()])
-        anchor = next(name for name in made if name.startswith("pixels"))
+        anchor = next((name for name in made if name.startswith("pixels")), "")
         for head in given.heads:
             found: dict[str, list[Evaluated]] = {}
             for name, (data, held, size) in made.items():
@@ -181,13 +184,15 @@ def main() -> None:
                     "head": head, "input": name, "bytes": size, "accuracies": accuracies.tolist(),
                     "mean": accuracies.mean(), "deviation": accuracies.std(ddof=1) if given.seeds > 1 else None,
                     "samples_per_second": float(np.median(speeds)),
+                    "right": [one.right.tolist() for one in found[name]],
                 })  # fmt: skip
                 print(f"{head}, {name}: {100 * accuracies.mean():.1f} % ({accuracies})", flush=True)
             for row in rows:
                 if row["head"] == head and anchor in found:
                     pairs = zip(found[row["input"]], found[anchor], strict=True)
                     row["gain"] = np.mean([one.against(other) for one, other in pairs], 0).tolist()
-    write_json(given.output, {**facts(), "train": str(given.train.name), "epochs": given.epochs, "rows": rows})
+            # after every head, as an hour of training may be cut short
+            write_json(given.output, {**facts(), "train": given.train.name, "epochs": given.epochs, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -74,7 +74,9 @@ class Progress:
         return ", ".join(parts)
 
     def echo(self, line: str) -> None:
-        """Prints a line at once, above the bar."""
+        """Prints a line at once, above the bar; an empty one is left out."""
+        if not line:
+            return
         out = self._out or sys.stdout
         self._bar.write(line, file=out)
         out.flush()

@@ -29,7 +29,7 @@ def evaluate(
     from isthmus.training.heads import evaluate as judge
     from isthmus.training.heads import load_head
     from isthmus.training.heads.evaluation import labels_as
-    from isthmus.training.heads.run import check_origin
+    from isthmus.training.heads.origin import check_origin
 
     head, facts = load_head(run)
     data = LatentDataset(latents)

@@ -54,7 +54,7 @@ class TrainingState:
         folder.mkdir(parents=True, exist_ok=True)
         names = {part: f"step-{self.step:07d}.{part}.safetensors" for part in ("model", "optimizer")}
         model = {f"model.{k}": v.contiguous() for k, v in self.modules.state_dict().items()}
-        model |= {f"average.{k}": v for k, v in self.average.items()}
+        model |= {f"average.{k}": v.contiguous() for k, v in self.average.items()}
         atomic_write(folder / names["model"], save(model))  # not save_file, whose files are the user's alone
         atomic_write(folder / names["optimizer"], save(self._optimizer_tensors()))
         pointer = {

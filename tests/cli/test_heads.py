@@ -39,7 +39,7 @@ def test_there_and_back(run: Run, data: LatentDataset, tmp_path: Path) -> None:
 def test_what_is_refused(run: Run, data: LatentDataset, tmp_path: Path) -> None:
     for wrong, message in (
         (("train", "classify", tmp_path), "no data set of latents"),
-        (("train", "classify", data.path, "--head", "resnet", "--out", tmp_path / "x"), "does not classify"),
+        (("train", "classify", data.path, "--head", "resnet", "--out", tmp_path / "x"), "expected one of convnext-s"),
         (("train", "classify", data.path, "--set", "rates=1"), "rates"),
         (("evaluate", tmp_path, data.path), "no trained head"),
         (("predict", tmp_path, tmp_path / "x.png"), "no trained head"),

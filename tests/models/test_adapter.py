@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks cut in two, and latents put into their middle."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from isthmus.models.adapter import AdaptedBackbone, AdapterConfig, LatentAdapter
+from isthmus.models.backbones import BACKBONES, Backbone, Place
 from isthmus.models.cut import cut
+from isthmus.models.heads import build_head
+from isthmus.models.heads.adapter import AdaptedBackbone, AdapterConfig, LatentAdapter
 from tests.models.test_heads import about
 
 
@@ -78,10 +82,37 @@ def test_adapters_have_the_grid_that_is_asked_for(scale: float) -> None:
 
 
 def test_a_backbone_on_latents() -> None:
-    backbone = Net()
-    model = AdaptedBackbone(backbone, "first", about(2), AdapterConfig(8, width=8, blocks=1))
-    y, x = torch.randn(2, 5, 4, 4), torch.randn(2, 3, 32, 32)
+    network = Net()
+    backbone = Backbone(network, (120.0,) * 3, (60.0,) * 3, Place("first", 8, 8))
+    model = AdaptedBackbone(backbone, about(2), AdapterConfig(8, width=8, blocks=1))
+    y, x = torch.randn(2, 5, 4, 4), torch.rand(2, 3, 32, 32) * 255
     assert model(y).shape == (2, 4) and model.adapter(y).shape == model.teacher(x).shape
+    assert torch.equal(model.tail(model.teacher(x)), backbone(x))
     assert not any("first" in name for name, _ in model.named_parameters())
     model(y).sum().backward()
-    assert model.adapter.output.weight.grad is not None and backbone.out.weight.grad is not None
+    assert model.adapter.output.weight.grad is not None and network.out.weight.grad is not None
+    with pytest.raises(ValueError, match="no masks"):
+        model(y, torch.ones(2, 4, 4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("name", list(BACKBONES))
+def test_backbones_take_latents_of_any_cell(name: str) -> None:
+    pytest.importorskip("torchvision")
+    place = BACKBONES[name]
+    for cell in (8, 16):
+        read = replace(about(2), cell=cell)
+        model = build_head(f"adapter:{name}", read, 3).eval()
+        side = 224 // cell
+        with torch.no_grad():
+            assert model(torch.randn(1, 5, side, side)).shape == (1, 3)
+            given = model.teacher(torch.rand(1, 3, 224, 224) * 255)
+        assert given.shape == (1, place.channels, 224 // place.stride, 224 // place.stride)
+
+
+def test_heads_and_backbones_that_there_are_not() -> None:
+    with pytest.raises(ValueError, match="head 'adapter:alexnet', expected one of convnext-s"):
+        build_head("adapter:alexnet", about(2), 3)
+    with pytest.raises(ValueError, match="adapter:resnet50"):
+        build_head("perceptron", about(2), 3)
+    with pytest.raises(ValueError, match="1 axes"):
+        build_head("adapter:resnet18", about(1), 3)

@@ -3,9 +3,10 @@
 
 import typer
 
+from isthmus.cli.training.adapter import adapter
 from isthmus.cli.training.classify import classify
 from isthmus.cli.training.codecs import codec, context
 
 app = typer.Typer(no_args_is_help=True, help="Train codecs from folders of media, and heads on latents.")
-for command in (codec, context, classify):
+for command in (codec, context, classify, adapter):
     app.command()(command)

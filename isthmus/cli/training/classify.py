@@ -10,10 +10,18 @@ import typer
 
 from isthmus.cli.training.options import chosen_device
 
+BACKBONE_RATE = 4e-4  # of weights that know much already
+
 
 def classify(
     latents: Annotated[str, typer.Argument(help="Data set of latents with labels, from `isthmus transcode`.")],
-    head: Annotated[str, typer.Option(help="convnext-s, convnext-b, vit-s or vit-b.")] = "convnext-s",
+    head: Annotated[
+        str,
+        typer.Option(help="convnext-s, convnext-b, vit-s, vit-b, or adapter:NAME of a backbone: adapter:efficientnet."),
+    ] = "convnext-s",
+    start: Annotated[
+        Path | None, typer.Option(help="Run of the same head to begin with, as that of `isthmus train adapter`.")
+    ] = None,
     validation: Annotated[str | None, typer.Option(help="Data set of the same codec that is never trained on.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, curve.csv, head.safetensors.")] = Path(
         "runs/classify"
@@ -38,20 +46,22 @@ def classify(
     Example: isthmus train classify latents/ --validation latents-validation/ --out runs/photos
 
     Example: isthmus train classify latents/ --head vit-s --epochs 10 --set mixing=none --set flip=0
+
+    Example: isthmus train classify latents/ --head adapter:efficientnet --start runs/adapter --set rate=1e-4
     """
     from isthmus.datasets import LatentDataset
     from isthmus.optim.loop import LoopSettings
     from isthmus.options import change
     from isthmus.training.heads import HeadRecipe, train_classifier
 
-    recipe = HeadRecipe(head=head, seed=seed)
+    recipe = HeadRecipe(head=head, seed=seed, rate=BACKBONE_RATE if head.startswith("adapter") else HeadRecipe.rate)
     recipe = replace(recipe, epochs=epochs or recipe.epochs, batch=batch or recipe.batch)
     recipe = change(recipe, settings or [], "train classify")
     held = LatentDataset(validation) if validation else None
     data = LatentDataset(latents, cache=cache)
     path = train_classifier(
         data, recipe, out, validation=held, device=chosen_device(device), workers=workers,
-        loop=LoopSettings(0, minutes), tensorboard=tensorboard,
+        loop=LoopSettings(0, minutes), tensorboard=tensorboard, start=start,
     )  # fmt: skip
     if path is not None:
         typer.echo(f"{path}: isthmus predict {out} FILE, isthmus evaluate {out} LATENTS")

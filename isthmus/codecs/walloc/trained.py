@@ -55,6 +55,11 @@ class TrainedCodec(Codec, Generic[W]):
     def __reduce__(self) -> tuple[Callable[..., Codec], tuple[str, str]]:
         return load, (self.name, str(self.device))  # workers load by name; weights do not travel
 
+    @property
+    def cell(self) -> int:
+        """Pixels or samples of a place of the latent's grid, along each axis."""
+        return int(self.weights.config.factor)
+
     @abstractmethod
     def _plan(self, header: TrackHeader) -> Any:
         """Raises WeightsMismatchError for other tables, CorruptStreamError for what this codec never writes."""

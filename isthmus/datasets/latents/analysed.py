@@ -74,16 +74,29 @@ class AnalysedSource:
 
     def latent(self, index: int) -> Latent:
         """What the codec makes of a sample."""
+        samples, asked = self.read(index)
+        item = self._items[index]
+        try:
+            if self.kind == "image":
+                _, samples = next(iter(views_of(samples, self.settings, item.key)))
+            return self.codec.analyze(samples, **asked)  # type: ignore[no-any-return]
+        except (IsthmusError, ValueError) as error:
+            raise self._named_error(error, item.key) from error
+
+    def read(self, index: int) -> tuple[Any, dict[str, Any]]:
+        """A sample as its file has it, and what the codec is asked for with it. Raises UnreadableFileError."""
         item, options = self._items[index], dict(self.settings.options)
         try:
             with self._source.find(item).on_disk() as path:
                 samples, facts = kinds.read(path, self.kind, options)
-            if self.kind == "image":
-                _, samples = next(iter(views_of(samples, self.settings, item.key)))
-            return self.codec.analyze(samples, **facts, **options)  # type: ignore[no-any-return]
+            return samples, {**facts, **options}
         except (IsthmusError, ValueError) as error:
-            told = str(error)
-            raise type(error)(told if item.key in told else f"{item.key}: {told}") from error
+            raise self._named_error(error, item.key) from error
+
+    @staticmethod
+    def _named_error(error: Exception, key: str) -> Exception:
+        told = str(error)
+        return type(error)(told if key in told else f"{key}: {told}")
 
     def planes(self, indices: Indices) -> PlaneBatch:
         return PlaneBatch(None, [self.latent(int(index)).planes for index in indices])

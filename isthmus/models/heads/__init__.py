@@ -7,6 +7,7 @@
 | vit-s, vit-b | images and sound | 7 and 22 million |
 | dense-s, dense-b | a value for every pixel | 5 and 15 million |
 | clip-s, clip-b | clips of frames | 6 and 23 million |
+| adapter:NAME | images, by a backbone of `isthmus.models.backbones` | its own and 2 |
 """
 
 from collections.abc import Callable
@@ -14,13 +15,15 @@ from typing import Any
 
 from torch import nn
 
+from isthmus.models.backbones import BACKBONES, load_backbone
+from isthmus.models.heads.adapter import AdaptedBackbone
 from isthmus.models.heads.clips import ClipClassifier, ClipConfig
 from isthmus.models.heads.convnext import ConvNextClassifier, ConvNextConfig
 from isthmus.models.heads.dense import DenseConfig, DenseHead
 from isthmus.models.heads.stem import LatentInput
 from isthmus.models.heads.vit import VitClassifier, VitConfig
 
-__all__ = ["HEADS", "LatentInput", "build_head"]
+__all__ = ["HEADS", "LatentInput", "build_head", "check_name"]
 
 BIG = ConvNextConfig(widths=(144, 288, 576), depths=(3, 8, 4), drop=0.2)
 HEADS: dict[str, tuple[Callable[..., nn.Module], Any]] = {
@@ -35,11 +38,25 @@ HEADS: dict[str, tuple[Callable[..., nn.Module], Any]] = {
 }
 
 
-def build_head(name: str, about: LatentInput, outputs: int) -> nn.Module:
-    """A head by name, with random weights. outputs: classes, or values of each place. Raises ValueError."""
-    if name not in HEADS:
-        raise ValueError(f"head {name!r}, expected one of {', '.join(HEADS)}")
+ADAPTER = "adapter:"
+
+
+def build_head(name: str, about: LatentInput, outputs: int, *, pretrained: bool = False) -> nn.Module:
+    """A head by name, with random weights. outputs: classes, or values of each place. Raises ValueError.
+
+    pretrained: of backbones, those of ImageNet; raises as `load_backbone`.
+    """
+    check_name(name)
     if outputs < 1:
         raise ValueError(f"head: {outputs} outputs, expected 1 or more")
+    if name.startswith(ADAPTER):
+        return AdaptedBackbone(load_backbone(name.removeprefix(ADAPTER), outputs, pretrained=pretrained), about)
     kind, config = HEADS[name]
     return kind(about, outputs, config)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for a head that there is not."""
+    known = [*HEADS, *(ADAPTER + backbone for backbone in BACKBONES)]
+    if name not in known:
+        raise ValueError(f"head {name!r}, expected one of {', '.join(known)}")

@@ -16,19 +16,21 @@ class LatentInput:
     """What a head reads: plane "y" of a codec, dequantized. Part of a checkpoint, so that a head finds its own input.
 
     channels: of the latent. axes: 2 of images, 1 of sound. mean, std: of each channel, as `LatentDataset.mean` has
-    them.
+    them. cell: pixels or samples of a place of the grid, along each axis.
     """
 
     channels: int
     axes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    cell: int = 8
 
     @classmethod
     def of(cls, dataset: Any) -> "LatentInput":
-        """Of a `LatentDataset`, or whatever has its `mean` and `std`."""
+        """Of a `LatentDataset`, or whatever has its `mean`, `std` and `codec`."""
         mean, std = dataset.mean["y"], dataset.std["y"]
-        return cls(len(mean), mean.ndim - 1, tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))
+        cell = getattr(dataset.codec, "cell", cls.cell)
+        return cls(len(mean), mean.ndim - 1, tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()), cell)
 
 
 def conv(axes: int) -> type[nn.Conv1d] | type[nn.Conv2d]:

@@ -38,6 +38,11 @@ class WallocConfig:
     def bands(self) -> int:
         return self.signal_channels * 4**self.levels
 
+    @property
+    def factor(self) -> int:
+        """Pixels a latent position and axis."""
+        return 1 << self.levels
+
 
 def quantize(y: Tensor) -> Tensor:
     """Uniform quantizer with a dead zone, sign(y) floor(|y| + 0.45), with a straight-through gradient."""

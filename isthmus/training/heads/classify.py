@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus.datasets.latents.dataset import LatentDataset
-from isthmus.models.heads import HEADS
+from isthmus.models.heads import check_name
 from isthmus.optim.loop import LoopSettings
 from isthmus.training.heads.evaluation import Evaluated, evaluate, labels_as
+from isthmus.training.heads.origin import check_alike
 from isthmus.training.heads.recipe import HeadRecipe
-from isthmus.training.heads.run import check_alike, train_head
+from isthmus.training.heads.run import train_head
 from isthmus.training.heads.views import Views, is_uniform
 
 
@@ -63,6 +64,7 @@ def train_classifier(
     workers: int = 0,
     loop: LoopSettings | None = None,
     tensorboard: bool = False,
+    start: Path | None = None,
 ) -> Path | None:
     """Trains a head on the labels of a data set of latents; its file in `out`, or None if time ran out.
 
@@ -71,10 +73,15 @@ def train_classifier(
     that do not fit each other.
     """
     recipe.check()
-    if recipe.head not in HEADS or recipe.head.startswith(("dense", "clip")):
-        raise ValueError(f"head {recipe.head!r} does not classify; expected convnext-s, convnext-b, vit-s or vit-b")
+    if recipe.head.startswith(("dense", "clip")):
+        raise ValueError(
+            f"head {recipe.head!r} does not classify; expected convnext-s, vit-s, adapter:efficientnet, ..."
+        )
+    check_name(recipe.head)
     task = Classification(latents, recipe, validation, workers)
-    return train_head(latents, task, recipe, out, device=device, workers=workers, loop=loop, tensorboard=tensorboard)
+    return train_head(
+        latents, task, recipe, out, device=device, workers=workers, loop=loop, tensorboard=tensorboard, start=start
+    )
 
 
 def check_labels(data: LatentDataset) -> tuple[NDArray[np.int64], list[str] | None]:

@@ -65,12 +65,16 @@ def evaluate(
     if not len(indices):
         raise ValueError(f"{data.path}: no labelled sample to evaluate on")
     head.eval()
-    logits = torch.cat(list(_logits(head, data, indices.tolist(), device, batch, workers)))
-    truth = torch.from_numpy(labels[indices])
+    return evaluated(torch.cat(list(_logits(head, data, indices.tolist(), device, batch, workers))), labels[indices])
+
+
+def evaluated(logits: Tensor, labels: NDArray[np.int64]) -> Evaluated:
+    """What logits [n, classes] on the CPU are worth, of samples of those labels [n]."""
+    truth = torch.from_numpy(labels)
     first = logits.topk(min(5, logits.shape[1]), 1).indices
     hits = first == truth[:, None]
     loss = float(F.cross_entropy(logits.float(), truth))
-    return Evaluated(hits[:, 0].numpy(), hits.any(1).numpy(), loss, labels[indices], first[:, 0].numpy())
+    return Evaluated(hits[:, 0].numpy(), hits.any(1).numpy(), loss, labels, first[:, 0].numpy())
 
 
 def _logits(
@@ -89,16 +93,21 @@ def labels_as(data: LatentDataset, classes: list[str] | None) -> NDArray[np.int6
 
     Raises ValueError for a class that the head does not have.
     """
-    labels = data.labels
-    if classes is None or data.classes is None or classes == data.classes:
+    return labels_of(data.path, data.labels, data.classes, classes)
+
+
+def labels_of(
+    where: str, labels: NDArray[np.int64], own: list[str] | None, classes: list[str] | None
+) -> NDArray[np.int64]:
+    """As `labels_as`, of labels whose names are `own`."""
+    if classes is None or own is None or classes == own:
         return labels
-    unknown = [name for name in data.classes if name not in classes]
     used = set(np.unique(labels[labels >= 0]).tolist())
-    missing = [name for name in unknown if data.classes.index(name) in used]
+    missing = [name for number, name in enumerate(own) if name not in classes and number in used]
     if missing:
         raise ValueError(
-            f"{data.path}: class {missing[0]!r} is none of the {len(classes)} that the head was trained on"
+            f"{where}: class {missing[0]!r} is none of the {len(classes)} that the head was trained on"
             + (f", and so are {len(missing) - 1} more" if len(missing) > 1 else "")
         )
-    places = np.array([classes.index(name) if name in classes else -100 for name in data.classes], np.int64)
+    places = np.array([classes.index(name) if name in classes else -100 for name in own], np.int64)
     return np.where(labels >= 0, places[np.clip(labels, 0, len(places) - 1)], -100)

@@ -2,6 +2,7 @@
 """What a training came to, as CSV and, where it is asked for, for TensorBoard."""
 
 import csv
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ FIELDS = ("step", "loss", "samples_per_second", "validation_accuracy", "validati
 class Curve:
     """Lines of numbers by step in `curve.csv`; those behind a checkpoint that a training goes on from are dropped.
 
-    Raises MissingExtraError for `tensorboard` without that package.
+    fields: names of its columns. Raises MissingExtraError for `tensorboard` without that package.
     """
 
-    def __init__(self, folder: Path, step: int, *, tensorboard: bool = False) -> None:
-        self.path = folder / NAME
+    def __init__(self, folder: Path, step: int, *, fields: Sequence[str] = FIELDS, tensorboard: bool = False) -> None:
+        self.path, self.fields = folder / NAME, fields
         if self.path.exists():
             self._write([row for row in self._rows() if int(row["step"]) <= step])
         self._board: Any = None
@@ -33,12 +34,12 @@ class Curve:
 
     def _rows(self) -> list[dict[str, str]]:
         with self.path.open(newline="") as file:
-            whole = (row for row in csv.DictReader(file) if row.keys() == set(FIELDS) and None not in row.values())
+            whole = (row for row in csv.DictReader(file) if row.keys() == set(self.fields) and None not in row.values())
             return list(whole)  # a line may be cut by a kill
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         made = StringIO(newline="")
-        writer = csv.DictWriter(made, FIELDS)
+        writer = csv.DictWriter(made, self.fields)
         writer.writeheader()
         writer.writerows(rows)
         atomic_write(self.path, made.getvalue().encode())
@@ -49,7 +50,7 @@ class Curve:
         if not self.path.exists():
             self._write([])
         with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, FIELDS).writerow(row)
+            csv.DictWriter(file, self.fields).writerow(row)
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)

@@ -2,7 +2,6 @@
 """A training of a head from a data set of latents to its file, whatever the task."""
 
 import sys
-import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from isthmus.optim.loop import LoopSettings
 from isthmus.training.heads.logs import Curve
 from isthmus.training.heads.recipe import HeadRecipe
 from isthmus.training.heads.saved import HeadFacts, save_head
+from isthmus.training.heads.start import Start
 from isthmus.training.heads.task import Judged, Task
 from isthmus.training.heads.trainer import HeadTrainer
 from isthmus.training.heads.world import World, world_of
@@ -35,25 +35,34 @@ def train_head(
     workers: int = 0,
     loop: LoopSettings | None = None,
     tensorboard: bool = False,
+    start: Path | None = None,
 ) -> Path | None:
     """Trains a head for a task; its file in `out`, or None if time ran out.
 
-    Stopped or killed, the same call takes up the last checkpoint, to the same curve. loop: its minutes count; steps and
-    validations follow the recipe. Begun by torchrun, each process takes a part of every batch. Raises ValueError for a
-    recipe that cannot be followed, a checkpoint of other settings or data, and a loss that is no number;
-    UnwritableFileError.
+    start: a trained head, or its run, whose weights it begins with; else random ones, and of a backbone those of
+    ImageNet. Stopped or killed, the same call takes up the last checkpoint, to the same curve. loop: its minutes count;
+    steps and validations follow the recipe. Begun by torchrun, each process takes a part of every batch. Raises
+    ValueError for a recipe that cannot be followed, a start of another head or codec, a checkpoint of other settings or
+    data, and a loss that is no number; UnwritableFileError.
     """
     recipe.check()
     check_folder(out, parents=True)
     steps = recipe.steps(len(task.indices))
     config = {**asdict(recipe), "data": latents.fingerprint, "steps": steps, **task.config}
+    first = Start.of(start, recipe.head, latents) if start is not None else None
+    if first is not None:
+        config["start"] = first.digest
     checkpoint_of(out, config)  # refuses one of other settings before anything is read
     with world_of(check_device(device)) as world:
         for note in task.notes if world.leads else ():
             print(f"isthmus: {note}", file=sys.stderr)
         about, origin = LatentInput.of(latents), latents.origin
         torch.manual_seed(recipe.seed)
-        head = build_head(recipe.head, about, task.outputs)
+        resumes = checkpoint_of(out, config) is not None  # then nothing has to be fetched
+        head = build_head(recipe.head, about, task.outputs, pretrained=first is None and not resumes)
+        if first is not None and not resumes:
+            for note in first.give(head):
+                print(f"isthmus: {start}: {note}", file=sys.stderr)
         trainer = HeadTrainer(head, latents, task, recipe, world, steps=steps, workers=workers)
         facts = HeadFacts(
             task.name, recipe.head, about, task.outputs, task.classes, origin["codec"], origin["settings"],
@@ -86,7 +95,8 @@ def _run(
             values |= {f"validation_{name}": getattr(found, name) for name in task.columns}
         if curve is not None and values:
             curve.add(trainer.state.step, values)
-        return f"step {trainer.state.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        told = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        return f"step {trainer.state.step}: {told}" if told else ""
 
     if not trainer.run(out, config, loop, validate) or not world.leads:
         return None
@@ -95,20 +105,3 @@ def _run(
     if found is not None:
         results["validation"] = found.describe()
     return save_head(out, replace(facts, results=results), trainer.averaged())
-
-
-def check_alike(one: LatentDataset, other: LatentDataset) -> None:
-    """Raises ValueError where latents of two data sets do not mean the same."""
-    check_origin(one.origin["codec"], one.path, other)
-    if one.shapes != other.shapes:
-        warnings.warn(f"{other.path}: planes {other.shapes}, {one.path} has {one.shapes}", stacklevel=3)
-
-
-def check_origin(codec: dict[str, Any], of: str, data: LatentDataset) -> None:
-    """Raises ValueError where a data set was not made by the codec `of` something else, as a manifest has it."""
-    theirs = data.origin["codec"]
-    if any(codec.get(name) != theirs.get(name) for name in ("name", "weights_hash")):
-        raise ValueError(
-            f"{data.path}: latents of {theirs.get('name')} ({theirs.get('weights_hash')}), {of} reads those of "
-            f"{codec.get('name')} ({codec.get('weights_hash')}): make both with one codec"
-        )

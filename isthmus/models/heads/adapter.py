@@ -12,6 +12,7 @@ from math import log2
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isthmus.models.backbones import Backbone
 from isthmus.models.cut import cut
 from isthmus.models.heads.convnext import ConvNextBlock, ConvNextConfig
 from isthmus.models.heads.stem import LatentInput, Stem
@@ -51,15 +52,17 @@ class LatentAdapter(nn.Module):
 class AdaptedBackbone(nn.Module):
     """A backbone whose first half is an adapter: latents in, what the backbone gives out.
 
-    at: the module whose output the adapter makes. Weights behind it are the backbone's own, shared with it; `teacher`
-    is its first half, which makes of pixels what the adapter learns to make of latents. Raises ValueError, as `cut`.
+    Weights behind the place where latents enter are the backbone's own, shared with it; `teacher` is its first half,
+    which makes of pixels what the adapter learns to make of latents. config: None fits the backbone. Raises ValueError,
+    as `cut`, and for grids that do not fit each other.
     """
 
-    def __init__(self, backbone: nn.Module, at: str, about: LatentInput, config: AdapterConfig) -> None:
+    def __init__(self, backbone: Backbone, about: LatentInput, config: AdapterConfig | None = None) -> None:
         super().__init__()
-        teacher, self.tail = cut(backbone, at)
+        teacher, self.tail = cut(backbone, backbone.at)
         self._teacher = [teacher]  # no part of this model
-        self.adapter = LatentAdapter(about, config)
+        place = backbone.place
+        self.adapter = LatentAdapter(about, config or AdapterConfig(place.channels, about.cell / place.stride))
 
     @property
     def teacher(self) -> nn.Module:
@@ -67,5 +70,9 @@ class AdaptedBackbone(nn.Module):
         return self._teacher[0]
 
     def forward(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
-        """float32 [n, c, h, w], dequantized; the mask is not looked at, as backbones have none."""
+        """float32 [n, c, h, w], dequantized, to logits [n, classes]. Raises ValueError for a mask."""
+        if mask is not None:
+            raise ValueError(
+                "adapter: backbones have no masks, and samples of several sizes need them; transcode with --crop"
+            )
         return self.tail(self.adapter(y))  # type: ignore[no-any-return]

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kept-out photographs, as pixels and as latents of some qualities, and what networks make of them."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from isthmus.datasets.latents.analysed import AnalysedSource
+from isthmus.training.adapters.latents import analyzed
+from isthmus.training.adapters.photographs import middle
+from isthmus.training.heads.evaluation import Evaluated, evaluated
+
+QUALITIES = (1, 20, 50, 100)
+AT_ONCE = 64
+
+
+class KeptOut:
+    """labels: as the networks count classes, int64 [n]. Photographs without one are left out."""
+
+    def __init__(self, source: AnalysedSource, labels: NDArray[np.int64], device: torch.device) -> None:
+        self.places, self.device = np.flatnonzero(labels >= 0), device
+        if not len(self.places):
+            raise ValueError("validation: no photograph has a label")
+        self.labels, self.codec = labels[self.places], source.codec
+        images = [middle(source, int(place)).transpose(2, 0, 1) for place in self.places]
+        self.pixels = torch.from_numpy(np.stack(images))  # uint8 [n, 3, size, size]
+        self._latents: dict[int, Tensor] = {}
+
+    def on_pixels(self, network: nn.Module, pixels: Tensor | None = None) -> Evaluated:
+        """What a network says of them; pixels: others of them, uint8 [n, 3, size, size], decoded perhaps."""
+        return self._judge(network, self.pixels if pixels is None else pixels, lambda x: x.to(self.device).float())
+
+    def on_latents(self, network: nn.Module, quality: int) -> Evaluated:
+        """What a network says of their latents."""
+        if quality not in self._latents:
+            parts = [
+                analyzed(self.codec, x.to(self.codec.device), quality).cpu() for x in torch.split(self.pixels, AT_ONCE)
+            ]
+            self._latents[quality] = torch.cat(parts)
+        return self._judge(network, self._latents[quality], lambda y: y.to(self.device))
+
+    def previews(self, quality: int) -> Tensor:
+        """Their latents decoded by the linear half of the codec: uint8 [n, 3, size, size]."""
+        made = []
+        for x in self.pixels:
+            latent: Any = self.codec.analyze(x, quality=quality)
+            made.append(self.codec.synthesize(latent, synthesis="linear"))
+        return torch.stack(made)
+
+    @torch.no_grad()
+    def _judge(self, network: nn.Module, inputs: Tensor, moved: Callable[[Tensor], Tensor]) -> Evaluated:
+        network.eval()
+        logits: Iterable[Tensor] = (network(moved(part)).float().cpu() for part in torch.split(inputs, AT_ONCE))
+        return evaluated(torch.cat(list(logits)), self.labels)

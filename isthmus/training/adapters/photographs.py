@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Photographs for distillation: random views of them, mixtures of two, in worker processes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import Dataset, Sampler
+
+from isthmus.datasets.latents.analysed import AnalysedSource
+from isthmus.datasets.views import views_of
+from isthmus.training.adapters.recipe import AdapterRecipe
+from isthmus.training.heads.batches import EndlessBatches
+
+TWIST = np.log(4 / 3)  # of the sides of what is shown, at most
+Pixels = NDArray[np.uint8]  # [H, W, 3]
+Place = tuple[int, int]  # number of a sample in the training, index of its photograph
+
+
+class Steps(Sampler[list[Place]]):
+    """Batches from step `first` on, for ever, each sample with its number, from which its view is drawn."""
+
+    def __init__(self, count: int, recipe: AdapterRecipe, first: int) -> None:
+        self.order = EndlessBatches(np.arange(count), recipe.batch, recipe.seed)
+        self.batch, self.first = recipe.batch, first
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        step = self.first
+        while True:
+            yield [(step * self.batch + i, index) for i, index in enumerate(self.order.step(step).tolist())]
+            step += 1
+
+
+class RandomViews(Dataset[dict[str, Any]]):
+    """Views of photographs: `size` x `size` pixels of a random part, flipped left to right at times.
+
+    Takes pairs of `Steps`; the same pair gives the same pixels.
+    """
+
+    def __init__(self, source: AnalysedSource, recipe: AdapterRecipe) -> None:
+        self.source, self.recipe, self.labels = source, recipe, source.labels()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, place: Place) -> dict[str, Any]:
+        number, index = place
+        chance = np.random.default_rng([self.recipe.seed, 1, number])
+        pixels = random_part(whole(self.source, index), self.recipe.area, self.recipe.size, chance)
+        return {"number": number, "pixels": pixels, "label": int(self.labels[index])}
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """pixels uint8 [n, 3, size, size]; label, partner's label [n]; share: of the sample itself in its mixture."""
+        chance = np.random.default_rng([self.recipe.seed, 2, samples[0]["number"]])
+        pixels = np.stack([sample["pixels"] for sample in samples])
+        labels = np.array([sample["label"] for sample in samples])
+        share = 1.0
+        if chance.random() < self.recipe.mixup:
+            share = float(chance.uniform(0.5, 1))
+            mixed = share * pixels.astype(np.float32) + (1 - share) * np.roll(pixels, 1, 0)
+            pixels = (mixed + 0.5).astype(np.uint8)
+        tensors = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))), torch.from_numpy(labels)
+        return {"pixels": tensors[0], "label": tensors[1], "partner": tensors[1].roll(1), "share": share}
+
+
+def whole(source: AnalysedSource, index: int) -> Pixels:
+    """A photograph in colour. Raises UnreadableFileError."""
+    image, _ = source.read(index)
+    return np.broadcast_to(image, (*image.shape[:2], 3))
+
+
+def middle(source: AnalysedSource, index: int) -> Pixels:
+    """What a kept-out photograph shows: as `transcode` resizes and crops it."""
+    image = whole(source, index)
+    return next(iter(views_of(np.ascontiguousarray(image), source.settings, "")))[1]
+
+
+def random_part(image: Pixels, area: float, size: int, chance: np.random.Generator) -> Pixels:
+    """A random rectangle of at least a share `area` of an image, as `size` x `size` pixels (bicubic, antialiased)."""
+    height, width = image.shape[:2]
+    share, twist = chance.uniform(area, 1), np.exp(chance.uniform(-TWIST, TWIST))
+    wide = min(width, np.sqrt(height * width * share * twist))
+    high = min(height, np.sqrt(height * width * share / twist))
+    left, top = chance.uniform(0, width - wide), chance.uniform(0, height - high)
+    box = (left, top, left + wide, top + high)
+    picture = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=2)
+    made = np.asarray(picture)
+    return made[:, ::-1] if chance.random() < 0.5 else made

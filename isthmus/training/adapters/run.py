@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training of an adapter from a folder of photographs to the file of a head."""
+
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from isthmus.codecs.registry import load
+from isthmus.datasets.latents.analysed import AnalysedSource
+from isthmus.devices import check_device
+from isthmus.files import atomic_write, check_folder
+from isthmus.models.backbones import Backbone, load_backbone
+from isthmus.models.heads.adapter import AdaptedBackbone
+from isthmus.optim.checkpoint import checkpoint_of
+from isthmus.optim.loop import LoopSettings
+from isthmus.training.adapters.judging import QUALITIES, KeptOut
+from isthmus.training.adapters.latents import at_random_qualities, measured
+from isthmus.training.adapters.photographs import RandomViews, random_part, whole
+from isthmus.training.adapters.recipe import AdapterRecipe
+from isthmus.training.adapters.trainer import Distillation
+from isthmus.training.heads.evaluation import labels_of
+from isthmus.training.heads.logs import Curve
+from isthmus.training.heads.saved import HeadFacts, save_head
+
+VALIDATIONS = 20  # of each stage
+MEASURED = 64  # photographs that the statistics of latents are of
+TEACHER = "teacher"  # folder of the first stage, in that of the run
+TEACHER_FILE = "backbone.safetensors"
+COMMON = ("step", "loss", "samples_per_second")
+FIELDS = {TEACHER: (*COMMON, "validation_accuracy"), "": (*COMMON, *(f"accuracy_{quality}" for quality in QUALITIES))}
+
+
+@dataclass
+class Session:
+    """What the stages of a run share."""
+
+    recipe: AdapterRecipe
+    views: RandomViews
+    kept: KeptOut | None
+    codec: Any  # on the device
+    device: torch.device
+    workers: int
+    out: Path
+    loop: LoopSettings
+
+
+def train_adapter(
+    photographs: str | PathLike[str],
+    recipe: AdapterRecipe,
+    out: Path,
+    *,
+    validation: str | PathLike[str] | None = None,
+    device: str = "cpu",
+    workers: int = 0,
+    loop: LoopSettings | None = None,
+) -> Path | None:
+    """Trains a backbone to read latents; the file of its head in `out`, or None if time ran out.
+
+    photographs: what `transcode` takes; class folders, or labels of another kind, are learned, and without labels the
+    backbone keeps its own classes. validation: photographs that are never trained on. Stopped or killed, the same call
+    takes up the last checkpoint, to the same curve. loop: its minutes count, of each stage. Raises ValueError for what
+    does not fit, for a checkpoint of other settings or photographs, and for a loss that is no number.
+    """
+    recipe.check()
+    check_folder(out, parents=True)
+    place, shape = check_device(device), {"resize": recipe.resize, "crop": recipe.size}
+    codec = load(recipe.codec, device=place)
+    if codec.kind != "image":
+        raise ValueError(f"{recipe.codec}: a codec of {codec.kind}, backbones see images")
+    source = AnalysedSource(photographs, recipe.codec, shape)
+    labels = source.labels()
+    labelled = bool((labels >= 0).any())
+    if labelled and len(np.unique(labels[labels >= 0])) < 2:
+        raise ValueError(f"{photographs}: all photographs are of one class; expected two or more, or no labels")
+    kept = None
+    if validation is not None and labelled:
+        held = AnalysedSource(validation, recipe.codec, shape)
+        truth = labels_of(str(validation), held.labels(), held.classes, source.classes)
+        kept = KeptOut(held, truth, torch.device(place))
+    views = RandomViews(source, recipe)
+    session = Session(recipe, views, kept, codec, torch.device(place), workers, out, loop or LoopSettings(0))
+    classes = (len(source.classes) if source.classes else int(labels.max()) + 1) if labelled else None
+    backbone = _teacher(session, classes)
+    return None if backbone is None else _student(session, backbone)
+
+
+def _config(session: Session, stage: str) -> dict[str, Any]:
+    return {**asdict(session.recipe), "stage": stage, "data": session.views.source.fingerprint}
+
+
+def _loop(session: Session, steps: int) -> LoopSettings:
+    own = session.loop
+    return LoopSettings(steps, own.minutes, own.save_minutes, max(1, steps // VALIDATIONS))
+
+
+def _teacher(session: Session, classes: int | None) -> Backbone | None:
+    """The backbone, tuned on pixels where there are classes; None if time ran out."""
+    recipe, kept = session.recipe, session.kept
+    torch.manual_seed(recipe.seed)
+    backbone = load_backbone(recipe.backbone, classes).to(session.device)
+    if classes is None or not recipe.tuning:
+        return backbone
+    lesson = Distillation(
+        backbone, None, session.views, recipe, {"network": recipe.teacher_rate}, steps=recipe.tuning,
+        device=session.device, workers=session.workers,
+    )  # fmt: skip
+    judge = deepcopy(backbone)
+
+    def score() -> dict[str, float]:
+        judge.load_state_dict(lesson.averaged())
+        return {"validation_accuracy": kept.on_pixels(judge).accuracy} if kept else {}
+
+    if not _go(session, lesson, TEACHER, recipe.tuning, score):
+        return None
+    backbone.load_state_dict(lesson.averaged())
+    tensors = {name: value.cpu().contiguous() for name, value in backbone.state_dict().items()}
+    atomic_write(session.out / TEACHER / TEACHER_FILE, save(tensors))
+    return backbone.eval()
+
+
+def _student(session: Session, teacher: Backbone) -> Path | None:
+    recipe, kept, source = session.recipe, session.kept, session.views.source
+    chance = np.random.default_rng(recipe.seed)
+    some = np.unique(np.linspace(0, len(source) - 1, MEASURED).astype(int)).tolist()
+    parts = [random_part(whole(source, index), recipe.area, recipe.size, chance) for index in some]
+    pixels = torch.from_numpy(np.stack(parts).transpose(0, 3, 1, 2).copy()).to(session.device)
+    torch.manual_seed(recipe.seed)
+    about = measured(session.codec, pixels, recipe.low, recipe.high)
+    student = AdaptedBackbone(deepcopy(teacher), about)
+    lesson = Distillation(
+        student, teacher, session.views, recipe, {"adapter": recipe.adapter_rate, "tail": recipe.tail_rate},
+        seen=lambda batch: at_random_qualities(
+            session.codec, batch["pixels"].to(session.device, non_blocking=True), recipe.low, recipe.high
+        ),
+        steps=recipe.features + recipe.steps, features=recipe.features, device=session.device, workers=session.workers,
+    )  # fmt: skip
+    judge = deepcopy(student)
+
+    def score() -> dict[str, float]:
+        judge.load_state_dict(lesson.averaged())
+        return {f"accuracy_{q}": kept.on_latents(judge, q).accuracy for q in QUALITIES} if kept else {}
+
+    if not _go(session, lesson, "", recipe.features + recipe.steps, score):
+        return None
+    results: dict[str, Any] = {"seconds": round(lesson.state.seconds), **score()}
+    if kept:
+        results |= {"teacher": kept.on_pixels(teacher).describe(), "previews": _floor(kept, teacher)}
+    origin = source.origin()
+    outputs = _outputs(teacher)
+    names = source.classes if outputs == len(source.classes or ()) else None
+    facts = HeadFacts(
+        "classify", f"adapter:{recipe.backbone}", about, outputs, names, origin["codec"], origin["settings"],
+        asdict(recipe), results,
+    )  # fmt: skip
+    return save_head(session.out, facts, lesson.averaged())
+
+
+def _floor(kept: KeptOut, teacher: nn.Module) -> dict[str, float]:
+    """What the teacher makes of linear previews: no adapter may be below it."""
+    return {str(quality): kept.on_pixels(teacher, kept.previews(quality)).accuracy for quality in QUALITIES}
+
+
+def _outputs(network: nn.Module) -> int:
+    return [m.out_features for m in network.modules() if isinstance(m, nn.Linear)][-1]
+
+
+def _go(session: Session, lesson: Distillation, stage: str, steps: int, score: Any) -> bool:
+    """Runs a stage in a folder of its own; whether it is complete."""
+    folder, config = session.out / stage, _config(session, stage)
+    check_folder(folder, parents=True)
+    checkpoint = checkpoint_of(folder, config)
+    curve = Curve(folder, checkpoint["step"] if checkpoint else 0, fields=FIELDS[stage])
+
+    def validate() -> str:
+        values = {**lesson.meter.told(), **score()}
+        if values:
+            curve.add(lesson.state.step, values)
+        told = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        return f"{stage or 'student'}, step {lesson.state.step}: {told}"
+
+    return lesson.run(folder, config, _loop(session, steps), validate)

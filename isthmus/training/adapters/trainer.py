@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of a network that learns from photographs, and from one that knows them already."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from isthmus.optim.average import MovingAverage
+from isthmus.optim.checkpoint import TrainingState
+from isthmus.optim.loop import LoopSettings, run_loop
+from isthmus.optim.schedule import warmup_cosine
+from isthmus.training.adapters.photographs import RandomViews, Steps
+from isthmus.training.adapters.recipe import AdapterRecipe
+from isthmus.training.heads.trainer import Meter
+
+Rates = dict[str, float]  # of parameters whose names begin so
+
+
+class Distillation:
+    """A student, a teacher that stays as it is, and views of photographs that both see.
+
+    seen: what the student reads of a batch, on its device; None: pixels, as the teacher. Without a teacher the student
+    learns from labels alone. features: steps, the first of `steps`, in which the student's adapter alone learns to give
+    the features that the teacher has at its place.
+    """
+
+    def __init__(
+        self, student: nn.Module, teacher: nn.Module | None, views: RandomViews, recipe: AdapterRecipe, rates: Rates, *,
+        seen: Callable[[dict[str, Any]], Tensor] | None = None, steps: int, features: int = 0, device: torch.device,
+        workers: int = 0,
+    ) -> None:  # fmt: skip
+        self.student: Any = student.to(device)
+        self.teacher, self.views, self.recipe = teacher, views, recipe
+        self.seen, self.steps, self.features, self.device, self.workers = (
+            seen or self.pixels,
+            steps,
+            features,
+            device,
+            workers,
+        )
+        groups: list[dict[str, Any]] = []
+        for start, rate in rates.items():
+            own = [p for name, p in student.named_parameters() if name.startswith(start)]
+            for decay, some in ((recipe.decay, [p for p in own if p.ndim > 1]), (0.0, [p for p in own if p.ndim < 2])):
+                groups.append({"params": some, "weight_decay": decay, "lr": rate, "top": rate})
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99))
+        self.meter = Meter()
+        self.average = MovingAverage(nn.ModuleDict({"student": student}), recipe.average)
+        modules = nn.ModuleDict({"student": student, "meter": self.meter})
+        self.state = TrainingState(modules, self.average.tensors, self.optimizer)
+
+    def averaged(self) -> dict[str, Tensor]:
+        """Averages of the student's weights, by name."""
+        return {name.removeprefix("student."): value for name, value in self.average.tensors.items()}
+
+    def run(self, folder: Path, config: dict[str, Any], loop: LoopSettings, validate: Callable[[], str] | None) -> bool:
+        """Trains to the end, or as long as `loop` says; whether it is complete. Raises ValueError for a loss of nan."""
+        batches = self._batches()
+        step = lambda: self._step(next(batches))  # noqa: E731
+        return run_loop(self.state, step, folder, config, loop, device=self.device, validate=validate)
+
+    def _batches(self) -> Iterator[dict[str, Any]]:
+        """Begun when the first is asked for, at the step where the checkpoint stands."""
+        order = Steps(len(self.views), self.recipe, self.state.step)
+        yield from DataLoader(
+            self.views, batch_sampler=order, num_workers=self.workers, collate_fn=self.views.collate,
+            pin_memory=self.device.type == "cuda", prefetch_factor=4 if self.workers else None,
+        )  # fmt: skip
+
+    def _step(self, batch: dict[str, Any]) -> Callable[[], str]:
+        state = self.state
+        torch.manual_seed(self.recipe.seed << 32 ^ state.step)
+        first = state.step < self.features
+        done, whole = (state.step, self.features) if first else (state.step - self.features, self.steps - self.features)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["top"] * warmup_cosine(done, whole, self.recipe.warmup)
+        self.student.train(not first)  # in the first stage what is behind the adapter stays as it is
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._multiplied():
+            loss = self._of_features(batch) if first else self._of_outputs(batch)
+        torch.autograd.backward(loss)
+        came = float(loss.detach())
+        norm = nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip)
+        if not (math.isfinite(came) and bool(norm.isfinite())):
+            raise ValueError(
+                f"step {state.step}: the loss is {came}, the norm of its gradients {float(norm)}: nothing was "
+                "changed by it, the checkpoint before stays; try lower rates (--set tail_rate=...)"
+            )
+        self.optimizer.step()
+        state.step += 1
+        self.average.update(state.step)
+        self.meter.loss += came
+        self.meter.steps += 1
+        self.meter.samples += len(batch["label"])
+        return lambda: f"loss {came:.3f}"
+
+    def _multiplied(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
+
+    def pixels(self, batch: dict[str, Any]) -> Tensor:
+        """float32 [n, 3, size, size] in 0..255 on the device."""
+        moved = batch["pixels"].to(self.device, non_blocking=True)
+        return moved.float().contiguous(memory_format=torch.channels_last)  # type: ignore[no-any-return]
+
+    def _of_features(self, batch: dict[str, Any]) -> Tensor:
+        """Squared error of features, over the variance of each channel."""
+        with torch.no_grad():
+            wanted = self.student.teacher(self.pixels(batch)).float()
+        given = self.student.adapter(self.seen(batch)).float()
+        spread = wanted.var((0, 2, 3), keepdim=True).clamp_min(1e-6)
+        return ((given - wanted) ** 2 / spread).mean()
+
+    def _of_outputs(self, batch: dict[str, Any]) -> Tensor:
+        logits = self.student(self.seen(batch)).float()
+        smoothing, share = (self.recipe.smoothing, 1.0) if self.teacher is None else (0.0, self.recipe.labels)
+        loss = logits.new_zeros(())
+        if self.teacher is not None:
+            with torch.no_grad():
+                said = self.teacher(self.pixels(batch)).float().log_softmax(1)
+            loss = (1 - share) * F.kl_div(logits.log_softmax(1), said, reduction="batchmean", log_target=True)
+        for names, part in (("label", batch["share"]), ("partner", 1 - batch["share"])):
+            labels = batch[names].to(self.device, non_blocking=True)
+            if share and part and bool((batch[names] >= 0).any()):
+                loss = loss + share * part * F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        return loss
