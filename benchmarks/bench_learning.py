@@ -13,57 +13,27 @@ VALIDATION, mean and deviation over seeds, with paired bootstrap intervals again
 
 import argparse
 import tempfile
-import time
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
+from shared.learning import Grids, train
 from shared.measurement import RESULTS, facts, write_json
 
 import isthmus
 from isthmus.datasets import LatentDataset, transcode
-from isthmus.datasets.latents.batch import collate
 from isthmus.datasets.settings import Settings
 from isthmus.datasets.views import views_of
 from isthmus.media.image import read_image
-from isthmus.models.heads import LatentInput, build_head
-from isthmus.optim.loop import LoopSettings
-from isthmus.training.heads import HeadRecipe, evaluate
-from isthmus.training.heads.classify import Classification
+from isthmus.training.heads import HeadRecipe
 from isthmus.training.heads.evaluation import Evaluated
-from isthmus.training.heads.trainer import HeadTrainer
-from isthmus.training.heads.world import World
 
 CODEC, QUALITIES, SIDE, TOKENS = "walloc-image-f8c12", (20, 50, 100), 224, 28
 SHAPE = Settings(CODEC, "image", "", resize=256, crop=SIDE)
 RECIPE = HeadRecipe(batch=64, flip=0.0, crop=24)
-
-
-class Grids:
-    """Arrays of tokens as a data set of latents has them: int16 [n, c, 28, 28]."""
-
-    path, codec, classes, collate = "pixels", None, None, staticmethod(collate)
-
-    def __init__(self, values: np.ndarray, labels: np.ndarray, like: "Grids | None" = None) -> None:
-        self.values, self.labels = torch.from_numpy(values), labels
-        self.shapes = {"y": tuple(self.values.shape[1:])}
-        wide = self.values.float()
-        self.mean = like.mean if like else {"y": wide.mean((0, 2, 3))[:, None, None]}
-        self.std = like.std if like else {"y": wide.std((0, 2, 3))[:, None, None]}
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, place: int) -> dict[str, Any]:
-        return {"y": self.values[place], "label": int(self.labels[place])}
-
-    def dequantize(self, batch: torch.Tensor, device: Any = None) -> torch.Tensor:
-        """As `LatentDataset.dequantize`; there is nothing to multiply by."""
-        return batch.to(device).float()
 
 
 def tokens(images: np.ndarray) -> np.ndarray:
@@ -106,21 +76,6 @@ def quality_of(images: np.ndarray, size: float) -> int:
     """Of JPEG, for files of about that size on average."""
     some = images[:: max(1, len(images) // 64)]
     return min(range(1, 96), key=lambda quality: abs(jpeg(some, quality)[1] - size))
-
-
-def train(data: Any, held: Any, recipe: HeadRecipe, classes: int, device: str) -> tuple[Evaluated, float]:
-    """What the head came to, and samples a second."""
-    torch.manual_seed(recipe.seed)
-    about = LatentInput.of(data)
-    head, world = build_head(recipe.head, about, classes), World(device=torch.device(device))
-    steps = recipe.steps(len(data))
-    trainer = HeadTrainer(head, data, Classification(data, recipe), recipe, world, steps=steps)
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        trainer.run(Path(folder), {}, LoopSettings(steps, save_minutes=1e9), None)
-        spent = time.perf_counter() - start
-    head.load_state_dict(trainer.averaged())
-    return evaluate(head, held, held.labels), steps * recipe.batch / spent
 
 
 def inputs(train_folder: Path, held_folder: Path, work: Path) -> dict[str, tuple[Any, Any, float]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`isthmus evaluate` and `isthmus predict`: what `isthmus train classify` has made."""
+"""`isthmus evaluate` and `isthmus predict`: what `isthmus train classify` and `tag` have made."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,16 @@ FIRST = 5  # classes that are printed
 
 def evaluate(
     run: Run,
-    latents: Annotated[str, typer.Argument(help="Data set of latents with labels, of the codec of the training.")],
+    latents: Annotated[
+        str, typer.Argument(help="Data set of latents with labels or tags, of the codec of the training.")
+    ],
     workers: Annotated[int, typer.Option(help="Processes that read; 0: this one.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: Device = "cpu",
 ) -> None:
     """Say how right a trained head is on a data set of latents, with a bootstrap interval.
+
+    Of several tags it is the mean average precision: 100 % where all sounds that have a tag come before all others.
 
     Example: isthmus evaluate runs/photos latents-test/
     """
@@ -30,11 +34,21 @@ def evaluate(
     from isthmus.training.heads import load_head
     from isthmus.training.heads.evaluation import labels_as
     from isthmus.training.heads.origin import check_origin
+    from isthmus.training.heads.tagging import judge_tags
+    from isthmus.training.heads.tagging.columns import read_tags, targets_of
+    from isthmus.training.heads.tagging.judged import AT_ONCE
 
     head, facts = load_head(run)
     data = LatentDataset(latents)
     check_origin(facts.codec, str(run), data)
-    found = judge(head.to(check_device(device)), data, labels_as(data, facts.classes), workers=workers)
+    head.to(check_device(device))
+    if "tags" in facts.asked:
+        targets = targets_of(read_tags(data, facts.asked["tags"]), facts.classes or [], data.path)
+        tagged = judge_tags(head, data, targets, workers=workers)
+        _tell_tags(latents, len(tagged.truth), tagged.describe(), as_json)
+        return
+    batch = AT_ONCE if data.kind == "audio" else 256
+    found = judge(head, data, labels_as(data, facts.classes), batch=batch, workers=workers)
     told = found.describe()
     if as_json:
         typer.echo(json.dumps({"samples": len(found.right), **told}, indent=2))
@@ -43,6 +57,18 @@ def evaluate(
     typer.echo(
         f"{latents}: {100 * told['accuracy']:.2f} % of {len(found.right)} samples right (95 % interval "
         f"{100 * told['low']:.2f} to {100 * told['high']:.2f}){first}"
+    )
+
+
+def _tell_tags(latents: str, samples: int, told: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"samples": samples, **told}, indent=2))
+        return
+    missing = told["classes_without_samples"]
+    typer.echo(
+        f"{latents}: mean average precision {100 * told['map']:.2f} % over {samples} samples (95 % interval "
+        f"{100 * told['low']:.2f} to {100 * told['high']:.2f})"
+        + (f", without {missing} tags that none of them has" if missing else "")
     )
 
 

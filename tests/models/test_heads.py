@@ -12,7 +12,7 @@ from isthmus.models.heads.vit import VitClassifier, VitConfig
 
 SMALL: list[tuple[Any, Any]] = [
     (ConvNextClassifier, ConvNextConfig((8, 16), (1, 1), 3)),
-    (ConvNextClassifier, ConvNextConfig((8, 16), (1, 2), 5, patch=2)),
+    (ConvNextClassifier, ConvNextConfig((8, 16), (1, 2), 5, patch=2, fine=10.0)),
     (VitClassifier, VitConfig(16, 2, 2)),
     (VitClassifier, VitConfig(16, 1, 2, patch=1)),
 ]

@@ -35,7 +35,7 @@ class AnalysedSource:
     """
 
     def __init__(self, given: Any, codec: str, options: dict[str, Any]) -> None:
-        self._named, self._codec = codec, None  # type: str, Codec | None
+        self._named, self._given, self._codec = codec, str(given), None  # type: str, str, Codec | None
         self.kind = self.codec.kind
         self._source = open_source(given, self.kind)
         every = list(self._source.items())
@@ -130,6 +130,12 @@ class AnalysedSource:
         if not self._labelled:
             return np.full(len(self), NO_LABEL, np.int64)
         return np.array([fact["label"] for fact in self.facts(range(len(self)))], np.int64)
+
+    def column(self, name: str) -> list[Any]:
+        there = list(self._source.columns)
+        if name not in there:
+            raise ValueError(f"{self._given}: no column {name!r}; it has {', '.join(there) or 'none'}")
+        return [item.columns.get(name) for item in self._items]
 
     def origin(self) -> dict[str, Any]:
         codec: Any = self.codec

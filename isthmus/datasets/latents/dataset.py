@@ -93,6 +93,10 @@ class LatentDataset(Scaled, Dataset[Sample]):
         """Labels of all samples, int64 [n], -100 for none; read from all shards."""
         return self._source.labels()
 
+    def column(self, name: str) -> list[Any]:
+        """A column of all samples, also one that was passed through; read from all shards. Raises ValueError."""
+        return self._source.column(name)
+
     @property
     def shapes(self) -> dict[str, tuple[int, ...] | None]:
         """By plane, what all samples have, [c, h, w] or [c, frames]; None where they differ, or nobody knows."""

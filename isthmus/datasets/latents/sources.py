@@ -53,6 +53,9 @@ class Source(Protocol):
     def labels(self) -> NDArray[np.int64]:
         """[n], NO_LABEL for none."""
 
+    def column(self, name: str) -> list[Any]:
+        """A column of all samples. Raises ValueError for one that is not there."""
+
     def origin(self) -> dict[str, Any]:
         """`codec` and `settings`, as in a manifest."""
 
@@ -139,6 +142,9 @@ class StoredSource:
         if "label" not in self.rows.manifest.columns:
             return np.full(len(self), NO_LABEL, np.int64)
         return np.array(self.rows.column("label"), np.int64)
+
+    def column(self, name: str) -> list[Any]:
+        return self.rows.column(name)
 
     def origin(self) -> dict[str, Any]:
         return {"codec": dict(self.rows.manifest.codec), "settings": dict(self.rows.manifest.settings)}

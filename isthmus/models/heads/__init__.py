@@ -4,6 +4,7 @@
 | name | for | parameters |
 |---|---|---|
 | convnext-s, convnext-b | images, and sound with kernels along time | 4 and 15 million |
+| sound-s | sound: patches of eight frames | 0.4 million |
 | vit-s, vit-b | images and sound | 7 and 22 million |
 | dense-s, dense-b | a value for every pixel | 5 and 15 million |
 | clip-s, clip-b | clips of frames | 6 and 23 million |
@@ -26,9 +27,14 @@ from isthmus.models.heads.vit import VitClassifier, VitConfig
 __all__ = ["HEADS", "LatentInput", "build_head", "check_name"]
 
 BIG = ConvNextConfig(widths=(144, 288, 576), depths=(3, 8, 4), drop=0.2)
+# Sound has 172 frames a second, of which neighbours tell nearly the same: 46 ms become one feature at once, and
+# what follows spans seconds with few weights, as sets of labelled sounds are small. What is quiet in latents of sound
+# tells much, and most of them are: with fine = 10 ten times smaller ones count (benchmarks/bench_learning_sound.py).
+SOUND = ConvNextConfig(widths=(48, 96, 160), depths=(1, 2, 1), patch=8, fine=10.0)
 HEADS: dict[str, tuple[Callable[..., nn.Module], Any]] = {
     "convnext-s": (ConvNextClassifier, ConvNextConfig()),
     "convnext-b": (ConvNextClassifier, BIG),
+    "sound-s": (ConvNextClassifier, SOUND),
     "vit-s": (VitClassifier, VitConfig()),
     "vit-b": (VitClassifier, VitConfig(width=384, depth=12, heads=6, drop=0.2)),
     "dense-s": (DenseHead, DenseConfig()),

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from isthmus.models.heads.stem import LatentInput, Stem, conv, kept, pooled
+from isthmus.models.heads.stem import LatentInput, Stem, conv, heard, kept, pooled
 
 
 @dataclass(frozen=True)
 class ConvNextConfig:
     """widths, depths: features and blocks of each stage; the grid is halved between stages. drop: share of blocks that
-    are left out for a sample while training, at the last block (stochastic depth)."""
+    are left out for a sample while training, at the last block (stochastic depth). patch, fine: of the `Stem`."""
 
     widths: tuple[int, ...] = (96, 192, 320)
     depths: tuple[int, ...] = (3, 5, 3)
@@ -20,6 +20,7 @@ class ConvNextConfig:
     expansion: int = 3
     drop: float = 0.1
     patch: int = 1
+    fine: float = 1.0
 
 
 class Norm(nn.Module):
@@ -61,7 +62,7 @@ class ConvNextTrunk(nn.Module):
     def __init__(self, about: LatentInput, config: ConvNextConfig) -> None:
         super().__init__()
         self.config = config
-        self.stem = Stem(about, config.widths[0], config.patch)
+        self.stem = Stem(about, config.widths[0], config.patch, config.fine)
         count, done = sum(config.depths), 0
         self.halves, self.stages = nn.ModuleList(), nn.ModuleList()
         for place, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
@@ -90,14 +91,14 @@ class ConvNextClassifier(nn.Module):
 
     def __init__(self, about: LatentInput, classes: int, config: ConvNextConfig) -> None:
         super().__init__()
-        self.trunk = ConvNextTrunk(about, config)
+        self.trunk, self.pool = ConvNextTrunk(about, config), heard if about.axes == 1 else pooled
         self.norm = nn.LayerNorm(config.widths[-1])
         self.output = nn.Linear(config.widths[-1], classes)
 
     def features(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """[n, width] of latents [n, c, *grid]: what the last layer reads."""
         stages, left = self.trunk(y, mask)
-        return self.norm(pooled(stages[-1], left))  # type: ignore[no-any-return]
+        return self.norm(self.pool(stages[-1], left))  # type: ignore[no-any-return]
 
     def forward(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """float32 [n, c, *grid], dequantized; mask bool [n, *grid] where it is no padding. Logits [n, classes]."""

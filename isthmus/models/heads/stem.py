@@ -45,15 +45,16 @@ class Stem(nn.Module):
     is bent keeps their order and sign, so that a few do not decide what all weights see. The first convolution looks at
     neighbours, as bands of one place lie half a cell apart.
 
-    patch: cells that become one feature, along each axis.
+    patch: cells that become one feature, along each axis. fine: what sizes are multiplied by before their logarithm:
+    the more, the further down it tells loud from quiet.
     """
 
-    def __init__(self, about: LatentInput, width: int, patch: int = 1) -> None:
+    def __init__(self, about: LatentInput, width: int, patch: int = 1, fine: float = 1.0) -> None:
         super().__init__()
         shape = (-1, *(1,) * about.axes)
         self.register_buffer("mean", torch.tensor(about.mean).reshape(shape))
         self.register_buffer("scale", 1 / torch.tensor(about.std).clamp_min(1e-12).reshape(shape))
-        self.channels, self.axes, self.patch = about.channels, about.axes, patch
+        self.channels, self.axes, self.patch, self.fine = about.channels, about.axes, patch, fine
         layer = conv(about.axes)
         # Three times: bent; as it is within one standard deviation, where most of what is rounded to zero lies; and its
         # size, as what is fine in pictures and nearly all of sound has signs that say little.
@@ -72,7 +73,7 @@ class Stem(nn.Module):
         if mask is not None:
             t = t * mask[:, None]
         size = t.abs()
-        t = torch.cat([t / (1 + BEND * size), t.clamp(-1, 1), size.log1p()], 1)
+        t = torch.cat([t / (1 + BEND * size), t.clamp(-1, 1), (self.fine * size).log1p()], 1)
         missing: Sequence[int] = [-n % self.patch for n in t.shape[2:]]
         if any(missing):  # grids that are no multiple of the patch
             t = nn.functional.pad(t, [side for n in reversed(missing) for side in (0, n)])
@@ -90,6 +91,16 @@ def kept(h: Tensor, drop: float) -> Tensor:
     """What a block adds while training: nothing for a share `drop` of samples (stochastic depth, arXiv 1603.09382)."""
     chosen = torch.rand(len(h), *(1,) * (h.ndim - 1), device=h.device) >= drop
     return h * chosen / (1 - drop)
+
+
+def heard(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Means and maxima over time, added, of what is no padding: [n, width, frames] to [n, width].
+
+    Much of what is to be told of a sound, a bark or a knock, fills a small part of it, and would drown in a mean (so
+    do Kong et al., "PANNs", arXiv 1912.10211).
+    """
+    there = x if mask is None else x.masked_fill(~mask[:, None], -torch.inf)
+    return pooled(x, mask) + there.amax(2)
 
 
 def pooled(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -157,7 +157,7 @@ def _student(session: Session, teacher: Backbone) -> Path | None:
     names = source.classes if outputs == len(source.classes or ()) else None
     facts = HeadFacts(
         "classify", f"adapter:{recipe.backbone}", about, outputs, names, origin["codec"], origin["settings"],
-        asdict(recipe), results,
+        recipe=asdict(recipe), results=results,
     )  # fmt: skip
     return save_head(session.out, facts, lesson.averaged())
 

@@ -30,7 +30,8 @@ class Classification:
         self, latents: LatentDataset, recipe: HeadRecipe, validation: LatentDataset | None = None, workers: int = 0
     ) -> None:
         labels, self.classes = check_labels(latents)
-        self.samples, self.indices = latents, np.flatnonzero(labels >= 0)
+        self.samples: Any = latents
+        self.indices = np.flatnonzero(labels >= 0)
         self.outputs = len(self.classes) if self.classes else int(labels.max()) + 1
         self.validation, self.workers, self.smoothing = validation, workers, recipe.smoothing
         if validation is not None:

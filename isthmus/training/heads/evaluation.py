@@ -3,7 +3,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -55,17 +54,14 @@ def _interval(values: NDArray[np.float64], share: float, seed: int) -> tuple[flo
     return float(low), float(high)
 
 
-@torch.no_grad()
 def evaluate(
     head: nn.Module, data: LatentDataset, labels: NDArray[np.int64], *, batch: int = 256, workers: int = 0
 ) -> Evaluated:
     """labels: of each sample as the head counts classes, below 0 where it is left out. Raises ValueError for none."""
-    device = next(head.parameters()).device
     indices = np.flatnonzero(labels >= 0)
     if not len(indices):
         raise ValueError(f"{data.path}: no labelled sample to evaluate on")
-    head.eval()
-    return evaluated(torch.cat(list(_logits(head, data, indices.tolist(), device, batch, workers))), labels[indices])
+    return evaluated(logits_of(head, data, indices.tolist(), batch=batch, workers=workers), labels[indices])
 
 
 def evaluated(logits: Tensor, labels: NDArray[np.int64]) -> Evaluated:
@@ -77,15 +73,18 @@ def evaluated(logits: Tensor, labels: NDArray[np.int64]) -> Evaluated:
     return Evaluated(hits[:, 0].numpy(), hits.any(1).numpy(), loss, labels, first[:, 0].numpy())
 
 
-def _logits(
-    head: nn.Module, data: LatentDataset, indices: Sequence[int], device: torch.device, batch: int, workers: int
-) -> Any:
-    for part in DataLoader(
-        Subset(data, indices), batch_size=batch, num_workers=workers, collate_fn=data.collate
-    ):  # fmt: skip
+@torch.no_grad()
+def logits_of(
+    head: nn.Module, data: LatentDataset, indices: Sequence[int], *, batch: int = 256, workers: int = 0
+) -> Tensor:
+    """What a head, in eval mode from here on, gives for samples: float32 [n, classes], on the CPU."""
+    device, found = next(head.parameters()).device, []
+    head.eval()
+    for part in DataLoader(Subset(data, indices), batch_size=batch, num_workers=workers, collate_fn=data.collate):
         mask = None if bool(part["mask"].all()) else part["mask"].to(device)
         y: Tensor = data.dequantize(part["y"], device)  # type: ignore[assignment]
-        yield head(y, mask).float().cpu()
+        found.append(head(y, mask).float().cpu())
+    return torch.cat(found)
 
 
 def labels_as(data: LatentDataset, classes: list[str] | None) -> NDArray[np.int64]:

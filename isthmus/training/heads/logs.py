@@ -11,7 +11,7 @@ from isthmus.errors import MissingExtraError
 from isthmus.files import atomic_write
 
 NAME = "curve.csv"
-FIELDS = ("step", "loss", "samples_per_second", "validation_accuracy", "validation_loss")
+FIELDS = ("step", "loss", "samples_per_second")  # of every training; a task has its own beside them
 
 
 class Curve:

@@ -61,8 +61,9 @@ class Predictor:
 
     @torch.no_grad()
     def latent(self, latent: Latent) -> dict[str, float]:
-        """Shares by class, of latents of the head's codec."""
+        """Shares by class, of latents of the head's codec; of several tags each its own, which sum to no 1."""
         y: Tensor = latent.dequantize()["y"]
-        shares = self.head(y[None].to(self.device)).float().softmax(1)[0].cpu().tolist()
+        logits = self.head(y[None].to(self.device)).float()
+        shares = (logits.sigmoid() if "tags" in self.facts.asked else logits.softmax(1))[0].cpu().tolist()
         names = self.facts.classes or [str(n) for n in range(self.facts.outputs)]
         return dict(zip(names, shares, strict=True))

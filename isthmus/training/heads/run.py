@@ -14,7 +14,7 @@ from isthmus.files import check_folder
 from isthmus.models.heads import LatentInput, build_head
 from isthmus.optim.checkpoint import checkpoint_of
 from isthmus.optim.loop import LoopSettings
-from isthmus.training.heads.logs import Curve
+from isthmus.training.heads.logs import FIELDS, Curve
 from isthmus.training.heads.recipe import HeadRecipe
 from isthmus.training.heads.saved import HeadFacts, save_head
 from isthmus.training.heads.start import Start
@@ -48,7 +48,7 @@ def train_head(
     recipe.check()
     check_folder(out, parents=True)
     steps = recipe.steps(len(task.indices))
-    config = {**asdict(recipe), "data": latents.fingerprint, "steps": steps, **task.config}
+    config = {**asdict(recipe), "task": task.name, "data": latents.fingerprint, "steps": steps, **task.config}
     first = Start.of(start, recipe.head, latents) if start is not None else None
     if first is not None:
         config["start"] = first.digest
@@ -66,7 +66,7 @@ def train_head(
         trainer = HeadTrainer(head, latents, task, recipe, world, steps=steps, workers=workers)
         facts = HeadFacts(
             task.name, recipe.head, about, task.outputs, task.classes, origin["codec"], origin["settings"],
-            asdict(recipe),
+            asked=task.config, recipe=asdict(recipe),
         )  # fmt: skip
         return _run(trainer, task, facts, out, config, loop, tensorboard, world)
 
@@ -80,7 +80,8 @@ def _run(
     every = max(1, round(steps / max(1.0, min(trainer.recipe.epochs, VALIDATIONS))))
     loop = replace(loop, steps=steps, validate_every=every)
     checkpoint = checkpoint_of(out, config)
-    curve = Curve(out, checkpoint["step"] if checkpoint else 0, tensorboard=tensorboard) if world.leads else None
+    done, fields = checkpoint["step"] if checkpoint else 0, (*FIELDS, *(f"validation_{name}" for name in task.columns))
+    curve = Curve(out, done, fields=fields, tensorboard=tensorboard) if world.leads else None
     judge = build_head(facts.head, facts.input, facts.outputs).to(world.device)
     last: list[Judged | None] = []
 

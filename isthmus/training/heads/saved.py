@@ -22,7 +22,8 @@ LIMIT = 1 << 31
 @dataclass(frozen=True)
 class HeadFacts:
     """What a head is and reads. task: "classify", "dense" or "tag". codec, settings: as a manifest has them; with
-    `tables`, by codec id, they say which latents it takes. recipe, results: how it was made, for people."""
+    `tables`, by codec id, they say which latents it takes. asked: what its task was told, such as the column `tags`,
+    without which a "tag" is one class a sample. recipe, results: how it was made, for people."""
 
     task: str
     head: str
@@ -31,6 +32,7 @@ class HeadFacts:
     classes: list[str] | None
     codec: dict[str, Any]
     settings: dict[str, Any]
+    asked: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
 
@@ -50,6 +52,8 @@ class HeadFacts:
         found = cls(**{**told, "input": about})
         if type(found.outputs) is not int or not 0 < found.outputs < 1 << 20:
             raise ValueError(f"{found.outputs!r} outputs")
+        if not isinstance(found.asked, dict) or not isinstance(found.asked.get("tags", ""), str):
+            raise ValueError(f"its task was told {found.asked!r}")
         if found.classes is not None and len(found.classes) != found.outputs:
             raise ValueError(f"{len(found.classes)} classes for {found.outputs} outputs")
         return found

@@ -145,6 +145,8 @@ class StoredRows:
 
     def column(self, name: str) -> list[Any]:
         """A column of all rows. Raises ValueError for one that is not there."""
+        if name == "payload":
+            raise ValueError(f"{self.place.url}: payload is a stream, not a column of values")
         other = StoredRows(self.place, partial=self.partial, columns=[name])
         return [fact[name] for fact in other.facts(range(len(self)))]
 
