@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`isthmus evaluate` and `isthmus predict`: what `isthmus train classify` and `tag` have made."""
+"""`isthmus evaluate` and `isthmus predict`: what `isthmus train classify`, `tag` and `dense` have made."""
 
 import json
 from pathlib import Path
@@ -18,6 +18,7 @@ def evaluate(
     latents: Annotated[
         str, typer.Argument(help="Data set of latents with labels or tags, of the codec of the training.")
     ],
+    targets: Annotated[Path | None, typer.Option(help="Folder of targets, for heads of every pixel.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that read; 0: this one.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: Device = "cpu",
@@ -25,8 +26,11 @@ def evaluate(
     """Say how right a trained head is on a data set of latents, with a bootstrap interval.
 
     Of several tags it is the mean average precision: 100 % where all sounds that have a tag come before all others.
+    Of heads that say something of every pixel (`isthmus train dense`): beside the floor, what is said without learning.
 
     Example: isthmus evaluate runs/photos latents-test/
+
+    Example: isthmus evaluate runs/masks latents-test/ --targets masks-test/
     """
     from isthmus.datasets import LatentDataset
     from isthmus.devices import check_device
@@ -41,10 +45,16 @@ def evaluate(
     head, facts = load_head(run)
     data = LatentDataset(latents)
     check_origin(facts.codec, str(run), data)
+    if (facts.task == "dense") != (targets is not None):
+        need = "needs --targets FOLDER" if targets is None else "takes no --targets: its labels are in the data set"
+        raise ValueError(f"{run}: a head of {facts.task} {need}")
     head.to(check_device(device))
+    if targets is not None:
+        _tell_dense(head, facts, data, targets, workers, as_json)
+        return
     if "tags" in facts.asked:
-        targets = targets_of(read_tags(data, facts.asked["tags"]), facts.classes or [], data.path)
-        tagged = judge_tags(head, data, targets, workers=workers)
+        truth = targets_of(read_tags(data, facts.asked["tags"]), facts.classes or [], data.path)
+        tagged = judge_tags(head, data, truth, workers=workers)
         _tell_tags(latents, len(tagged.truth), tagged.describe(), as_json)
         return
     batch = AT_ONCE if data.kind == "audio" else 256
@@ -72,11 +82,24 @@ def _tell_tags(latents: str, samples: int, told: dict[str, Any], as_json: bool) 
     )
 
 
+def _tell_dense(head: Any, facts: Any, data: Any, targets: Path, workers: int, as_json: bool) -> None:
+    from isthmus.training.heads.dense import Pictures, judge, kind_of
+
+    kind = kind_of(facts)
+    found = judge(
+        head, kind.paired(data, Pictures(data, targets, kind.are), facts.input.cell), kind.meter(), workers=workers
+    )
+    typer.echo(json.dumps(found.describe(), indent=2) if as_json else f"{data.path}: {found.tell()}")
+
+
 def predict(
     run: Run,
     files: Annotated[list[Path], typer.Argument(help="Images, sounds, or streams of the head's codec.")],
     codec: Annotated[
         str | None, typer.Option("--codec", "-c", help="Weights file of the head's codec, where that does not ship.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the PNG that heads of every pixel make of each file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a file.")] = False,
     device: Device = "cpu",
@@ -84,12 +107,20 @@ def predict(
     """Say what a trained head sees in files; samples are encoded as its data set was.
 
     Example: isthmus predict runs/photos photo.jpg stream.ist
+
+    Example: isthmus predict runs/masks photo.jpg --out masks/
     """
     from isthmus.devices import check_device
     from isthmus.training.heads import load_head
     from isthmus.training.heads.prediction import Predictor
 
     predictor = Predictor(*load_head(run), codec=codec, device=check_device(device))
+    if (predictor.facts.task == "dense") != (out is not None):
+        need = "needs --out FOLDER for its pictures" if out is None else "makes no pictures: leave --out"
+        raise ValueError(f"{run}: a head of {predictor.facts.task} {need}")
+    if out is not None:
+        _write_pictures(predictor, files, out, as_json)
+        return
     for file in files:
         told: dict[str, Any] = predictor.file(file)
         ranked = sorted(told.items(), key=lambda pair: -pair[1])[:FIRST]
@@ -97,6 +128,15 @@ def predict(
             typer.echo(json.dumps({"file": str(file), **dict(ranked)}, ensure_ascii=False))
         else:
             typer.echo(f"{file}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in ranked))
+
+
+def _write_pictures(predictor: Any, files: list[Path], out: Path, as_json: bool) -> None:
+    from isthmus.training.heads.dense.prediction import predicted_names, write_prediction
+
+    for file, name in zip(files, predicted_names(files, out), strict=True):
+        height, width = write_prediction(predictor, file, name)
+        told = {"file": str(file), "picture": str(name), "height": height, "width": width}
+        typer.echo(json.dumps(told, ensure_ascii=False) if as_json else f"{name}: {width}x{height}, of {file}")
 
 
 def register(app: typer.Typer) -> None:

@@ -29,14 +29,17 @@ def parse_views(given: Sequence[str], kind: str, crop: int | None) -> tuple[str,
     return views
 
 
-def views_of(image: Image, settings: Settings, key: str) -> Iterator[tuple[str, Image]]:
-    """Name and pixels of each view; the first, "", is the image as it is. Random crops depend on the key alone."""
+def views_of(image: Image, settings: Settings, key: str, *, nearest: bool = False) -> Iterator[tuple[str, Image]]:
+    """Name and pixels of each view; the first, "", is the image as it is. Random crops depend on the key alone.
+
+    nearest: resized pixels are those of the image, none between them, as numbers of classes need.
+    """
     if settings.resize:
-        image = _resized(image, settings.resize)
+        image = _resized(image, settings.resize, nearest)
     whole = image
     if settings.crop:
         if min(image.shape[:2]) < settings.crop:
-            whole = _resized(image, settings.crop)
+            whole = _resized(image, settings.crop, nearest)
         height, width = whole.shape[:2]
         image = _cut(whole, (height - settings.crop) // 2, (width - settings.crop) // 2, settings.crop)
     yield "", image
@@ -58,15 +61,20 @@ def _cut(image: Image, top: int, left: int, side: int) -> Image:
     return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
-def _resized(image: Image, shorter: int) -> Image:
-    """Bicubic, with antialiasing, so that the shorter side has so many pixels."""
+def _resized(image: Image, shorter: int, nearest: bool) -> Image:
+    """Bicubic, with antialiasing, or the nearest pixels, so that the shorter side has so many pixels."""
     height, width = image.shape[:2]
     if min(height, width) == shorter:
         return image
     from PIL import Image as Pillow
 
-    scale = shorter / min(height, width)
-    size = (max(shorter, round(width * scale)), max(shorter, round(height * scale)))
+    size = size_after(height, width, shorter)[::-1]
     picture: Any = Pillow.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    made = np.asarray(picture.resize(size, Pillow.Resampling.BICUBIC))
+    made = np.asarray(picture.resize(size, Pillow.Resampling.NEAREST if nearest else Pillow.Resampling.BICUBIC))
     return np.ascontiguousarray(made if made.ndim == 3 else made[..., None])
+
+
+def size_after(height: int, width: int, shorter: int | None) -> tuple[int, int]:
+    """Height and width once the shorter side has so many pixels; None leaves them."""
+    scale = shorter / min(height, width) if shorter else 1
+    return max(shorter or 1, round(height * scale)), max(shorter or 1, round(width * scale))

@@ -145,7 +145,7 @@ class AnalysedSource:
             "tables_hash": codec.tables_hashes,
             "weights_hash": codec.weights_hash,
         }
-        return {"codec": told, "settings": self.settings.describe()}
+        return {"codec": told, "settings": self.settings.describe(), "sources": [self._source.description]}
 
     def at_once(self, most: int) -> int:
         return 1  # no two are faster together

@@ -98,6 +98,11 @@ class LatentDataset(Scaled, Dataset[Sample]):
         return self._source.column(name)
 
     @property
+    def facts(self) -> list[dict[str, Any]]:
+        """What samples come with beside their planes, of all: key, view and label, or the columns that are wanted."""
+        return self._source.facts(range(len(self)))
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...] | None]:
         """By plane, what all samples have, [c, h, w] or [c, frames]; None where they differ, or nobody knows."""
         return {name: tuple(told["shape"]) if told["shape"] else None for name, told in self._source.layout().items()}
@@ -109,7 +114,7 @@ class LatentDataset(Scaled, Dataset[Sample]):
 
     @property
     def origin(self) -> dict[str, Any]:
-        """`codec` (name, tables_hash, weights_hash) and `settings`, as a manifest has them."""
+        """`codec` (name, tables_hash, weights_hash), `settings` and `sources`, as a manifest has them."""
         return self._source.origin()
 
     @property

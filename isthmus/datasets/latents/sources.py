@@ -57,7 +57,7 @@ class Source(Protocol):
         """A column of all samples. Raises ValueError for one that is not there."""
 
     def origin(self) -> dict[str, Any]:
-        """`codec` and `settings`, as in a manifest."""
+        """`codec`, `settings` and `sources`, as in a manifest."""
 
     def at_once(self, most: int) -> int:
         """How many samples to ask for at once, up to so many."""
@@ -147,7 +147,8 @@ class StoredSource:
         return self.rows.column(name)
 
     def origin(self) -> dict[str, Any]:
-        return {"codec": dict(self.rows.manifest.codec), "settings": dict(self.rows.manifest.settings)}
+        manifest = self.rows.manifest
+        return {"codec": dict(manifest.codec), "settings": dict(manifest.settings), "sources": manifest.sources}
 
     def at_once(self, most: int) -> int:
         return self.rows.at_once(most)

@@ -6,7 +6,7 @@
 | convnext-s, convnext-b | images, and sound with kernels along time | 4 and 15 million |
 | sound-s | sound: patches of eight frames | 0.4 million |
 | vit-s, vit-b | images and sound | 7 and 22 million |
-| dense-s, dense-b | a value for every pixel | 5 and 15 million |
+| dense-s, dense-b | a value for every pixel | 4 and 15 million |
 | clip-s, clip-b | clips of frames | 6 and 23 million |
 | adapter:NAME | images, by a backbone of `isthmus.models.backbones` | its own and 2 |
 """

@@ -17,10 +17,11 @@ from isthmus.training.heads.evaluation import Evaluated, evaluate, labels_as
 from isthmus.training.heads.origin import check_alike
 from isthmus.training.heads.recipe import HeadRecipe
 from isthmus.training.heads.run import train_head
+from isthmus.training.heads.task import Task
 from isthmus.training.heads.views import Views, is_uniform
 
 
-class Classification:
+class Classification(Task):
     """One class of each sample, the `Task` of classifiers. Raises ValueError for a recipe that data do not allow."""
 
     name = "classify"

@@ -39,16 +39,21 @@ class Predictor:
         self.settings = Settings(**{**facts.settings, "views": ()})
 
     def file(self, path: Path) -> dict[str, float]:
-        """Shares by class, of a file. Raises UnreadableFileError, WeightsMismatchError, CorruptStreamError."""
+        """Shares by class, of a file; raises what `read` raises."""
+        return self.latent(self.read(path))
+
+    def read(self, path: Path) -> Latent:
+        """The latents of a file. Raises UnreadableFileError, WeightsMismatchError, CorruptStreamError."""
         with open(path, "rb") as file:
             head = file.read(len(MAGIC))
         if head == MAGIC:
-            return self.latent(self._unpacked(path))
+            return self._unpacked(path)
         options = dict(self.settings.options)
         samples, told = kinds.read(path, self.settings.kind, options)
         if self.settings.kind == "image":
             _, samples = next(iter(views_of(samples, self.settings, path.name)))
-        return self.latent(self.codec.analyze(samples, **told, **options))
+        latent: Latent = self.codec.analyze(samples, **told, **options)
+        return latent
 
     def _unpacked(self, path: Path) -> Latent:
         try:
@@ -59,11 +64,16 @@ class Predictor:
             raise type(error)(f"{path}: {error}") from error
         return latent
 
-    @torch.no_grad()
     def latent(self, latent: Latent) -> dict[str, float]:
         """Shares by class, of latents of the head's codec; of several tags each its own, which sum to no 1."""
-        y: Tensor = latent.dequantize()["y"]
-        logits = self.head(y[None].to(self.device)).float()
-        shares = (logits.sigmoid() if "tags" in self.facts.asked else logits.softmax(1))[0].cpu().tolist()
+        out = self.out(latent)
+        shares = (out.sigmoid() if "tags" in self.facts.asked else out.softmax(0)).tolist()
         names = self.facts.classes or [str(n) for n in range(self.facts.outputs)]
         return dict(zip(names, shares, strict=True))
+
+    @torch.no_grad()
+    def out(self, latent: Latent) -> Tensor:
+        """What the head gives for latents of its codec: float32 [outputs] or [outputs, H, W], on the CPU."""
+        y: Tensor = latent.dequantize()["y"]
+        found: Tensor = self.head(y[None].to(self.device)).float()[0].cpu()
+        return found

@@ -60,6 +60,7 @@ def train_head(
         torch.manual_seed(recipe.seed)
         resumes = checkpoint_of(out, config) is not None  # then nothing has to be fetched
         head = build_head(recipe.head, about, task.outputs, pretrained=first is None and not resumes)
+        task.begin(head)
         if first is not None and not resumes:
             for note in first.give(head):
                 print(f"isthmus: {start}: {note}", file=sys.stderr)

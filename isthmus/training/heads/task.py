@@ -32,6 +32,10 @@ class Task(Protocol):
     indices: NDArray[np.int64]
     notes: list[str]
 
+    def begin(self, head: nn.Module) -> None:
+        """Changes a new head, on the CPU, before it is trained; most tasks begin with random weights."""
+        return
+
     def shown(self, y: Tensor, part: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Dequantized latents [n, c, *grid] of a batch and what is asked of them, augmented, on the device of `y`."""
 

@@ -37,6 +37,11 @@ class World:
         return value
 
 
+def is_first() -> bool:
+    """Whether this process is the one that speaks, of those that torchrun has begun; known before they are joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def world_of(device: str) -> Iterator[World]:
     """What torchrun says by RANK, WORLD_SIZE and LOCAL_RANK; else this process alone."""

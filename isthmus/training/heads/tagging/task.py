@@ -22,6 +22,7 @@ from isthmus.training.heads.run import train_head
 from isthmus.training.heads.tagging.columns import classes_of, read_tags, targets_of
 from isthmus.training.heads.tagging.judged import AT_ONCE, JudgedTags, judge_tags
 from isthmus.training.heads.tagging.stretches import Stretches
+from isthmus.training.heads.task import Task
 from isthmus.training.heads.views import Views, is_uniform
 
 # Sets of labelled sounds are small, so steps are too, and averages short. crop: frames of 256 samples, 4 s at 44.1 kHz.
@@ -47,7 +48,7 @@ class OneClass(Classification):
         return evaluate(head, self.validation, self.held, batch=AT_ONCE, workers=self.workers)
 
 
-class SeveralTags:
+class SeveralTags(Task):
     """Each tag of a column for itself: binary cross entropy, judged by mean average precision."""
 
     name = "tag"
