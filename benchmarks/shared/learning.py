@@ -35,7 +35,7 @@ class Grids:
         self.values, self.labels = torch.from_numpy(values), labels
         self.shapes = {"y": tuple(self.values.shape[1:])}
         spread = (-1, *(1,) * (values.ndim - 2))
-        self.step = torch.ones(spread) if step is None else torch.from_numpy(step).float().reshape(spread)
+        self.step = torch.ones(1) if step is None else torch.from_numpy(step).float().reshape(spread)
         if like is None:
             wide, over = self.values.float() * self.step, (0, *range(2, values.ndim))
             self.mean, self.std = {"y": wide.mean(over).reshape(spread)}, {"y": wide.std(over).reshape(spread)}
