@@ -78,7 +78,7 @@ def train_on_jpeg(
         seen=lambda batch: batch["seen"].to(device, non_blocking=True).float(), device=torch.device(device),
         workers=workers,
     )  # fmt: skip
-    loop = LoopSettings(steps, validate_every=1 << 30)
+    loop = LoopSettings(steps, save_minutes=0.5, validate_every=1 << 30)
     if not lesson.run(out, {**asdict(recipe), "data": views.source.fingerprint}, loop, None):
         return None
     student.load_state_dict(lesson.averaged())

@@ -37,7 +37,7 @@ def evaluate(
     from isthmus.training.heads import evaluate as judge
     from isthmus.training.heads import load_head
     from isthmus.training.heads.evaluation import labels_as
-    from isthmus.training.heads.origin import check_origin
+    from isthmus.training.heads.saved import check_origin
     from isthmus.training.heads.tagging import judge_tags
     from isthmus.training.heads.tagging.columns import read_tags, targets_of
     from isthmus.training.heads.tagging.judged import AT_ONCE

@@ -42,7 +42,6 @@ def adapter(
 
     Example: isthmus train adapter photos/ --backbone resnet50 --steps 2000 --set low=20
     """
-    from isthmus.optim.loop import LoopSettings
     from isthmus.options import change
     from isthmus.training.adapters import AdapterRecipe, train_adapter
 
@@ -51,7 +50,7 @@ def adapter(
     recipe = change(recipe, settings or [], "train adapter")
     path = train_adapter(
         photographs, recipe, out, validation=validation, device=chosen_device(device), workers=workers,
-        loop=LoopSettings(0, minutes),
+        minutes=minutes,
     )  # fmt: skip
     if path is not None:
         typer.echo(f"{path}: isthmus evaluate {out} LATENTS, isthmus predict {out} FILE")

@@ -18,9 +18,7 @@ def classify(
         str,
         typer.Option(help="convnext-s, convnext-b, vit-s, vit-b, or adapter:NAME of a backbone: adapter:efficientnet."),
     ] = "convnext-s",
-    start: Annotated[
-        Path | None, typer.Option(help="Run of the same head to begin with, as that of `isthmus train adapter`.")
-    ] = None,
+    start: options.Start = None,
     validation: options.Validation = None,
     out: options.Out = Path("runs/classify"),
     epochs: options.Epochs = None,
@@ -44,7 +42,6 @@ def classify(
     Example: isthmus train classify latents/ --head adapter:efficientnet --start runs/adapter --set rate=1e-4
     """
     from isthmus.datasets import LatentDataset
-    from isthmus.optim.loop import LoopSettings
     from isthmus.training.heads import HeadRecipe, train_classifier
 
     rate = BACKBONE_RATE if head.startswith("adapter") else HeadRecipe.rate
@@ -53,7 +50,7 @@ def classify(
     data = LatentDataset(latents, cache=cache)
     path = train_classifier(
         data, recipe, out, validation=held, device=options.chosen_device(device), workers=workers,
-        loop=LoopSettings(0, minutes), tensorboard=tensorboard, start=start,
+        minutes=minutes, tensorboard=tensorboard, start=start,
     )  # fmt: skip
     if path is not None:
         typer.echo(f"{path}: isthmus predict {out} FILE, isthmus evaluate {out} LATENTS")

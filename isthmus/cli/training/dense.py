@@ -25,6 +25,7 @@ def dense(
     ],
     targets_are: Are = None,
     head: Annotated[str, typer.Option(help="dense-s or dense-b.")] = "dense-s",
+    start: options.Start = None,
     validation: options.Validation = None,
     validation_targets: Annotated[Path | None, typer.Option(help="Folder of the targets of --validation.")] = None,
     out: options.Out = Path("runs/dense"),
@@ -54,7 +55,6 @@ def dense(
     Example: isthmus train dense latents/ --targets depth/ --targets-are values
     """
     from isthmus.datasets import LatentDataset
-    from isthmus.optim.loop import LoopSettings
     from isthmus.training.heads.dense import DENSE, train_dense
 
     recipe = options.chosen_recipe(DENSE, head, epochs, batch, seed, settings, "train dense")
@@ -62,7 +62,7 @@ def dense(
     data = LatentDataset(latents, cache=cache)
     path = train_dense(
         data, targets, recipe, out, are=targets_are, validation=held, validation_targets=validation_targets,
-        device=options.chosen_device(device), workers=workers, loop=LoopSettings(0, minutes), tensorboard=tensorboard,
+        device=options.chosen_device(device), workers=workers, minutes=minutes, tensorboard=tensorboard, start=start,
     )  # fmt: skip
     if path is not None:
         typer.echo(f"{path}: isthmus predict {out} FILE --out FOLDER, isthmus evaluate {out} LATENTS --targets FOLDER")

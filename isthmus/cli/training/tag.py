@@ -20,6 +20,7 @@ def tag(
         ),
     ] = None,
     head: Annotated[str, typer.Option(help="sound-s, or one of those that classify: convnext-s, vit-s.")] = "sound-s",
+    start: options.Start = None,
     validation: options.Validation = None,
     out: options.Out = Path("runs/tag"),
     epochs: options.Epochs = None,
@@ -43,7 +44,6 @@ def tag(
     Example: isthmus train tag latents/ --tags labels --epochs 50 --set rate=1e-3
     """
     from isthmus.datasets import LatentDataset
-    from isthmus.optim.loop import LoopSettings
     from isthmus.training.heads.tagging import SOUND, TAGS, train_tagger
 
     recipe = options.chosen_recipe(TAGS if tags else SOUND, head, epochs, batch, seed, settings, "train tag")
@@ -51,7 +51,7 @@ def tag(
     data = LatentDataset(latents, cache=cache)
     path = train_tagger(
         data, recipe, out, tags=tags, validation=held, device=options.chosen_device(device), workers=workers,
-        loop=LoopSettings(0, minutes), tensorboard=tensorboard,
+        minutes=minutes, tensorboard=tensorboard, start=start,
     )  # fmt: skip
     if path is not None:
         typer.echo(f"{path}: isthmus predict {out} FILE, isthmus evaluate {out} LATENTS")

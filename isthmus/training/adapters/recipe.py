@@ -10,13 +10,14 @@ class AdapterRecipe:
     labels: it keeps those of ImageNet). `features` steps: the adapter learns the features that pixels give. `steps`
     more: adapter and all behind it learn what the tuned backbone says, and labels.
 
-    batch: photographs a step. low, high: qualities of latents, drawn anew for groups of a batch, the lower ones more
-    often. teacher_rate, adapter_rate, tail_rate: tops of AdamW's learning rate, which rises over `warmup` steps and
-    falls along half a cosine. decay: of weights of matrices and filters. average: of the moving average of weights
-    that is kept. smoothing: of labels in the first stage; labels: their share of the loss in the last. mixup: share of
-    batches that are mixtures of two photographs. area: least share of a photograph that is shown; cells of `size`
-    pixels are cut, kept-out photographs of `resize` pixels along their shorter side show their middle. precision:
-    "float32", or "bfloat16" where the device multiplies it. clip: of the norm of gradients.
+    batch: photographs a step. low, high: qualities of latents, drawn anew for groups of a batch, the lower ones
+    more often. teacher_rate, adapter_rate, tail_rate: tops of AdamW's learning rate, which rises over `warmup`
+    steps, a fifth of a stage at most, and falls along half a cosine. decay: of weights of matrices and filters.
+    average: of the moving average of weights that is kept. smoothing: of labels in the first stage; labels: their
+    share of the loss in the last. mixup: share of batches that are mixtures of two photographs. area: least share
+    of a photograph that is shown; cells of `size` pixels are cut, kept-out photographs of `resize` pixels along
+    their shorter side show their middle. precision: "float32", or "bfloat16" where the device multiplies it. clip:
+    of the norm of gradients.
     """
 
     backbone: str = "efficientnet"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training of an adapter from a folder of photographs to the file of a head."""
 
+import math
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -48,7 +49,8 @@ class Session:
     device: torch.device
     workers: int
     out: Path
-    loop: LoopSettings
+    minutes: float
+    save_minutes: float
 
 
 def train_adapter(
@@ -59,14 +61,15 @@ def train_adapter(
     validation: str | PathLike[str] | None = None,
     device: str = "cpu",
     workers: int = 0,
-    loop: LoopSettings | None = None,
+    minutes: float = math.inf,
+    save_minutes: float = 3.0,
 ) -> Path | None:
     """Trains a backbone to read latents; the file of its head in `out`, or None if time ran out.
 
     photographs: what `transcode` takes; class folders, or labels of another kind, are learned, and without labels the
     backbone keeps its own classes. validation: photographs that are never trained on. Stopped or killed, the same call
-    takes up the last checkpoint, to the same curve. loop: its minutes count, of each stage. Raises ValueError for what
-    does not fit, for a checkpoint of other settings or photographs, and for a loss that is no number.
+    takes up the last checkpoint, to the same curve. minutes, save_minutes: as of `Running`, of each stage. Raises
+    ValueError for what does not fit, for a checkpoint of other settings or photographs, and for a loss of nan.
     """
     recipe.check()
     check_folder(out, parents=True)
@@ -85,7 +88,7 @@ def train_adapter(
         truth = labels_of(str(validation), held.labels(), held.classes, source.classes)
         kept = KeptOut(held, truth, torch.device(place))
     views = RandomViews(source, recipe)
-    session = Session(recipe, views, kept, codec, torch.device(place), workers, out, loop or LoopSettings(0))
+    session = Session(recipe, views, kept, codec, torch.device(place), workers, out, minutes, save_minutes)
     classes = (len(source.classes) if source.classes else int(labels.max()) + 1) if labelled else None
     backbone = _teacher(session, classes)
     return None if backbone is None else _student(session, backbone)
@@ -96,8 +99,7 @@ def _config(session: Session, stage: str) -> dict[str, Any]:
 
 
 def _loop(session: Session, steps: int) -> LoopSettings:
-    own = session.loop
-    return LoopSettings(steps, own.minutes, own.save_minutes, max(1, steps // VALIDATIONS))
+    return LoopSettings(steps, session.minutes, session.save_minutes, max(1, steps // VALIDATIONS))
 
 
 def _teacher(session: Session, classes: int | None) -> Backbone | None:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import TrainingState
 from isthmus.optim.loop import LoopSettings, run_loop
-from isthmus.optim.schedule import warmup_cosine
+from isthmus.optim.schedule import short_warmup, warmup_cosine
 from isthmus.training.adapters.photographs import RandomViews, Steps
 from isthmus.training.adapters.recipe import AdapterRecipe
 from isthmus.training.heads.trainer import Meter
@@ -80,7 +80,7 @@ class Distillation:
         first = state.step < self.features
         done, whole = (state.step, self.features) if first else (state.step - self.features, self.steps - self.features)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["top"] * warmup_cosine(done, whole, self.recipe.warmup)
+            group["lr"] = group["top"] * warmup_cosine(done, whole, short_warmup(whole, self.recipe.warmup))
         self.student.train(not first)  # in the first stage what is behind the adapter stays as it is
         self.optimizer.zero_grad(set_to_none=True)
         with self._multiplied():

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from isthmus.datasets.latents.dataset import LatentDataset
 from isthmus.models.heads import check_name
-from isthmus.optim.loop import LoopSettings
 from isthmus.training.heads.evaluation import Evaluated, evaluate, labels_as
-from isthmus.training.heads.origin import check_alike
 from isthmus.training.heads.recipe import HeadRecipe
 from isthmus.training.heads.run import train_head
+from isthmus.training.heads.running import Running
+from isthmus.training.heads.saved import check_alike
 from isthmus.training.heads.task import Task
 from isthmus.training.heads.views import Views, is_uniform
 
@@ -62,17 +62,12 @@ def train_classifier(
     out: Path,
     *,
     validation: LatentDataset | None = None,
-    device: str = "cpu",
-    workers: int = 0,
-    loop: LoopSettings | None = None,
-    tensorboard: bool = False,
-    start: Path | None = None,
+    **running: Any,
 ) -> Path | None:
     """Trains a head on the labels of a data set of latents; its file in `out`, or None if time ran out.
 
-    validation: of samples that are never trained on, made by the same codec. loop: its minutes count; steps and
-    validations follow the recipe. The rest, and what is raised, as `run.train_head`; ValueError also for data sets
-    that do not fit each other.
+    validation: of samples that are never trained on, made by the same codec. running: fields of `Running`. The rest,
+    and what is raised, as `run.train_head`; ValueError also for data sets that do not fit each other.
     """
     recipe.check()
     if recipe.head.startswith(("dense", "clip")):
@@ -80,10 +75,8 @@ def train_classifier(
             f"head {recipe.head!r} does not classify; expected convnext-s, vit-s, adapter:efficientnet, ..."
         )
     check_name(recipe.head)
-    task = Classification(latents, recipe, validation, workers)
-    return train_head(
-        latents, task, recipe, out, device=device, workers=workers, loop=loop, tensorboard=tensorboard, start=start
-    )
+    how = Running(**running)
+    return train_head(latents, Classification(latents, recipe, validation, how.workers), recipe, out, how)
 
 
 def check_labels(data: LatentDataset) -> tuple[NDArray[np.int64], list[str] | None]:

@@ -10,11 +10,11 @@ MIXINGS = ("none", "mixup", "cutmix", "both")
 class HeadRecipe:
     """`epochs` times all labelled samples, in steps of `batch`, each of `accumulate` parts.
 
-    rate: top of AdamW's learning rate, which rises over `warmup` steps and falls along half a cosine. decay: of weights
-    of matrices and filters. average: of the moving average of weights that is kept. smoothing: of labels. mixing:
-    "mixup", "cutmix" or "both" in turn. flip: share of samples of images that are flipped left to right. crop: cells of
-    random squares of images, frames of random stretches of sound; 0 takes all. precision: "float32", or "bfloat16"
-    where the device multiplies it. clip: of the norm of gradients.
+    rate: top of AdamW's learning rate, which rises over `warmup` steps, a fifth of all at most, and falls along
+    half a cosine. decay: of weights of matrices and filters. average: of the moving average of weights that is
+    kept. smoothing: of labels. mixing: "mixup", "cutmix" or "both" in turn. flip: share of samples of images that
+    are flipped left to right. crop: cells of random squares of images, frames of random stretches of sound; 0 takes
+    all. precision: "float32", or "bfloat16" where the device multiplies it. clip: of the norm of gradients.
     """
 
     head: str = "convnext-s"

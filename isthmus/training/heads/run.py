@@ -16,8 +16,8 @@ from isthmus.optim.checkpoint import checkpoint_of
 from isthmus.optim.loop import LoopSettings
 from isthmus.training.heads.logs import FIELDS, Curve
 from isthmus.training.heads.recipe import HeadRecipe
-from isthmus.training.heads.saved import HeadFacts, save_head
-from isthmus.training.heads.start import Start
+from isthmus.training.heads.running import Running
+from isthmus.training.heads.saved import HeadFacts, Start, save_head
 from isthmus.training.heads.task import Judged, Task
 from isthmus.training.heads.trainer import HeadTrainer
 from isthmus.training.heads.world import World, world_of
@@ -30,18 +30,13 @@ def train_head(
     task: Task,
     recipe: HeadRecipe,
     out: Path,
-    *,
-    device: str = "cpu",
-    workers: int = 0,
-    loop: LoopSettings | None = None,
-    tensorboard: bool = False,
-    start: Path | None = None,
+    running: Running,
 ) -> Path | None:
     """Trains a head for a task; its file in `out`, or None if time ran out.
 
-    start: a trained head, or its run, whose weights it begins with; else random ones, and of a backbone those of
-    ImageNet. Stopped or killed, the same call takes up the last checkpoint, to the same curve. loop: its minutes count;
-    steps and validations follow the recipe. Begun by torchrun, each process takes a part of every batch. Raises
+    It begins with random weights, or those of a start, and of a backbone those of ImageNet. Stopped or killed, the same
+    call takes up the last checkpoint, to the same curve. Steps and validations follow the recipe. Begun by torchrun, or
+    with an accelerator, each process takes a part of every batch. Raises
     ValueError for a recipe that cannot be followed, a start of another head or codec, a checkpoint of other settings or
     data, and a loss that is no number; UnwritableFileError.
     """
@@ -49,11 +44,11 @@ def train_head(
     check_folder(out, parents=True)
     steps = recipe.steps(len(task.indices))
     config = {**asdict(recipe), "task": task.name, "data": latents.fingerprint, "steps": steps, **task.config}
-    first = Start.of(start, recipe.head, latents) if start is not None else None
+    first = Start.of(running.start, recipe.head, latents) if running.start is not None else None
     if first is not None:
         config["start"] = first.digest
     checkpoint_of(out, config)  # refuses one of other settings before anything is read
-    with world_of(check_device(device)) as world:
+    with world_of(check_device(running.device), running.accelerator) as world:
         for note in task.notes if world.leads else ():
             print(f"isthmus: {note}", file=sys.stderr)
         about, origin = LatentInput.of(latents), latents.origin
@@ -63,26 +58,25 @@ def train_head(
         task.begin(head)
         if first is not None and not resumes:
             for note in first.give(head):
-                print(f"isthmus: {start}: {note}", file=sys.stderr)
-        trainer = HeadTrainer(head, latents, task, recipe, world, steps=steps, workers=workers)
+                print(f"isthmus: {running.start}: {note}", file=sys.stderr)
+        trainer = HeadTrainer(head, latents, task, recipe, world, steps=steps, workers=running.workers)
         facts = HeadFacts(
             task.name, recipe.head, about, task.outputs, task.classes, origin["codec"], origin["settings"],
             asked=task.config, recipe=asdict(recipe),
         )  # fmt: skip
-        return _run(trainer, task, facts, out, config, loop, tensorboard, world)
+        return _run(trainer, task, facts, out, config, running, world)
 
 
 def _run(
-    trainer: HeadTrainer, task: Task, facts: HeadFacts, out: Path, config: dict[str, Any], loop: LoopSettings | None,
-    tensorboard: bool, world: World,
+    trainer: HeadTrainer, task: Task, facts: HeadFacts, out: Path, config: dict[str, Any], running: Running,
+    world: World,
 ) -> Path | None:  # fmt: skip
     steps = trainer.steps
-    loop = loop or LoopSettings(steps)
     every = max(1, round(steps / max(1.0, min(trainer.recipe.epochs, VALIDATIONS))))
-    loop = replace(loop, steps=steps, validate_every=every)
+    loop = LoopSettings(steps, running.minutes, running.save_minutes, every)
     checkpoint = checkpoint_of(out, config)
     done, fields = checkpoint["step"] if checkpoint else 0, (*FIELDS, *(f"validation_{name}" for name in task.columns))
-    curve = Curve(out, done, fields=fields, tensorboard=tensorboard) if world.leads else None
+    curve = Curve(out, done, fields=fields, tensorboard=running.tensorboard) if world.leads else None
     judge = build_head(facts.head, facts.input, facts.outputs).to(world.device)
     last: list[Judged | None] = []
 

@@ -17,7 +17,7 @@ from isthmus.datasets.latents.dataset import LatentDataset
 from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import TrainingState
 from isthmus.optim.loop import LoopSettings, run_loop
-from isthmus.optim.schedule import warmup_cosine
+from isthmus.optim.schedule import short_warmup, warmup_cosine
 from isthmus.training.heads.batches import EndlessBatches
 from isthmus.training.heads.recipe import HeadRecipe
 from isthmus.training.heads.task import Task
@@ -100,7 +100,7 @@ class HeadTrainer:
     def _step(self, parts: list[dict[str, Any]]) -> Callable[[], str]:
         state, recipe = self.state, self.recipe
         torch.manual_seed(int(np.random.SeedSequence([recipe.seed, state.step, self.world.rank]).generate_state(1)[0]))
-        factor = warmup_cosine(state.step, self.steps, recipe.warmup)
+        factor = warmup_cosine(state.step, self.steps, short_warmup(self.steps, recipe.warmup))
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate * factor
         self.model.train()
@@ -110,7 +110,7 @@ class HeadTrainer:
             waits = number + 1 < len(parts) and self.world.size > 1
             with self.model.no_sync() if waits else nullcontext():  # type: ignore[operator]
                 loss = self._loss(part) / len(parts)
-                torch.autograd.backward(loss)
+                self.world.backward(loss)
             total += float(loss.detach())
             self.meter.samples += len(part["y"]) * self.world.size
         norm = nn.utils.clip_grad_norm_(self.head.parameters(), recipe.clip)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -13,11 +14,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class World:
-    """rank: which of `size` processes this is; device: what it computes on."""
+    """rank: which of `size` processes this is; device: what it computes on; accelerator: whose processes they are."""
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    accelerator: Any = None
 
     @property
     def leads(self) -> bool:
@@ -26,9 +28,18 @@ class World:
 
     def spread(self, model: nn.Module) -> nn.Module:
         """The model, with gradients that are those of all processes."""
+        if self.accelerator is not None:
+            return self.accelerator.prepare_model(model)  # type: ignore[no-any-return]
         if self.size == 1:
             return model
         return DistributedDataParallel(model, [self.device] if self.device.type == "cuda" else None)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Gradients of a loss."""
+        if self.accelerator is not None:
+            self.accelerator.backward(loss)
+        else:
+            torch.autograd.backward(loss)
 
     def sum(self, value: torch.Tensor) -> torch.Tensor:
         """Over all processes; changes `value`."""
@@ -43,8 +54,19 @@ def is_first() -> bool:
 
 
 @contextmanager
-def world_of(device: str) -> Iterator[World]:
-    """What torchrun says by RANK, WORLD_SIZE and LOCAL_RANK; else this process alone."""
+def world_of(device: str, accelerator: Any = None) -> Iterator[World]:
+    """What an accelerator says, or torchrun by RANK, WORLD_SIZE and LOCAL_RANK; else this process alone.
+
+    Raises ValueError for an accelerator that scales losses, or shards the weights that checkpoints hold.
+    """
+    if accelerator is not None:
+        if accelerator.mixed_precision not in ("no", "bf16"):
+            raise ValueError(f"accelerator: mixed_precision {accelerator.mixed_precision!r}, expected 'no' or 'bf16'")
+        kind = str(accelerator.distributed_type).rpartition(".")[2]
+        if kind not in ("NO", "MULTI_CPU", "MULTI_GPU"):
+            raise ValueError(f"accelerator: processes of type {kind}, expected MULTI_GPU: each holds all weights")
+        yield World(accelerator.process_index, accelerator.num_processes, accelerator.device, accelerator)
+        return
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World(device=torch.device(device))

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from isthmus.datasets import LatentDataset, transcode
 from isthmus.errors import MissingExtraError
 from isthmus.models.backbones import efficientnet_lite
-from isthmus.optim.loop import LoopSettings
 from isthmus.training.adapters import AdapterRecipe, train_adapter
 from isthmus.training.adapters.photographs import RandomViews, Steps, random_part
 from isthmus.training.adapters.trainer import Distillation
@@ -90,7 +89,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_curve(
     monkeypatch.setattr(Distillation, "_step", killed)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            train_adapter(folder, recipe, tmp_path / "parts", validation=folder, loop=LoopSettings(0, save_minutes=-1))
+            train_adapter(folder, recipe, tmp_path / "parts", validation=folder, save_minutes=-1)
     parts = train_adapter(folder, recipe, tmp_path / "parts", validation=folder)
     assert whole is not None and parts is not None
     one, other = load_file(whole), load_file(parts)

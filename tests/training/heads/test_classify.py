@@ -19,7 +19,6 @@ from isthmus.datasets import LatentDataset
 from isthmus.errors import CorruptStreamError, UnknownCodecError, UnreadableFileError, WeightsMismatchError
 from isthmus.models.heads import HEADS
 from isthmus.models.heads.convnext import ConvNextClassifier, ConvNextConfig
-from isthmus.optim.loop import LoopSettings
 from isthmus.training.heads import HeadRecipe, evaluate, load_head, train_classifier
 from isthmus.training.heads.batches import EndlessBatches
 from isthmus.training.heads.evaluation import labels_as
@@ -73,12 +72,11 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_curve(
             raise KeyboardInterrupt
         return step(own, parts)
 
-    every_step = LoopSettings(0, save_minutes=-1)
     with monkeypatch.context() as patch:
         patch.setattr(HeadTrainer, "_step", killed)
         with pytest.raises(KeyboardInterrupt):
-            train_classifier(train, RECIPE, tmp_path / "parts", validation=held, loop=every_step)
-    parts = train_classifier(train, RECIPE, tmp_path / "parts", validation=held, loop=every_step)
+            train_classifier(train, RECIPE, tmp_path / "parts", validation=held, save_minutes=-1)
+    parts = train_classifier(train, RECIPE, tmp_path / "parts", validation=held, save_minutes=-1)
     assert whole is not None and parts is not None
     one, other = load_file(whole), load_file(parts)
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -134,7 +132,7 @@ def test_a_loss_that_is_no_number_ends_it(
 
     monkeypatch.setattr(HeadTrainer, "_step", poisoned)
     with pytest.raises(ValueError, match="step 3: the loss is nan.*checkpoint before stays"):
-        train_classifier(train, RECIPE, tmp_path, loop=LoopSettings(0, save_minutes=-1))
+        train_classifier(train, RECIPE, tmp_path, save_minutes=-1)
     assert json.loads((tmp_path / "checkpoint.json").read_text())["step"] == 3
 
 
@@ -163,3 +161,16 @@ def test_batches_are_known_for_any_step() -> None:
         EndlessBatches(indices, 4, 7, world=3)
     with pytest.raises(ValueError, match="no samples"):
         EndlessBatches([], 4, 7)
+
+
+def test_an_accelerator_says_where(train: LatentDataset, tmp_path: Path) -> None:
+    accelerate = pytest.importorskip("accelerate")
+    plain = train_classifier(train, replace(RECIPE, epochs=1), tmp_path / "plain")
+    accelerator = accelerate.Accelerator(cpu=True)
+    other = train_classifier(train, replace(RECIPE, epochs=1), tmp_path / "other", accelerator=accelerator)
+    assert plain is not None and other is not None
+    one, two = load_file(plain), load_file(other)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    accelerator.state._mixed_precision = "fp16"
+    with pytest.raises(ValueError, match="mixed_precision 'fp16', expected 'no' or 'bf16'"):
+        train_classifier(train, RECIPE, tmp_path / "half", accelerator=accelerator)

@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 from isthmus.datasets.latents.dataset import LatentDataset
 from isthmus.models.heads import HEADS, LatentInput
-from isthmus.optim.loop import LoopSettings
 from isthmus.training.heads.dense.judged import judge
 from isthmus.training.heads.dense.pictures import Are, Pictures
 from isthmus.training.heads.dense.survey import survey
 from isthmus.training.heads.dense.targets import target_of
 from isthmus.training.heads.dense.views import PairedViews
-from isthmus.training.heads.origin import check_alike
 from isthmus.training.heads.recipe import HeadRecipe
 from isthmus.training.heads.run import train_head
+from isthmus.training.heads.running import Running
+from isthmus.training.heads.saved import check_alike
 from isthmus.training.heads.task import Judged, Task
 
 DENSE = HeadRecipe(head="dense-s", batch=32, smoothing=0.0, mixing="none")
@@ -86,18 +86,15 @@ def train_dense(
     are: Are | None = None,
     validation: LatentDataset | None = None,
     validation_targets: Path | None = None,
-    device: str = "cpu",
-    workers: int = 0,
-    loop: LoopSettings | None = None,
-    tensorboard: bool = False,
+    **running: Any,
 ) -> Path | None:
     """Trains a dense head on latents of images; its file in `out`, or None if time ran out.
 
     targets: folder with a picture of each sample, found by its key: the same relative path, any suffix. are: "classes"
     of masks (palettes, 8-bit grey; 255 is left out) or "values" (0 to 255, grey or colours); None: what the first says
-    by its mode. validation, validation_targets: never trained on. The rest, and what else is raised, as
-    `run.train_head`; ValueError for a head that is not dense, missing targets, targets of another size than their
-    images, classes that are none or one; UnreadableFileError for pictures that are no targets.
+    by its mode. validation, validation_targets: never trained on. running: fields of `Running`. The rest, and what else
+    is raised, as `run.train_head`; ValueError for a head that is not dense, missing targets, targets of another size
+    than their images, classes that are none or one; UnreadableFileError for pictures that are no targets.
     """
     recipe.check()
     if not recipe.head.startswith("dense") or recipe.head not in HEADS:
@@ -106,5 +103,6 @@ def train_dense(
     if (validation is None) != (validation_targets is None):
         raise ValueError("validation needs both: latents (--validation) and their targets (--validation-targets)")
     held = None if validation is None or validation_targets is None else (validation, validation_targets)
-    task = Dense(latents, targets, recipe, are=are, held=held, workers=workers)
-    return train_head(latents, task, recipe, out, device=device, workers=workers, loop=loop, tensorboard=tensorboard)
+    how = Running(**running)
+    task = Dense(latents, targets, recipe, are=are, held=held, workers=how.workers)
+    return train_head(latents, task, recipe, out, how)

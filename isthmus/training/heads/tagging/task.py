@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from isthmus.datasets.latents.dataset import LatentDataset
 from isthmus.models.heads import HEADS
-from isthmus.optim.loop import LoopSettings
 from isthmus.training.heads.classify import Classification
 from isthmus.training.heads.evaluation import Evaluated, evaluate
-from isthmus.training.heads.origin import check_alike
 from isthmus.training.heads.recipe import HeadRecipe
 from isthmus.training.heads.run import train_head
+from isthmus.training.heads.running import Running
+from isthmus.training.heads.saved import check_alike
 from isthmus.training.heads.tagging.columns import classes_of, read_tags, targets_of
 from isthmus.training.heads.tagging.judged import AT_ONCE, JudgedTags, judge_tags
 from isthmus.training.heads.tagging.stretches import Stretches
@@ -93,19 +93,16 @@ def train_tagger(
     *,
     tags: str | None = None,
     validation: LatentDataset | None = None,
-    device: str = "cpu",
-    workers: int = 0,
-    loop: LoopSettings | None = None,
-    tensorboard: bool = False,
+    **running: Any,
 ) -> Path | None:
     """Trains a tagger on a data set of sound; its file in `out`, or None if time ran out.
 
     recipe: `SOUND`, with tags `TAGS`, or changed; `crop` are frames of random stretches, which shorter sounds are
     repeated to fill, 0 takes whole sounds. tags: a column of text with tags between , or ;, each of which is learned
     for itself; without it labels are learned, one class a sample. validation: of samples that are never trained on,
-    made by the same codec.
-    The rest, and what is raised, as `run.train_head`; ValueError also for latents that are none of sound, for a column
-    that is not there, empty or no text, for tags that only the validation has, and for flips.
+    made by the same codec. running: fields of `Running`. The rest, and what is raised, as `run.train_head`; ValueError
+    also for latents that are none of sound, for a column that is not there, empty or no text, for tags that only the
+    validation has, and for flips.
     """
     recipe.check()
     if recipe.head not in HEADS or recipe.head.startswith(("dense", "clip")):
@@ -114,12 +111,13 @@ def train_tagger(
         check_sound(data)
     if recipe.flip:
         raise ValueError(f"recipe: flip = {recipe.flip}: sound is not flipped; leave it at 0")
+    how = Running(**running)
     task: OneClass | SeveralTags
     if tags is None:
-        task = OneClass(latents, recipe, validation, workers)
+        task = OneClass(latents, recipe, validation, how.workers)
     else:
-        task = SeveralTags(latents, tags, recipe, validation, workers)
-    return train_head(latents, task, recipe, out, device=device, workers=workers, loop=loop, tensorboard=tensorboard)
+        task = SeveralTags(latents, tags, recipe, validation, how.workers)
+    return train_head(latents, task, recipe, out, how)
 
 
 def check_sound(data: LatentDataset | None) -> None:

@@ -18,7 +18,6 @@ from torch import nn
 
 from isthmus.datasets import LatentDataset
 from isthmus.models.heads import LatentInput, build_head
-from isthmus.optim.loop import LoopSettings
 from isthmus.training.heads import load_head
 from isthmus.training.heads.dense import DENSE, Pictures, judge, kind_of, train_dense
 from isthmus.training.heads.dense.prediction import predicted_names, write_prediction
@@ -98,9 +97,9 @@ def test_a_training_that_was_killed_goes_on_to_the_same_curve(
 ) -> None:
     data, masks = LatentDataset(scene_folder / "latents"), scene_folder / "masks"
 
-    def train(name: str, loop: LoopSettings | None = None) -> Path | None:
+    def train(name: str, save_minutes: float = 3) -> Path | None:
         return train_dense(
-            data, masks, RECIPE, tmp_path / name, validation=data, validation_targets=masks, loop=loop
+            data, masks, RECIPE, tmp_path / name, validation=data, validation_targets=masks, save_minutes=save_minutes
         )  # fmt: skip
 
     whole, step = train("whole"), HeadTrainer._step
@@ -113,7 +112,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_curve(
     with monkeypatch.context() as patch:
         patch.setattr(HeadTrainer, "_step", killed)
         with pytest.raises(KeyboardInterrupt):
-            train("parts", LoopSettings(0, save_minutes=-1))
+            train("parts", -1)
     parts = train("parts")
     assert whole is not None and parts is not None
     one, other = load_file(whole), load_file(parts)
