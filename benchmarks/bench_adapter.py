@@ -34,7 +34,9 @@ from isthmus.training.adapters.photographs import RandomViews
 from isthmus.training.adapters.run import TEACHER, TEACHER_FILE
 from isthmus.training.adapters.trainer import Distillation
 from isthmus.training.heads import load_head
+from isthmus.training.heads.saved import NAME
 from isthmus.training.heads.evaluation import Evaluated, labels_of
+from isthmus.training.heads.world import World
 
 JPEG = (3, 40)  # qualities that the competitor is trained on: 0.9 to 5 kB at 224x224
 
@@ -75,8 +77,8 @@ def train_on_jpeg(
     steps = recipe.features + recipe.steps
     lesson = Distillation(
         student, teacher, JpegViews(views.source, recipe), recipe, {"network": recipe.tail_rate}, steps=steps,
-        seen=lambda batch: batch["seen"].to(device, non_blocking=True).float(), device=torch.device(device),
-        workers=workers,
+        seen=lambda batch: batch["seen"].to(device, non_blocking=True).float(), workers=workers,
+        world=World(device=torch.device(device)),
     )  # fmt: skip
     loop = LoopSettings(steps, save_minutes=0.5, validate_every=1 << 30)
     if not lesson.run(out, {**asdict(recipe), "data": views.source.fingerprint}, loop, None):
@@ -105,9 +107,10 @@ def main() -> None:
     given = parser.parse_args()
     recipe = change(AdapterRecipe(), given.set, "bench_adapter")
     device = torch.device(given.device)
-    train_adapter(
-        given.train, recipe, given.out, validation=given.validation, device=given.device, workers=given.workers
-    )
+    if not (given.out / NAME).exists():
+        train_adapter(
+            given.train, recipe, given.out, validation=given.validation, device=given.device, workers=given.workers
+        )
     shape = {"resize": recipe.resize, "crop": recipe.size}
     source, held = (AnalysedSource(folder, recipe.codec, dict(shape)) for folder in (given.train, given.validation))
     kept = KeptOut(held, labels_of(str(given.validation), held.labels(), held.classes, source.classes), device)

@@ -45,12 +45,14 @@ def run_loop(
     device: torch.device,
     validate: Callable[[], str] | None = None,
     leads: bool = True,
+    any_of: Callable[[bool], bool] = bool,
 ) -> bool:
     """Takes up the checkpoint of `folder` if there is one, and runs `step` until the last one or for some minutes.
 
     step: one optimizer step, which counts `state.step` up and gives what to show of it, asked for now and then.
     validate: at step 0, every `validate_every` steps and at the end; gives a line. config: as `TrainingState.load`.
-    leads: of several processes of one training, the one that saves, validates and speaks. Returns whether the training
+    leads: of several processes of one training, the one that saves, validates and speaks; any_of: whether something is
+    true of any of them. Returns whether the training
     is complete. Raises ValueError for a checkpoint of other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +64,8 @@ def run_loop(
     begin = saved = time.monotonic()
     noted = -SHOWN_SECONDS
     before = state.seconds
-    while state.step < settings.steps and time.monotonic() - begin < settings.minutes * 60:
+    limit = settings.minutes * 60
+    while state.step < settings.steps and not (math.isfinite(limit) and any_of(time.monotonic() - begin >= limit)):
         report = step()
         now = time.monotonic()
         if device_name(device) not in state.devices:

@@ -21,16 +21,20 @@ Place = tuple[int, int]  # number of a sample in the training, index of its phot
 
 
 class Steps(Sampler[list[Place]]):
-    """Batches from step `first` on, for ever, each sample with its number, from which its view is drawn."""
+    """Batches from step `first` on, for ever, each sample with its number, from which its view is drawn.
 
-    def __init__(self, count: int, recipe: AdapterRecipe, first: int) -> None:
-        self.order = EndlessBatches(np.arange(count), recipe.batch, recipe.seed)
-        self.batch, self.first = recipe.batch, first
+    Of `size` processes each takes its part: `rank`. Raises ValueError for batches that have no equal parts.
+    """
+
+    def __init__(self, count: int, recipe: AdapterRecipe, first: int, rank: int = 0, size: int = 1) -> None:
+        self.order = EndlessBatches(np.arange(count), recipe.batch, recipe.seed, rank=rank, world=size)
+        self.batch, self.first, self.part = recipe.batch, first, slice(rank, None, size)
 
     def __iter__(self) -> Iterator[list[Place]]:
         step = self.first
         while True:
-            yield [(step * self.batch + i, index) for i, index in enumerate(self.order.step(step).tolist())]
+            places = enumerate(self.order.step(step).tolist(), step * self.batch)
+            yield list(places)[self.part]
             step += 1
 
 

@@ -29,6 +29,7 @@ from isthmus.training.adapters.trainer import Distillation
 from isthmus.training.heads.evaluation import labels_of
 from isthmus.training.heads.logs import Curve
 from isthmus.training.heads.saved import HeadFacts, save_head
+from isthmus.training.heads.world import World, world_of
 
 VALIDATIONS = 20  # of each stage
 MEASURED = 64  # photographs that the statistics of latents are of
@@ -46,7 +47,7 @@ class Session:
     views: RandomViews
     kept: KeptOut | None
     codec: Any  # on the device
-    device: torch.device
+    world: World
     workers: int
     out: Path
     minutes: float
@@ -66,32 +67,33 @@ def train_adapter(
 ) -> Path | None:
     """Trains a backbone to read latents; the file of its head in `out`, or None if time ran out.
 
-    photographs: what `transcode` takes; class folders, or labels of another kind, are learned, and without labels the
-    backbone keeps its own classes. validation: photographs that are never trained on. Stopped or killed, the same call
-    takes up the last checkpoint, to the same curve. minutes, save_minutes: as of `Running`, of each stage. Raises
-    ValueError for what does not fit, for a checkpoint of other settings or photographs, and for a loss of nan.
+    photographs: what `transcode` takes; class folders, or labels of another kind, are learned, and without labels
+    the backbone keeps its own classes. validation: photographs that are never trained on. Stopped or killed, the
+    same call takes up the last checkpoint, to the same curve. Begun by torchrun, each process takes a part of every
+    batch. minutes, save_minutes: as of `Running`, of each stage. Raises ValueError for what does not fit, for a
+    checkpoint of other settings or photographs, and for a loss of nan.
     """
     recipe.check()
     check_folder(out, parents=True)
-    place, shape = check_device(device), {"resize": recipe.resize, "crop": recipe.size}
-    codec = load(recipe.codec, device=place)
-    if codec.kind != "image":
-        raise ValueError(f"{recipe.codec}: a codec of {codec.kind}, backbones see images")
+    shape = {"resize": recipe.resize, "crop": recipe.size}
+    kind = load(recipe.codec).kind
+    if kind != "image":
+        raise ValueError(f"{recipe.codec}: a codec of {kind}, backbones see images")
     source = AnalysedSource(photographs, recipe.codec, shape)
     labels = source.labels()
     labelled = bool((labels >= 0).any())
     if labelled and len(np.unique(labels[labels >= 0])) < 2:
         raise ValueError(f"{photographs}: all photographs are of one class; expected two or more, or no labels")
-    kept = None
-    if validation is not None and labelled:
-        held = AnalysedSource(validation, recipe.codec, shape)
-        truth = labels_of(str(validation), held.labels(), held.classes, source.classes)
-        kept = KeptOut(held, truth, torch.device(place))
-    views = RandomViews(source, recipe)
-    session = Session(recipe, views, kept, codec, torch.device(place), workers, out, minutes, save_minutes)
     classes = (len(source.classes) if source.classes else int(labels.max()) + 1) if labelled else None
-    backbone = _teacher(session, classes)
-    return None if backbone is None else _student(session, backbone)
+    with world_of(check_device(device)) as world:
+        kept = None
+        if validation is not None and labelled and world.leads:
+            held = AnalysedSource(validation, recipe.codec, shape)
+            kept = KeptOut(held, labels_of(str(validation), held.labels(), held.classes, source.classes), world.device)
+        codec, views = load(recipe.codec, device=str(world.device)), RandomViews(source, recipe)
+        session = Session(recipe, views, kept, codec, world, workers, out, minutes, save_minutes)
+        backbone = _teacher(session, classes)
+        return None if backbone is None else _student(session, backbone)
 
 
 def _config(session: Session, stage: str) -> dict[str, Any]:
@@ -106,12 +108,12 @@ def _teacher(session: Session, classes: int | None) -> Backbone | None:
     """The backbone, tuned on pixels where there are classes; None if time ran out."""
     recipe, kept = session.recipe, session.kept
     torch.manual_seed(recipe.seed)
-    backbone = load_backbone(recipe.backbone, classes).to(session.device)
+    backbone = load_backbone(recipe.backbone, classes).to(session.world.device)
     if classes is None or not recipe.tuning:
         return backbone
     lesson = Distillation(
         backbone, None, session.views, recipe, {"network": recipe.teacher_rate}, steps=recipe.tuning,
-        device=session.device, workers=session.workers,
+        world=session.world, workers=session.workers,
     )  # fmt: skip
     judge = deepcopy(backbone)
 
@@ -123,7 +125,8 @@ def _teacher(session: Session, classes: int | None) -> Backbone | None:
         return None
     backbone.load_state_dict(lesson.averaged())
     tensors = {name: value.cpu().contiguous() for name, value in backbone.state_dict().items()}
-    atomic_write(session.out / TEACHER / TEACHER_FILE, save(tensors))
+    if session.world.leads:
+        atomic_write(session.out / TEACHER / TEACHER_FILE, save(tensors))
     return backbone.eval()
 
 
@@ -132,28 +135,29 @@ def _student(session: Session, teacher: Backbone) -> Path | None:
     chance = np.random.default_rng(recipe.seed)
     some = np.unique(np.linspace(0, len(source) - 1, MEASURED).astype(int)).tolist()
     parts = [random_part(whole(source, index), recipe.area, recipe.size, chance) for index in some]
-    pixels = torch.from_numpy(np.stack(parts).transpose(0, 3, 1, 2).copy()).to(session.device)
+    pixels = torch.from_numpy(np.stack(parts).transpose(0, 3, 1, 2).copy()).to(session.world.device)
     torch.manual_seed(recipe.seed)
     about = measured(session.codec, pixels, recipe.low, recipe.high)
     student = AdaptedBackbone(deepcopy(teacher), about)
     lesson = Distillation(
         student, teacher, session.views, recipe, {"adapter": recipe.adapter_rate, "tail": recipe.tail_rate},
         seen=lambda batch: at_random_qualities(
-            session.codec, batch["pixels"].to(session.device, non_blocking=True), recipe.low, recipe.high
+            session.codec, batch["pixels"].to(session.world.device, non_blocking=True), recipe.low, recipe.high
         ),
-        steps=recipe.features + recipe.steps, features=recipe.features, device=session.device, workers=session.workers,
+        steps=recipe.features + recipe.steps, features=recipe.features, world=session.world, workers=session.workers,
     )  # fmt: skip
     judge = deepcopy(student)
+    floor = _floor(kept, teacher) if kept else {}
 
     def score() -> dict[str, float]:
         judge.load_state_dict(lesson.averaged())
         return {f"accuracy_{q}": kept.on_latents(judge, q).accuracy for q in QUALITIES} if kept else {}
 
-    if not _go(session, lesson, "", recipe.features + recipe.steps, score):
+    if not _go(session, lesson, "", recipe.features + recipe.steps, score) or not session.world.leads:
         return None
     results: dict[str, Any] = {"seconds": round(lesson.state.seconds), **score()}
     if kept:
-        results |= {"teacher": kept.on_pixels(teacher).describe(), "previews": _floor(kept, teacher)}
+        results |= {"teacher": kept.on_pixels(teacher).describe(), "previews": floor}
     origin = source.origin()
     outputs = _outputs(teacher)
     names = source.classes if outputs == len(source.classes or ()) else None
@@ -165,8 +169,11 @@ def _student(session: Session, teacher: Backbone) -> Path | None:
 
 
 def _floor(kept: KeptOut, teacher: nn.Module) -> dict[str, float]:
-    """What the teacher makes of linear previews: no adapter may be below it."""
-    return {str(quality): kept.on_pixels(teacher, kept.previews(quality)).accuracy for quality in QUALITIES}
+    """What the teacher makes of linear previews of the latents: no adapter may be below it."""
+    found = {str(quality): kept.on_pixels(teacher, kept.previews(quality)).accuracy for quality in QUALITIES}
+    told = ", ".join(f"{value:.4g} at quality {quality}" for quality, value in found.items())
+    print(f"floor, the tuned backbone on linear previews: {told}", flush=True)
+    return found
 
 
 def _outputs(network: nn.Module) -> int:
@@ -178,13 +185,14 @@ def _go(session: Session, lesson: Distillation, stage: str, steps: int, score: A
     folder, config = session.out / stage, _config(session, stage)
     check_folder(folder, parents=True)
     checkpoint = checkpoint_of(folder, config)
-    curve = Curve(folder, checkpoint["step"] if checkpoint else 0, fields=FIELDS[stage])
+    done = checkpoint["step"] if checkpoint else 0
+    curve = Curve(folder, done, fields=FIELDS[stage]) if session.world.leads else None
 
     def validate() -> str:
         values = {**lesson.meter.told(), **score()}
-        if values:
+        if values and curve is not None:
             curve.add(lesson.state.step, values)
         told = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        return f"{stage or 'student'}, step {lesson.state.step}: {told}"
+        return f"{stage or 'student'}, step {lesson.state.step}: {told}" if told else ""
 
     return lesson.run(folder, config, _loop(session, steps), validate)

@@ -19,6 +19,7 @@ from isthmus.optim.schedule import short_warmup, warmup_cosine
 from isthmus.training.adapters.photographs import RandomViews, Steps
 from isthmus.training.adapters.recipe import AdapterRecipe
 from isthmus.training.heads.trainer import Meter
+from isthmus.training.heads.world import World
 
 Rates = dict[str, float]  # of parameters whose names begin so
 
@@ -33,18 +34,14 @@ class Distillation:
 
     def __init__(
         self, student: nn.Module, teacher: nn.Module | None, views: RandomViews, recipe: AdapterRecipe, rates: Rates, *,
-        seen: Callable[[dict[str, Any]], Tensor] | None = None, steps: int, features: int = 0, device: torch.device,
+        seen: Callable[[dict[str, Any]], Tensor] | None = None, steps: int, features: int = 0, world: World,
         workers: int = 0,
     ) -> None:  # fmt: skip
-        self.student: Any = student.to(device)
+        self.world, self.device = world, world.device
+        self.student: Any = student.to(world.device)
         self.teacher, self.views, self.recipe = teacher, views, recipe
-        self.seen, self.steps, self.features, self.device, self.workers = (
-            seen or self.pixels,
-            steps,
-            features,
-            device,
-            workers,
-        )
+        self.seen, self.workers = seen or self.pixels, workers
+        self.steps, self.features = steps, features
         groups: list[dict[str, Any]] = []
         for start, rate in rates.items():
             own = [p for name, p in student.named_parameters() if name.startswith(start)]
@@ -57,18 +54,23 @@ class Distillation:
         self.state = TrainingState(modules, self.average.tensors, self.optimizer)
 
     def averaged(self) -> dict[str, Tensor]:
-        """Averages of the student's weights, by name."""
+        """Averages of the student's weights, by name; those of all processes once they are the same."""
         return {name.removeprefix("student."): value for name, value in self.average.tensors.items()}
 
     def run(self, folder: Path, config: dict[str, Any], loop: LoopSettings, validate: Callable[[], str] | None) -> bool:
         """Trains to the end, or as long as `loop` says; whether it is complete. Raises ValueError for a loss of nan."""
         batches = self._batches()
         step = lambda: self._step(next(batches))  # noqa: E731
-        return run_loop(self.state, step, folder, config, loop, device=self.device, validate=validate)
+        done = run_loop(
+            self.state, step, folder, config, loop, device=self.device, validate=validate, leads=self.world.leads,
+            any_of=self.world.any,
+        )  # fmt: skip
+        self.world.same(self.average.tensors.values())  # statistics of batches are of each process alone
+        return done
 
     def _batches(self) -> Iterator[dict[str, Any]]:
         """Begun when the first is asked for, at the step where the checkpoint stands."""
-        order = Steps(len(self.views), self.recipe, self.state.step)
+        order = Steps(len(self.views), self.recipe, self.state.step, self.world.rank, self.world.size)
         yield from DataLoader(
             self.views, batch_sampler=order, num_workers=self.workers, collate_fn=self.views.collate,
             pin_memory=self.device.type == "cuda", prefetch_factor=4 if self.workers else None,
@@ -76,7 +78,7 @@ class Distillation:
 
     def _step(self, batch: dict[str, Any]) -> Callable[[], str]:
         state = self.state
-        torch.manual_seed(self.recipe.seed << 32 ^ state.step)
+        self.world.seed(self.recipe.seed, state.step)
         first = state.step < self.features
         done, whole = (state.step, self.features) if first else (state.step - self.features, self.steps - self.features)
         for group in self.optimizer.param_groups:
@@ -86,6 +88,7 @@ class Distillation:
         with self._multiplied():
             loss = self._of_features(batch) if first else self._of_outputs(batch)
         torch.autograd.backward(loss)
+        self.world.average_gradients(self.student)
         came = float(loss.detach())
         norm = nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip)
         if not (math.isfinite(came) and bool(norm.isfinite())):
@@ -98,7 +101,7 @@ class Distillation:
         self.average.update(state.step)
         self.meter.loss += came
         self.meter.steps += 1
-        self.meter.samples += len(batch["label"])
+        self.meter.samples += len(batch["label"]) * self.world.size
         return lambda: f"loss {came:.3f}"
 
     def _multiplied(self) -> AbstractContextManager[Any]:

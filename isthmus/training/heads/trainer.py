@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -80,7 +79,7 @@ class HeadTrainer:
         batches = self._batches()
         return run_loop(
             self.state, lambda: self._step(next(batches)), folder, config, loop, device=self.world.device,
-            validate=validate, leads=self.world.leads,
+            validate=validate, leads=self.world.leads, any_of=self.world.any,
         )  # fmt: skip
 
     def _batches(self) -> Iterator[list[dict[str, Any]]]:
@@ -99,7 +98,7 @@ class HeadTrainer:
 
     def _step(self, parts: list[dict[str, Any]]) -> Callable[[], str]:
         state, recipe = self.state, self.recipe
-        torch.manual_seed(int(np.random.SeedSequence([recipe.seed, state.step, self.world.rank]).generate_state(1)[0]))
+        self.world.seed(recipe.seed, state.step)
         factor = warmup_cosine(state.step, self.steps, short_warmup(self.steps, recipe.warmup))
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate * factor

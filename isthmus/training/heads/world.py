@@ -2,11 +2,12 @@
 """The processes of a training: one, or as many as torchrun has begun."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -34,12 +35,32 @@ class World:
             return model
         return DistributedDataParallel(model, [self.device] if self.device.type == "cuda" else None)
 
+    def seed(self, *numbers: int) -> None:
+        """Begins torch's generators anew, by numbers and this process."""
+        torch.manual_seed(int(np.random.SeedSequence([*numbers, self.rank]).generate_state(1)[0]))
+
     def backward(self, loss: torch.Tensor) -> None:
         """Gradients of a loss."""
         if self.accelerator is not None:
             self.accelerator.backward(loss)
         else:
             torch.autograd.backward(loss)
+
+    def any(self, value: bool) -> bool:
+        """Whether it is true of any process."""
+        return value if self.size == 1 else bool(self.sum(torch.tensor([float(value)], device=self.device)))
+
+    def average_gradients(self, model: nn.Module) -> None:
+        """Of a model that `spread` has not wrapped: over all processes, which must have the same parameters in use."""
+        for parameter in model.parameters() if self.size > 1 else ():
+            if parameter.grad is not None:
+                distributed.all_reduce(parameter.grad)
+                parameter.grad /= self.size
+
+    def same(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Makes them those of the process that leads."""
+        for tensor in tensors if self.size > 1 else ():
+            distributed.broadcast(tensor, 0)
 
     def sum(self, value: torch.Tensor) -> torch.Tensor:
         """Over all processes; changes `value`."""
