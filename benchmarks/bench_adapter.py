@@ -34,8 +34,8 @@ from isthmus.training.adapters.photographs import RandomViews
 from isthmus.training.adapters.run import TEACHER, TEACHER_FILE
 from isthmus.training.adapters.trainer import Distillation
 from isthmus.training.heads import load_head
-from isthmus.training.heads.saved import NAME
 from isthmus.training.heads.evaluation import Evaluated, labels_of
+from isthmus.training.heads.saved import NAME
 from isthmus.training.heads.world import World
 
 JPEG = (3, 40)  # qualities that the competitor is trained on: 0.9 to 5 kB at 224x224
