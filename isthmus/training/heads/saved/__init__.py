@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trained heads as files, which latents they read, and trainings that begin with them."""
 
-from isthmus.training.heads.saved.file import NAME, HeadFacts, load_head, save_head
+from isthmus.models.heads.saved import NAME, HeadFacts, load_head, save_head
 from isthmus.training.heads.saved.origin import check_alike, check_origin
 from isthmus.training.heads.saved.start import Start
 

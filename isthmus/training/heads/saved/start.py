@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from isthmus.datasets.latents.dataset import LatentDataset
-from isthmus.training.heads.saved.file import NAME, load_head
+from isthmus.models.heads.saved import NAME, load_head
 from isthmus.training.heads.saved.origin import check_origin
 
 
