@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from isthmus.arrays.image import from_array, mean_of_channels, to_array
 from isthmus.bitstream import TrackHeader, pack_single, unpack_single
+from isthmus.codecs import planes as batch
+from isthmus.codecs import together
 from isthmus.codecs.base import Latent, LatentBatch, LatentSpec
-from isthmus.codecs.walloc import batch, together
+from isthmus.codecs.trained import TrainedCodec
 from isthmus.codecs.walloc.options import ImageDecodeOptions, ImageOptions
 from isthmus.codecs.walloc.tiles import synthesize_in_tiles
-from isthmus.codecs.walloc.trained import TrainedCodec
 from isthmus.codecs.walloc.weights import WallocWeights
 from isthmus.devices import usual_settings
 from isthmus.entropy.models.context import ContextModel

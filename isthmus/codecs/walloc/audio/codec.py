@@ -19,6 +19,7 @@ from isthmus.arrays.audio import from_audio, to_audio
 from isthmus.bitstream import StreamWriter, TrackHeader
 from isthmus.codecs.base import Latent, LatentBatch, LatentSpec
 from isthmus.codecs.batching import is_one, named_by_place
+from isthmus.codecs.trained import TrainedCodec
 from isthmus.codecs.walloc.audio.batch import unpack_batch
 from isthmus.codecs.walloc.audio.encoder import UnitEncoder
 from isthmus.codecs.walloc.audio.options import AudioDecodeOptions, AudioOptions, scale_of
@@ -30,7 +31,6 @@ from isthmus.codecs.walloc.audio.unit import Grid, UnitPlanes, check_end, coded_
 from isthmus.codecs.walloc.audio.units import AudioUnits, LatentUnits
 from isthmus.codecs.walloc.audio.weights import AudioWeights
 from isthmus.codecs.walloc.audio.writer import SoundWriter, write_units
-from isthmus.codecs.walloc.trained import TrainedCodec
 from isthmus.errors import CorruptStreamError, IsthmusError
 from isthmus.files import atomic_file
 from isthmus.forks import first_time, torch_computes
