@@ -43,3 +43,8 @@ class UnknownTensorError(IsthmusError, KeyError):
 
     def __str__(self) -> str:  # KeyError would show the message in quotes
         return Exception.__str__(self)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else says, in one line."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -131,7 +131,7 @@ def _open_part(target: Path) -> tuple[Path, BinaryIO]:
         temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.part")
         # Mode "x" refuses to share a name, and gives the file the permissions of the user's umask.
         file = cast(BinaryIO, open(temporary, "x+b"))  # noqa: SIM115, the caller closes it
-        if _lock(file) is not False and temporary.exists():
+        if lock(file) is not False and temporary.exists():
             return temporary, file
         file.close()  # another process took it for a leftover before it was locked: begin again with another name
 
@@ -167,7 +167,7 @@ def _system_errors(path: Path) -> Iterator[None]:
         raise _explain(path, error) from error
 
 
-def _lock(file: BinaryIO) -> bool | None:
+def lock(file: BinaryIO) -> bool | None:
     """Whether this process alone has an open file now; None where the system cannot tell."""
     try:
         import fcntl
@@ -198,7 +198,7 @@ def _sweep(folder: Path, name: str) -> None:
         if not temporary.is_file():  # a pipe would be waited for
             continue
         with suppress(OSError), open(temporary, "rb") as file:
-            if _lock(file):
+            if lock(file):
                 temporary.unlink()
 
 

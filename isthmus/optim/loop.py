@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from isthmus.optim.checkpoint import TrainingState
+from isthmus.optim.run_folder import alone_in
 from isthmus.progress import Progress
 
 SHOWN_EVERY, SHOWN_SECONDS = 50, 5.0  # steps, or a time, after which a step is asked what it came to
@@ -52,11 +54,22 @@ def run_loop(
     step: one optimizer step, which counts `state.step` up and gives what to show of it, asked for now and then.
     validate: at step 0, every `validate_every` steps and at the end; gives a line. config: as `TrainingState.load`.
     leads: of several processes of one training, the one that saves, validates and speaks; any_of: whether something is
-    true of any of them. Returns whether the training
-    is complete. Raises ValueError for a checkpoint of other settings.
+    true of any of them. Returns whether the training is complete. Raises ValueError for a checkpoint of other settings,
+    or that is damaged, and where another process trains into the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if not settings.minutes >= 0:
+        raise ValueError(f"minutes: {settings.minutes}, expected 0 or more")
+    with alone_in(folder) if leads else nullcontext():
+        return _run(state, step, folder, config, settings, device, validate, leads, any_of)
+
+
+def _run(
+    state: TrainingState, step: Callable[[], Report], folder: Path, config: dict[str, Any], settings: LoopSettings,
+    device: torch.device, validate: Callable[[], str] | None, leads: bool, any_of: Callable[[bool], bool],
+) -> bool:  # fmt: skip
     is_new = not state.load(folder, config)
+    if state.step > settings.steps:
+        raise ValueError(f"{folder}: its checkpoint is of step {state.step}, this training has {settings.steps}")
     validate = validate if leads else None
     shown = Progress(settings.steps, "steps", done=state.step, shown=leads)
     if is_new and validate:

@@ -18,7 +18,7 @@ def classify(
         str,
         typer.Option(help="convnext-s, convnext-b, vit-s, vit-b, or adapter:NAME of a backbone: adapter:efficientnet."),
     ] = "convnext-s",
-    start: options.Start = None,
+    init: options.Init = None,
     validation: options.Validation = None,
     out: options.Out = Path("runs/classify"),
     epochs: options.Epochs = None,
@@ -39,7 +39,7 @@ def classify(
 
     Example: isthmus train classify latents/ --head vit-s --epochs 10 --set mixing=none --set flip=0
 
-    Example: isthmus train classify latents/ --head adapter:efficientnet --start runs/adapter --set rate=1e-4
+    Example: isthmus train classify latents/ --head adapter:efficientnet --init runs/adapter --set rate=1e-4
     """
     from isthmus.datasets import LatentDataset
     from isthmus.training.heads import HeadRecipe, train_classifier
@@ -50,7 +50,7 @@ def classify(
     data = LatentDataset(latents, cache=cache)
     path = train_classifier(
         data, recipe, out, validation=held, device=options.chosen_device(device), workers=workers,
-        minutes=minutes, tensorboard=tensorboard, start=start,
+        minutes=minutes, tensorboard=tensorboard, init=init,
     )  # fmt: skip
     if path is not None:
         typer.echo(f"{path}: isthmus predict {out} FILE, isthmus evaluate {out} LATENTS")

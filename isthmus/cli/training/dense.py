@@ -25,7 +25,7 @@ def dense(
     ],
     targets_are: Are = None,
     head: Annotated[str, typer.Option(help="dense-s or dense-b.")] = "dense-s",
-    start: options.Start = None,
+    init: options.Init = None,
     validation: options.Validation = None,
     validation_targets: Annotated[Path | None, typer.Option(help="Folder of the targets of --validation.")] = None,
     out: options.Out = Path("runs/dense"),
@@ -62,7 +62,7 @@ def dense(
     data = LatentDataset(latents, cache=cache)
     path = train_dense(
         data, targets, recipe, out, are=targets_are, validation=held, validation_targets=validation_targets,
-        device=options.chosen_device(device), workers=workers, minutes=minutes, tensorboard=tensorboard, start=start,
+        device=options.chosen_device(device), workers=workers, minutes=minutes, tensorboard=tensorboard, init=init,
     )  # fmt: skip
     if path is not None:
         typer.echo(f"{path}: isthmus predict {out} FILE --out FOLDER, isthmus evaluate {out} LATENTS --targets FOLDER")

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from isthmus.training.heads import HeadRecipe
 
-Start = Annotated[Path | None, typer.Option(help="Run of the same head whose weights to begin with.")]
+Init = Annotated[Path | None, typer.Option(help="Run of the same head whose weights to begin with.")]
 Validation = Annotated[str | None, typer.Option(help="Data set of the same codec that is never trained on.")]
 Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoints, curve.csv, head.safetensors.")]
 Epochs = Annotated[float | None, typer.Option(help="Times that all samples are seen.")]

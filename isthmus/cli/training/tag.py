@@ -20,7 +20,7 @@ def tag(
         ),
     ] = None,
     head: Annotated[str, typer.Option(help="sound-s, or one of those that classify: convnext-s, vit-s.")] = "sound-s",
-    start: options.Start = None,
+    init: options.Init = None,
     validation: options.Validation = None,
     out: options.Out = Path("runs/tag"),
     epochs: options.Epochs = None,
@@ -51,7 +51,7 @@ def tag(
     data = LatentDataset(latents, cache=cache)
     path = train_tagger(
         data, recipe, out, tags=tags, validation=held, device=options.chosen_device(device), workers=workers,
-        minutes=minutes, tensorboard=tensorboard, start=start,
+        minutes=minutes, tensorboard=tensorboard, init=init,
     )  # fmt: skip
     if path is not None:
         typer.echo(f"{path}: isthmus predict {out} FILE, isthmus evaluate {out} LATENTS")

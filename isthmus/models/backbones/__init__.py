@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from isthmus.errors import MissingExtraError, UnreadableFileError
+from isthmus.errors import MissingExtraError, UnreadableFileError, first_line
 from isthmus.models.backbones import efficientnet_lite as lite
 from isthmus.models.backbones.vision_transformer import PatchedTransformer
 
@@ -90,8 +90,8 @@ def _of_torchvision(name: str, pretrained: bool) -> nn.Module:
         raise MissingExtraError(f"{name} ({error}): pip install torchvision") from error
     try:
         model = get_model(name, weights="DEFAULT" if pretrained else None)
-    except OSError as error:
-        raise UnreadableFileError(f"weights of torchvision's {name} cannot be fetched: {error}") from error
+    except (OSError, RuntimeError) as error:  # without a network, or of another hash
+        raise UnreadableFileError(f"weights of torchvision's {name} cannot be fetched: {first_line(error)}") from error
     return PatchedTransformer(model) if hasattr(model, "conv_proj") else model
 
 

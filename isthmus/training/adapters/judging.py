@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kept-out photographs, as pixels and as latents of some qualities, and what networks make of them."""
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus.datasets.latents.analysed import AnalysedSource
+from isthmus.errors import IsthmusError
 from isthmus.training.adapters.latents import analyzed
 from isthmus.training.adapters.photographs import middle
 from isthmus.training.heads.evaluation import Evaluated, evaluated
@@ -22,11 +24,18 @@ class KeptOut:
     """labels: as the networks count classes, int64 [n]. Photographs without one are left out."""
 
     def __init__(self, source: AnalysedSource, labels: NDArray[np.int64], device: torch.device) -> None:
-        self.places, self.device = np.flatnonzero(labels >= 0), device
-        if not len(self.places):
-            raise ValueError("validation: no photograph has a label")
-        self.labels, self.codec = labels[self.places], source.codec
-        images = [middle(source, int(place)).transpose(2, 0, 1) for place in self.places]
+        self.device, self.codec = device, source.codec
+        images, places = [], []
+        for place in np.flatnonzero(labels >= 0).tolist():
+            try:
+                images.append(middle(source, place).transpose(2, 0, 1))
+            except (IsthmusError, ValueError) as error:
+                print(f"isthmus: {error}; left out of the validation", file=sys.stderr, flush=True)
+            else:
+                places.append(place)
+        if not places:
+            raise ValueError("validation: no photograph that can be read has a label")
+        self.labels = labels[places]
         self.pixels = torch.from_numpy(np.stack(images))  # uint8 [n, 3, size, size]
         self._latents: dict[int, Tensor] = {}
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Photographs for distillation: random views of them, mixtures of two, in worker processes."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +13,11 @@ from torch.utils.data import Dataset, Sampler
 
 from isthmus.datasets.latents.analysed import AnalysedSource
 from isthmus.datasets.views import views_of
+from isthmus.errors import IsthmusError
 from isthmus.training.adapters.recipe import AdapterRecipe
 from isthmus.training.heads.batches import EndlessBatches
 
+TRIES = 100  # photographs in a row that cannot be read, after which none is looked for
 TWIST = np.log(4 / 3)  # of the sides of what is shown, at most
 Pixels = NDArray[np.uint8]  # [H, W, 3]
 Place = tuple[int, int]  # number of a sample in the training, index of its photograph
@@ -26,8 +29,10 @@ class Steps(Sampler[list[Place]]):
     Of `size` processes each takes its part: `rank`. Raises ValueError for batches that have no equal parts.
     """
 
-    def __init__(self, count: int, recipe: AdapterRecipe, first: int, rank: int = 0, size: int = 1) -> None:
-        self.order = EndlessBatches(np.arange(count), recipe.batch, recipe.seed, rank=rank, world=size)
+    def __init__(
+        self, places: NDArray[np.int64], recipe: AdapterRecipe, first: int, rank: int = 0, size: int = 1
+    ) -> None:
+        self.order = EndlessBatches(places, recipe.batch, recipe.seed, rank=rank, world=size)
         self.batch, self.first, self.part = recipe.batch, first, slice(rank, None, size)
 
     def __iter__(self) -> Iterator[list[Place]]:
@@ -41,20 +46,38 @@ class Steps(Sampler[list[Place]]):
 class RandomViews(Dataset[dict[str, Any]]):
     """Views of photographs: `size` x `size` pixels of a random part, flipped left to right at times.
 
-    Takes pairs of `Steps`; the same pair gives the same pixels.
+    Takes pairs of `Steps`; the same pair gives the same pixels. A photograph that cannot be read is named, and the next
+    one stands for it. places: of those that are shown; None: all.
     """
 
-    def __init__(self, source: AnalysedSource, recipe: AdapterRecipe) -> None:
+    def __init__(self, source: AnalysedSource, recipe: AdapterRecipe, places: NDArray[np.int64] | None = None) -> None:
         self.source, self.recipe, self.labels = source, recipe, source.labels()
+        self.places = np.arange(len(source)) if places is None else places
+        self._named: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.places)
 
     def __getitem__(self, place: Place) -> dict[str, Any]:
         number, index = place
         chance = np.random.default_rng([self.recipe.seed, 1, number])
-        pixels = random_part(whole(self.source, index), self.recipe.area, self.recipe.size, chance)
+        image, index = self.readable(index)
+        pixels = random_part(image, self.recipe.area, self.recipe.size, chance)
         return {"number": number, "pixels": pixels, "label": int(self.labels[index])}
+
+    def readable(self, index: int) -> tuple[Pixels, int]:
+        """A photograph and its index; the next one that can be read where it cannot. Raises the error of the last."""
+        first = int(np.searchsorted(self.places, index))
+        for step in range(min(TRIES, len(self.places))):
+            index = int(self.places[(first + step) % len(self.places)])
+            try:
+                return whole(self.source, index), index
+            except (IsthmusError, ValueError) as error:
+                if index not in self._named:
+                    self._named.add(index)
+                    print(f"isthmus: {error}; left out of the training", file=sys.stderr, flush=True)
+                last = error
+        raise last
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """pixels uint8 [n, 3, size, size]; label, partner's label [n]; share: of the sample itself in its mixture."""
@@ -86,8 +109,10 @@ def random_part(image: Pixels, area: float, size: int, chance: np.random.Generat
     """A random rectangle of at least a share `area` of an image, as `size` x `size` pixels (bicubic, antialiased)."""
     height, width = image.shape[:2]
     share, twist = chance.uniform(area, 1), np.exp(chance.uniform(-TWIST, TWIST))
-    wide = min(width, np.sqrt(height * width * share * twist))
-    high = min(height, np.sqrt(height * width * share / twist))
+    pixels = height * width * share
+    wide = min(width, np.sqrt(pixels * twist))
+    high = min(height, pixels / wide)
+    wide = min(width, pixels / high)
     left, top = chance.uniform(0, width - wide), chance.uniform(0, height - high)
     box = (left, top, left + wide, top + high)
     picture = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=2)

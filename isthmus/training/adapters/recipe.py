@@ -3,6 +3,8 @@
 
 from dataclasses import dataclass
 
+from isthmus.training.heads.recipe import MOST_RATE
+
 
 @dataclass(frozen=True)
 class AdapterRecipe:
@@ -51,8 +53,9 @@ class AdapterRecipe:
             for name, bad in {
                 "tuning": self.tuning < 0, "features": self.features < 0, "steps": self.steps < 1,
                 "batch": self.batch < 2, "low": not 1 <= self.low <= 100, "high": not self.low <= self.high <= 100,
-                "teacher_rate": not self.teacher_rate > 0, "adapter_rate": not self.adapter_rate > 0,
-                "tail_rate": not self.tail_rate > 0, "warmup": self.warmup < 1, "decay": self.decay < 0,
+                "teacher_rate": not 0 < self.teacher_rate < MOST_RATE,
+                "adapter_rate": not 0 < self.adapter_rate < MOST_RATE, "tail_rate": not 0 < self.tail_rate < MOST_RATE,
+                "seed": not 0 <= self.seed < 1 << 31, "warmup": self.warmup < 1, "decay": not 0 <= self.decay < 1,
                 "average": not 0 <= self.average < 1, "smoothing": not 0 <= self.smoothing < 1,
                 "labels": not 0 <= self.labels <= 1, "mixup": not 0 <= self.mixup <= 1, "area": not 0 < self.area <= 1,
                 "size": self.size < 32, "resize": self.resize < self.size, "clip": not self.clip > 0,

@@ -21,9 +21,10 @@ from isthmus.models.backbones import Backbone, load_backbone
 from isthmus.models.heads.adapter import AdaptedBackbone
 from isthmus.optim.checkpoint import checkpoint_of
 from isthmus.optim.loop import LoopSettings
+from isthmus.optim.run_folder import check_run
 from isthmus.training.adapters.judging import QUALITIES, KeptOut
 from isthmus.training.adapters.latents import at_random_qualities, measured
-from isthmus.training.adapters.photographs import RandomViews, random_part, whole
+from isthmus.training.adapters.photographs import RandomViews, random_part
 from isthmus.training.adapters.recipe import AdapterRecipe
 from isthmus.training.adapters.trainer import Distillation
 from isthmus.training.heads.evaluation import labels_of
@@ -34,6 +35,7 @@ from isthmus.training.heads.world import World, world_of
 VALIDATIONS = 20  # of each stage
 MEASURED = 64  # photographs that the statistics of latents are of
 TEACHER = "teacher"  # folder of the first stage, in that of the run
+FILES = ("curve.csv", TEACHER)
 TEACHER_FILE = "backbone.safetensors"
 COMMON = ("step", "loss", "samples_per_second")
 FIELDS = {TEACHER: (*COMMON, "validation_accuracy"), "": (*COMMON, *(f"accuracy_{quality}" for quality in QUALITIES))}
@@ -46,6 +48,7 @@ class Session:
     recipe: AdapterRecipe
     views: RandomViews
     kept: KeptOut | None
+    held: str | None  # fingerprint of what is kept out
     codec: Any  # on the device
     world: World
     workers: int
@@ -74,7 +77,7 @@ def train_adapter(
     checkpoint of other settings or photographs, and for a loss of nan.
     """
     recipe.check()
-    check_folder(out, parents=True)
+    check_run(out, FILES)
     shape = {"resize": recipe.resize, "crop": recipe.size}
     kind = load(recipe.codec).kind
     if kind != "image":
@@ -82,22 +85,32 @@ def train_adapter(
     source = AnalysedSource(photographs, recipe.codec, shape)
     labels = source.labels()
     labelled = bool((labels >= 0).any())
+    if labelled and not recipe.tuning:
+        raise ValueError(
+            "recipe: tuning = 0, and the photographs have labels: the backbone does not know their classes; give it "
+            "steps, or photographs without class folders, for the classes of ImageNet"
+        )
+    if validation is not None and not labelled:
+        raise ValueError(f"{photographs}: no labels to judge {validation} by: leave it out, or use class folders")
     if labelled and len(np.unique(labels[labels >= 0])) < 2:
         raise ValueError(f"{photographs}: all photographs are of one class; expected two or more, or no labels")
     classes = (len(source.classes) if source.classes else int(labels.max()) + 1) if labelled else None
     with world_of(check_device(device)) as world:
-        kept = None
-        if validation is not None and labelled and world.leads:
-            held = AnalysedSource(validation, recipe.codec, shape)
+        kept, held = None, AnalysedSource(validation, recipe.codec, shape) if validation is not None else None
+        if held is not None and world.leads:
             kept = KeptOut(held, labels_of(str(validation), held.labels(), held.classes, source.classes), world.device)
         codec, views = load(recipe.codec, device=str(world.device)), RandomViews(source, recipe)
-        session = Session(recipe, views, kept, codec, world, workers, out, minutes, save_minutes)
+        session = Session(
+            recipe, views, kept, held.fingerprint if held else None, codec, world, workers, out, minutes, save_minutes
+        )
         backbone = _teacher(session, classes)
         return None if backbone is None else _student(session, backbone)
 
 
 def _config(session: Session, stage: str) -> dict[str, Any]:
-    return {**asdict(session.recipe), "stage": stage, "data": session.views.source.fingerprint}
+    return {
+        **asdict(session.recipe), "stage": stage, "data": session.views.source.fingerprint, "validation": session.held,
+    }  # fmt: skip
 
 
 def _loop(session: Session, steps: int) -> LoopSettings:
@@ -111,8 +124,10 @@ def _teacher(session: Session, classes: int | None) -> Backbone | None:
     backbone = load_backbone(recipe.backbone, classes).to(session.world.device)
     if classes is None or not recipe.tuning:
         return backbone
+    source = session.views.source
+    views = RandomViews(source, recipe, np.flatnonzero(source.labels() >= 0))
     lesson = Distillation(
-        backbone, None, session.views, recipe, {"network": recipe.teacher_rate}, steps=recipe.tuning,
+        backbone, None, views, recipe, {"network": recipe.teacher_rate}, steps=recipe.tuning,
         world=session.world, workers=session.workers,
     )  # fmt: skip
     judge = deepcopy(backbone)
@@ -134,7 +149,7 @@ def _student(session: Session, teacher: Backbone) -> Path | None:
     recipe, kept, source = session.recipe, session.kept, session.views.source
     chance = np.random.default_rng(recipe.seed)
     some = np.unique(np.linspace(0, len(source) - 1, MEASURED).astype(int)).tolist()
-    parts = [random_part(whole(source, index), recipe.area, recipe.size, chance) for index in some]
+    parts = [random_part(session.views.readable(index)[0], recipe.area, recipe.size, chance) for index in some]
     pixels = torch.from_numpy(np.stack(parts).transpose(0, 3, 1, 2).copy()).to(session.world.device)
     torch.manual_seed(recipe.seed)
     about = measured(session.codec, pixels, recipe.low, recipe.high)
@@ -185,7 +200,7 @@ def _go(session: Session, lesson: Distillation, stage: str, steps: int, score: A
     folder, config = session.out / stage, _config(session, stage)
     check_folder(folder, parents=True)
     checkpoint = checkpoint_of(folder, config)
-    done = checkpoint["step"] if checkpoint else 0
+    done = checkpoint["step"] if checkpoint else -1
     curve = Curve(folder, done, fields=FIELDS[stage]) if session.world.leads else None
 
     def validate() -> str:

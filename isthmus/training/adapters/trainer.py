@@ -18,6 +18,7 @@ from isthmus.optim.loop import LoopSettings, run_loop
 from isthmus.optim.schedule import short_warmup, warmup_cosine
 from isthmus.training.adapters.photographs import RandomViews, Steps
 from isthmus.training.adapters.recipe import AdapterRecipe
+from isthmus.training.heads.batches import read
 from isthmus.training.heads.trainer import Meter
 from isthmus.training.heads.world import World
 
@@ -70,11 +71,11 @@ class Distillation:
 
     def _batches(self) -> Iterator[dict[str, Any]]:
         """Begun when the first is asked for, at the step where the checkpoint stands."""
-        order = Steps(len(self.views), self.recipe, self.state.step, self.world.rank, self.world.size)
-        yield from DataLoader(
+        order = Steps(self.views.places, self.recipe, self.state.step, self.world.rank, self.world.size)
+        yield from read(DataLoader(
             self.views, batch_sampler=order, num_workers=self.workers, collate_fn=self.views.collate,
             pin_memory=self.device.type == "cuda", prefetch_factor=4 if self.workers else None,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _step(self, batch: dict[str, Any]) -> Callable[[], str]:
         state = self.state
@@ -94,7 +95,7 @@ class Distillation:
         if not (math.isfinite(came) and bool(norm.isfinite())):
             raise ValueError(
                 f"step {state.step}: the loss is {came}, the norm of its gradients {float(norm)}: nothing was "
-                "changed by it, the checkpoint before stays; try lower rates (--set tail_rate=...)"
+                "changed by it, a checkpoint before stays; try lower rates (--set teacher_rate=..., tail_rate=...)"
             )
         self.optimizer.step()
         state.step += 1

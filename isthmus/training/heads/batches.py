@@ -1,15 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
 """The order of samples in a training, known for any step: one that was stopped goes on with the same batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+from isthmus.errors import IsthmusError
+
+
+def read(loader: Iterable[Any]) -> Iterator[Any]:
+    """What a loader gives, and errors of its workers as the process that reads would raise them, in one line."""
+    try:
+        yield from loader
+    except (IsthmusError, ValueError, OSError) as error:
+        text = str(error)
+        if not text.startswith("Caught "):
+            raise
+        last = text.rstrip().splitlines()[-1]  # "isthmus.errors.UnreadableFileError: what was read"
+        raise type(error)(last.partition(": ")[2] or last) from None
+
+
+class Place(int):
+    """The index of a sample, and its `number` in the training, from which what is random about it may be drawn."""
+
+    number: int
+
+    def __new__(cls, index: int, number: int) -> "Place":
+        made = super().__new__(cls, index)
+        made.number = number
+        return made
+
+    def __reduce__(self) -> tuple[type["Place"], tuple[int, int]]:
+        return Place, (int(self), self.number)
+
 
 class EndlessBatches(Sampler[list[int]]):
-    """Batches of indices from step `first` on, for ever: epochs follow each other, each in an order of its own.
+    """Batches of indices, each a `Place`, from step `first` on, for ever; each epoch has an order of its own.
 
     indices: of what is trained on. Of several processes each takes its part of every batch: rank, world. parts: into
     how many each step is cut, one batch each.
@@ -30,9 +59,10 @@ class EndlessBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         step, share = self.first, self.batch // self.parts
         while True:
-            whole = self.step(step)
+            places = enumerate(self.step(step).tolist(), step * self.batch)
+            whole: list[int] = [Place(index, number) for number, index in places]
             for part in range(self.parts):
-                yield whole[part * share : (part + 1) * share][self.rank :: self.world].tolist()
+                yield whole[part * share : (part + 1) * share][self.rank :: self.world]
             step += 1
 
     def step(self, number: int) -> NDArray[np.int64]:

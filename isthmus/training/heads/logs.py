@@ -17,13 +17,14 @@ FIELDS = ("step", "loss", "samples_per_second")  # of every training; a task has
 class Curve:
     """Lines of numbers by step in `curve.csv`; those behind a checkpoint that a training goes on from are dropped.
 
-    fields: names of its columns. Raises MissingExtraError for `tensorboard` without that package.
+    step: of the checkpoint; below 0 without one. fields: names of its columns. Raises ValueError where the file there
+    is of something else, MissingExtraError for `tensorboard` without that package.
     """
 
     def __init__(self, folder: Path, step: int, *, fields: Sequence[str] = FIELDS, tensorboard: bool = False) -> None:
         self.path, self.fields = folder / NAME, fields
         if self.path.exists():
-            self._write([row for row in self._rows() if int(row["step"]) <= step])
+            self._write([row for row in self._rows() if row["step"].isdecimal() and int(row["step"]) <= step])
         self._board: Any = None
         if tensorboard:
             try:
@@ -33,9 +34,13 @@ class Curve:
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
 
     def _rows(self) -> list[dict[str, str]]:
-        with self.path.open(newline="") as file:
-            whole = (row for row in csv.DictReader(file) if row.keys() == set(self.fields) and None not in row.values())
-            return list(whole)  # a line may be cut by a kill
+        with self.path.open(newline="", errors="replace") as file:
+            rows = csv.DictReader(file)
+            if rows.fieldnames is not None and set(rows.fieldnames) != set(self.fields):
+                raise ValueError(
+                    f"{self.path}: not the curve of this training ({', '.join(self.fields)}): move it away"
+                )
+            return [row for row in rows if None not in row and None not in row.values()]  # one may be cut by a kill
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         made = StringIO(newline="")

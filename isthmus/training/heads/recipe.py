@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 
+MOST_RATE = 1e12
 MIXINGS = ("none", "mixup", "cutmix", "both")
 
 
@@ -39,7 +40,8 @@ class HeadRecipe:
             name
             for name, bad in {
                 "epochs": not 0 < self.epochs < 1e6, "batch": self.batch < 1, "accumulate": self.accumulate < 1,
-                "rate": not self.rate > 0, "warmup": self.warmup < 1, "average": not 0 <= self.average < 1,
+                "rate": not 0 < self.rate < MOST_RATE, "decay": not 0 <= self.decay < 1,
+                "seed": not 0 <= self.seed < 1 << 31, "warmup": self.warmup < 1, "average": not 0 <= self.average < 1,
                 "smoothing": not 0 <= self.smoothing < 1, "mixing": self.mixing not in MIXINGS,
                 "flip": not 0 <= self.flip <= 1, "crop": self.crop < 0, "clip": not self.clip > 0,
                 "precision": self.precision not in ("float32", "bfloat16"),

@@ -10,11 +10,12 @@ import torch
 
 from isthmus.datasets.latents.dataset import LatentDataset
 from isthmus.devices import check_device
-from isthmus.files import check_folder
 from isthmus.models.heads import LatentInput, build_head
 from isthmus.optim.checkpoint import checkpoint_of
 from isthmus.optim.loop import LoopSettings
+from isthmus.optim.run_folder import check_run
 from isthmus.training.heads.logs import FIELDS, Curve
+from isthmus.training.heads.logs import NAME as CURVE
 from isthmus.training.heads.recipe import HeadRecipe
 from isthmus.training.heads.running import Running
 from isthmus.training.heads.saved import HeadFacts, Start, save_head
@@ -22,6 +23,7 @@ from isthmus.training.heads.task import Judged, Task
 from isthmus.training.heads.trainer import HeadTrainer
 from isthmus.training.heads.world import World, world_of
 
+FILES = (CURVE, "tensorboard")  # that a training writes beside checkpoints before it ends
 VALIDATIONS = 40  # at most, evenly spread; once an epoch where there are fewer
 
 
@@ -41,12 +43,16 @@ def train_head(
     data, and a loss that is no number; UnwritableFileError.
     """
     recipe.check()
-    check_folder(out, parents=True)
+    check_run(out, FILES)
     steps = recipe.steps(len(task.indices))
-    config = {**asdict(recipe), "task": task.name, "data": latents.fingerprint, "steps": steps, **task.config}
-    first = Start.of(running.start, recipe.head, latents) if running.start is not None else None
+    held = task.validation.fingerprint if task.validation is not None else None  # what the curve is of, too
+    config = {
+        **asdict(recipe), "task": task.name, "data": latents.fingerprint, "validation": held, "steps": steps,
+        **task.config,
+    }  # fmt: skip
+    first = Start.of(running.init, recipe.head, latents) if running.init is not None else None
     if first is not None:
-        config["start"] = first.digest
+        config["init"] = first.digest
     checkpoint_of(out, config)  # refuses one of other settings before anything is read
     with world_of(check_device(running.device), running.accelerator) as world:
         for note in task.notes if world.leads else ():
@@ -58,7 +64,7 @@ def train_head(
         task.begin(head)
         if first is not None and not resumes:
             for note in first.give(head):
-                print(f"isthmus: {running.start}: {note}", file=sys.stderr)
+                print(f"isthmus: {running.init}: {note}", file=sys.stderr)
         trainer = HeadTrainer(head, latents, task, recipe, world, steps=steps, workers=running.workers)
         facts = HeadFacts(
             task.name, recipe.head, about, task.outputs, task.classes, origin["codec"], origin["settings"],
@@ -75,7 +81,7 @@ def _run(
     every = max(1, round(steps / max(1.0, min(trainer.recipe.epochs, VALIDATIONS))))
     loop = LoopSettings(steps, running.minutes, running.save_minutes, every)
     checkpoint = checkpoint_of(out, config)
-    done, fields = checkpoint["step"] if checkpoint else 0, (*FIELDS, *(f"validation_{name}" for name in task.columns))
+    done, fields = checkpoint["step"] if checkpoint else -1, (*FIELDS, *(f"validation_{name}" for name in task.columns))
     curve = Curve(out, done, fields=fields, tensorboard=running.tensorboard) if world.leads else None
     judge = build_head(facts.head, facts.input, facts.outputs).to(world.device)
     last: list[Judged | None] = []

@@ -12,7 +12,7 @@ class Running:
     """device: "cpu", "cuda" or "cuda:N". workers: processes that read; 0: this one.
 
     minutes: it stops after this time, the same call goes on. save_minutes: between checkpoints; below 0, every step.
-    tensorboard: log for TensorBoard too. start: a trained head, or its run, whose weights it begins with. accelerator:
+    tensorboard: log for TensorBoard too. init: a trained head, or its run, whose weights it begins with. accelerator:
     an `accelerate.Accelerator` that says what device and processes there are, and in what precision they multiply.
     """
 
@@ -21,5 +21,5 @@ class Running:
     minutes: float = math.inf
     save_minutes: float = 3.0
     tensorboard: bool = False
-    start: Path | None = None
+    init: Path | None = None
     accelerator: Any = None

@@ -19,7 +19,8 @@ class Task(Protocol):
     """One way to train heads; `run.train_head` does the rest.
 
     name: of the task in a head's file. outputs, classes: of the head. columns: attributes of what `judge` gives, for
-    the curve. config: what decides the curve beside the recipe and the latents. samples: a torch data set, of what
+    the curve. config: what decides the curve beside the recipe and the latents. validation: the
+    `LatentDataset` that heads are judged on, or None. samples: a torch data set, of what
     `LatentDataset.collate` takes; indices: of those that are trained on. notes: lines for people, said once.
     """
 
@@ -28,6 +29,7 @@ class Task(Protocol):
     classes: list[str] | None
     columns: tuple[str, ...]
     config: dict[str, Any]
+    validation: Any
     samples: Any
     indices: NDArray[np.int64]
     notes: list[str]

@@ -17,7 +17,7 @@ from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import TrainingState
 from isthmus.optim.loop import LoopSettings, run_loop
 from isthmus.optim.schedule import short_warmup, warmup_cosine
-from isthmus.training.heads.batches import EndlessBatches
+from isthmus.training.heads.batches import EndlessBatches, read
 from isthmus.training.heads.recipe import HeadRecipe
 from isthmus.training.heads.task import Task
 from isthmus.training.heads.world import World
@@ -89,7 +89,7 @@ class HeadTrainer:
             self.task.indices, recipe.batch, recipe.seed, first=self.state.step, parts=recipe.accumulate,
             rank=world.rank, world=world.size,
         )  # fmt: skip
-        loader = iter(DataLoader(
+        loader = read(DataLoader(
             self.task.samples, batch_sampler=order, num_workers=self.workers, collate_fn=self.data.collate,
             pin_memory=pinned, persistent_workers=self.workers > 0,
         ))  # fmt: skip

