@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Taggers of sound: they learn classes and tags, hear stretches of any length, and say what is wrong."""
 
+import pickle
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from isthmus.models.heads import HEADS
 from isthmus.models.heads.convnext import ConvNextClassifier, ConvNextConfig
 from isthmus.samples import ASTRONAUT
 from isthmus.training.heads import evaluate, load_head
+from isthmus.training.heads.batches import Place
 from isthmus.training.heads.evaluation import labels_as
 from isthmus.training.heads.prediction import Predictor
 from isthmus.training.heads.tagging import SOUND, TAGS, judge_tags, train_tagger
@@ -78,6 +80,9 @@ def test_stretches(folders: LatentDataset) -> None:
     assert any(not torch.equal(first[0], sample[0]["y"]) for sample in others)
     whole = folders[2]["y"]
     assert any(torch.equal(first[0], whole[:, start : start + 20]) for start in range(whole.shape[1]))
+    each_time = [one.__getitems__([Place(2, number)])[0]["y"] for number in range(8)]  # of batches of one too
+    assert any(not torch.equal(each_time[0], y) for y in each_time)
+    assert pickle.loads(pickle.dumps(Place(2, 9))).number == 9
     long = Stretches(folders, 400, 0)[2]["y"]  # repeated
     assert torch.equal(long, torch.cat([whole] * 9, 1)[:, :400])
     assert Stretches(folders, 0, 0)[2]["y"].shape == whole.shape
