@@ -82,11 +82,12 @@ def information(
     from isthmus.bench.information import measure, plot
     from isthmus.bench.report import require_matplotlib
     from isthmus.datasets import LatentDataset
-    from isthmus.files import atomic_write, check_folder
+    from isthmus.files import atomic_write, make_folder
 
     require_matplotlib()
-    check_folder(out)
-    found = measure(LatentDataset(latents))
+    data = LatentDataset(latents)
+    make_folder(out)
+    found = measure(data)
     typer.echo(aligned(found.table()))
     saved = 1 - found.stream_bits / found.order0_bits if found.order0_bits else 0.0
     typer.echo(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`isthmus evaluate` and `isthmus predict`: what `isthmus train classify`, `tag` and `dense` have made."""
+"""`isthmus evaluate` and `isthmus predict`: what `isthmus train classify`, `adapter`, `tag` and `dense` have made."""
 
 import json
 from pathlib import Path
@@ -25,8 +25,9 @@ def evaluate(
 ) -> None:
     """Say how right a trained head is on a data set of latents, with a bootstrap interval.
 
-    Of several tags it is the mean average precision: 100 % where all sounds that have a tag come before all others.
-    Of heads that say something of every pixel (`isthmus train dense`): beside the floor, what is said without learning.
+    Heads are what `isthmus train classify`, `adapter`, `tag` and `dense` have made. Of several tags it is the mean
+    average precision: 100 % where all sounds that have a tag come before all others.
+    Of heads that say something of every pixel: beside the floor, what is said without learning.
 
     Example: isthmus evaluate runs/photos latents-test/
 
@@ -37,7 +38,7 @@ def evaluate(
     from isthmus.training.heads import evaluate as judge
     from isthmus.training.heads import load_head
     from isthmus.training.heads.evaluation import labels_as
-    from isthmus.training.heads.saved import check_origin
+    from isthmus.training.heads.saved import check_origin, tell_settings
     from isthmus.training.heads.tagging import judge_tags
     from isthmus.training.heads.tagging.columns import read_tags, targets_of
     from isthmus.training.heads.tagging.judged import AT_ONCE
@@ -45,6 +46,9 @@ def evaluate(
     head, facts = load_head(run)
     data = LatentDataset(latents)
     check_origin(facts.codec, str(run), data)
+    differs = tell_settings(facts.settings, str(run), data)
+    if differs:
+        typer.echo(f"isthmus: {differs}", err=True)
     if (facts.task == "dense") != (targets is not None):
         need = "needs --targets FOLDER" if targets is None else "takes no --targets: its labels are in the data set"
         raise ValueError(f"{run}: a head of {facts.task} {need}")
@@ -58,10 +62,10 @@ def evaluate(
         _tell_tags(latents, len(tagged.truth), tagged.describe(), as_json)
         return
     batch = AT_ONCE if data.kind == "audio" else 256
-    found = judge(head, data, labels_as(data, facts.classes), batch=batch, workers=workers)
+    found = judge(head, data, labels_as(data, facts.classes, facts.outputs), batch=batch, workers=workers)
     told = found.describe()
     if as_json:
-        typer.echo(json.dumps({"samples": len(found.right), **told}, indent=2))
+        typer.echo(_json({"samples": len(found.right), **told}))
         return
     first = f", {100 * told['top5']:.2f} % among the first {FIRST}" if facts.outputs > FIRST else ""
     typer.echo(
@@ -70,9 +74,15 @@ def evaluate(
     )
 
 
+def _json(told: dict[str, Any]) -> str:
+    from isthmus.models.heads.facts import jsonable
+
+    return json.dumps(jsonable(told), indent=2, allow_nan=False)
+
+
 def _tell_tags(latents: str, samples: int, told: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"samples": samples, **told}, indent=2))
+        typer.echo(_json({"samples": samples, **told}))
         return
     missing = told["classes_without_samples"]
     typer.echo(
@@ -86,10 +96,10 @@ def _tell_dense(head: Any, facts: Any, data: Any, targets: Path, workers: int, a
     from isthmus.training.heads.dense import Pictures, judge, kind_of
 
     kind = kind_of(facts)
-    found = judge(
-        head, kind.paired(data, Pictures(data, targets, kind.are), facts.input.cell), kind.meter(), workers=workers
-    )
-    typer.echo(json.dumps(found.describe(), indent=2) if as_json else f"{data.path}: {found.tell()}")
+    pictures = Pictures(data, targets, kind.are)
+    pictures.check_kind(facts.asked.get("mode"), facts.outputs)
+    found = judge(head, kind.paired(data, pictures, facts.input.cell), kind.meter(), workers=workers)
+    typer.echo(_json(found.describe()) if as_json else f"{data.path}: {found.tell()}")
 
 
 def predict(
@@ -106,11 +116,14 @@ def predict(
 ) -> None:
     """Say what a trained head sees in files; samples are encoded as its data set was.
 
+    Heads are what `isthmus train classify`, `adapter`, `tag` and `dense` have made.
+
     Example: isthmus predict runs/photos photo.jpg stream.ist
 
     Example: isthmus predict runs/masks photo.jpg --out masks/
     """
     from isthmus.devices import check_device
+    from isthmus.models.heads.facts import jsonable
     from isthmus.training.heads import load_head
     from isthmus.training.heads.prediction import Predictor
 
@@ -125,7 +138,7 @@ def predict(
         told: dict[str, Any] = predictor.file(file)
         ranked = sorted(told.items(), key=lambda pair: -pair[1])[:FIRST]
         if as_json:
-            typer.echo(json.dumps({"file": str(file), **dict(ranked)}, ensure_ascii=False))
+            typer.echo(json.dumps(jsonable({"file": str(file), **dict(ranked)}), ensure_ascii=False))
         else:
             typer.echo(f"{file}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in ranked))
 

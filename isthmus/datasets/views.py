@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.datasets.settings import Settings
+from isthmus.datasets.settings import MOST_PIXELS, Settings
 
 Image = NDArray[np.uint8]  # [H, W, 1 or 3]
 MOST_CROPS = 1000
@@ -69,6 +69,11 @@ def _resized(image: Image, shorter: int, nearest: bool) -> Image:
     from PIL import Image as Pillow
 
     size = size_after(height, width, shorter)[::-1]
+    if size[0] * size[1] > max(MOST_PIXELS, height * width):
+        raise ValueError(
+            f"an image of {width}x{height} would be resized to {size[0]}x{size[1]} pixels (resize or crop {shorter}); "
+            f"images are enlarged to at most {MOST_PIXELS}"
+        )
     picture: Any = Pillow.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     made = np.asarray(picture.resize(size, Pillow.Resampling.NEAREST if nearest else Pillow.Resampling.BICUBIC))
     return np.ascontiguousarray(made if made.ndim == 3 else made[..., None])

@@ -25,9 +25,11 @@ def test_bits_and_labels(
     assert 0.8 * found.order0_bits < found.place_bits.sum() < found.order0_bits
     alone = measure(LatentDataset(Path(data.path).parent / "photos" / "rough", codec="walloc-image-f8c12", quality=60))
     assert alone.labels is None and alone.place_bits is None
-    status, out, _ = run("bench", "information", data.path, "--out", tmp_path)
-    assert status == 0 and "20 samples: " in out and (tmp_path / "information.png").stat().st_size > 1000
-    assert json.loads((tmp_path / "information.json").read_text())["samples"] == 20
+    status, out, _ = run("bench", "information", data.path, "--out", tmp_path / "made")
+    assert status == 0 and "20 samples: " in out and (tmp_path / "made" / "information.png").stat().st_size > 1000
+    status, _, err = run("bench", "information", data.path, "--out", tmp_path / "a" / "b")
+    assert status == 2 and "does not exist: create it first" in err
+    assert json.loads((tmp_path / "made" / "information.json").read_text())["samples"] == 20
 
 
 def test_counts_grow() -> None:

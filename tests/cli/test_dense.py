@@ -68,9 +68,21 @@ def test_values_of_streams_and_of_odd_sizes(run: Run, data: Path, tmp_path: Path
     assert run(*command)[0] == 0
     status, out, _ = run("evaluate", tmp_path / "run", latents, "--targets", data / "grey")
     assert status == 0 and "PSNR" in out and "the best linear map" in out
+    status, _, err = run("evaluate", tmp_path / "run", latents, "--targets", data / "images")
+    assert status == 2 and "is RGB, the head's targets were L, values: targets of one kind" in err
     photo = tmp_path / "odd.png"
     Image.open(next((data / "images").rglob("*.png"))).crop((0, 0, 45, 31)).save(photo)
     assert run("encode", photo, tmp_path / "stream.ist", "--codec", "walloc-image-f8c12")[0] == 0
     status, out, _ = run("predict", tmp_path / "run", photo, tmp_path / "stream.ist", "--out", tmp_path / "m", "--json")
     assert status == 0 and [json.loads(line)["width"] for line in out.splitlines()] == [45, 45]
     assert np.asarray(Image.open(tmp_path / "m" / "odd.png")).shape == (31, 45)
+
+
+def test_a_head_of_values_is_not_judged_by_masks(run: Run, data: Path, tmp_path: Path) -> None:
+    latents = data / "latents"
+    command = ("train", "dense", latents, "--targets", data / "images", "--out", tmp_path / "run", "--workers", "0",
+               "--epochs", "1", "--batch", "6", "--device", "cpu")  # fmt: skip
+    assert run(*command)[0] == 0
+    for targets, mode in (("masks", "P"), ("grey", "L")):
+        status, _, err = run("evaluate", tmp_path / "run", latents, "--targets", data / targets)
+        assert status == 2 and f"is {mode}, the head's targets were RGB, values" in err and len(err.splitlines()) == 1

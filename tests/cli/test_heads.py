@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.datasets import LatentDataset
-from tests.training.heads.conftest import latents
+from isthmus.datasets import LatentDataset, transcode
+from tests.training.heads.conftest import CODEC, latents
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -34,6 +34,14 @@ def test_there_and_back(run: Run, data: LatentDataset, tmp_path: Path) -> None:
     status, out, _ = run("predict", tmp_path / "run", photo, "--json")
     told = json.loads(out)
     assert status == 0 and told["flat"] + told["rough"] == pytest.approx(1)
+    assert run("evaluate", tmp_path / "run", data.path)[2] == ""
+    transcode(photo.parents[1], tmp_path / "small", codec=CODEC, workers=0, progress=False, quality=50, crop=48)
+    status, _, err = run("evaluate", tmp_path / "run", tmp_path / "small")
+    assert status == 0 and "crop 48, there None; quality 50, there 60" in err and len(err.splitlines()) == 1
+    status, _, err = run("predict", tmp_path / "run", photo.parent)
+    assert status == 2 and "is a folder; name the files in it" in err and len(err.splitlines()) == 1
+    for command in ("evaluate", "predict"):
+        assert "adapter" in run(command, "--help")[1]
 
 
 def test_what_is_refused(run: Run, data: LatentDataset, tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from isthmus.datasets import LatentDataset
 from isthmus.datasets.manifest import Manifest
+from isthmus.datasets.settings import Settings
 from isthmus.datasets.storage import Place
+from isthmus.datasets.views import views_of
 from isthmus.errors import UnreadableFileError
 from tests.datasets.photos import CODEC, make_photos, photo
 from tests.datasets.test_sources import make_tar
@@ -75,11 +78,11 @@ def test_pipes_in_tables_are_not_waited_for(tmp_path: Path) -> None:
         (["--5", "3"], ["--5", "3"], [0, 1]),
         (["²", "3"], ["3", "²"], [1, 0]),
         (["9" * 30, "3"], ["3", "9" * 30], [1, 0]),
-        (["-7", " 3"], None, [-7, 3]),
+        (["-7", " 3"], None, [None, 3]),
     ],
 )
 def test_labels_that_look_like_numbers(
-    labels: list[str], classes: list[str] | None, expected: list[int], tmp_path: Path
+    labels: list[str], classes: list[str] | None, expected: list[int | None], tmp_path: Path
 ) -> None:
     make_photos(tmp_path, ("a",), 2)
     lines = [f"a/{number}.png,{label}\n" for number, label in enumerate(labels)]
@@ -149,3 +152,10 @@ def test_samples_without_a_label_among_others_come_with_none_when_read_as_they_a
     (tmp_path / "list.csv").write_text("path,label\na/0.png,\na/1.png,3\n")
     data = LatentDataset(tmp_path / "list.csv", codec=CODEC)
     assert [sample["label"] for sample in (data[0], data[1])] == [-100, 3]
+
+
+def test_images_are_not_enlarged_without_end() -> None:
+    for size, shape in ((None, (9, 1, 3)), (1 << 14, (2, 2, 3))):
+        settings = Settings("x", "image", "", resize=10_000 if size is None else None, crop=size)
+        with pytest.raises(ValueError, match="would be resized to .* pixels .*; images are enlarged to at most"):
+            next(iter(views_of(np.zeros(shape, np.uint8), settings, "")))

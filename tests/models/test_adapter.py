@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from isthmus.models.backbones import BACKBONES, Backbone, Place
 from isthmus.models.cut import cut
-from isthmus.models.heads import build_head
+from isthmus.models.heads import build_head, check_input
 from isthmus.models.heads.adapter import AdaptedBackbone, AdapterConfig, LatentAdapter
 from tests.models.test_heads import about
 
@@ -107,6 +107,20 @@ def test_backbones_take_latents_of_any_cell(name: str) -> None:
             assert model(torch.randn(1, 5, side, side)).shape == (1, 3)
             given = model.teacher(torch.rand(1, 3, 224, 224) * 255)
         assert given.shape == (1, place.channels, 224 // place.stride, 224 // place.stride)
+
+
+def test_a_backbone_of_one_size() -> None:
+    pytest.importorskip("torchvision")
+    model = build_head("adapter:vit-b-16", about(2), 3).eval()
+    with pytest.raises(ValueError, match="latents of 32x28 cells, this backbone takes 28x28 only: transcode with"):
+        model(torch.randn(1, 5, 32, 28))
+    with pytest.raises(ValueError, match="got 200x192 pixels, this one takes 224x224 only"):
+        model.teacher(torch.zeros(1, 3, 192, 200))  # type: ignore[operator]
+    check_input("adapter:vit-b-16", about(2), (28, 28), "set")
+    check_input("adapter:resnet18", about(2), None, "set")
+    check_input("adapter:vit-b-16", replace(about(2), cell=16), (14, 14), "set")
+    with pytest.raises(ValueError, match="set: latents of several sizes, or unknown ones; .* takes 28x28"):
+        check_input("adapter:vit-b-16", about(2), None, "set")
 
 
 def test_heads_and_backbones_that_there_are_not() -> None:

@@ -45,6 +45,26 @@ def test_padding_changes_nothing(kind: Any, config: Any, grid: tuple[int, ...]) 
         assert torch.allclose(model(padded, mask), model(y), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["convnext-s", "sound-s", "vit-s", "dense-s", "clip-s"])
+def test_padding_alone_and_no_samples_are_no_trouble(name: str) -> None:
+    torch.manual_seed(0)
+    axes = 1 if name == "sound-s" else 2
+    model, grid = build_head(name, about(axes), 3).eval(), (9, 6)[:axes]
+    y, mask = torch.randn(2, 5, *grid), torch.zeros(2, *grid, dtype=torch.bool)
+    mask[0] = True
+    if name == "clip-s":
+        y, mask = y[:, None].expand(2, 4, 5, *grid), torch.tensor([[True] * 4, [False] * 4])
+    with torch.no_grad():
+        out = model(y, mask)
+        assert out.isfinite().all() and torch.allclose(out[0], model(y[:1])[0], atol=1e-5)
+        assert model(y[:0]).shape == (0, *out.shape[1:]) and model(y[:0], mask[:0]).shape == (0, *out.shape[1:])
+        with pytest.raises(ValueError, match="whose grid is empty"):
+            model(y[..., :0])
+    if name == "clip-s":
+        with pytest.raises(ValueError, match="expected clips"):
+            model(y[:, :0])
+
+
 @pytest.mark.parametrize(("kind", "config"), SMALL)
 def test_all_weights_learn(kind: Any, config: Any) -> None:
     torch.manual_seed(0)

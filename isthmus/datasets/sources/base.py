@@ -105,9 +105,9 @@ def is_label(kind: str | None, where: str) -> bool:
     return True
 
 
-def known_label(value: Any, classes: list[str] | None) -> Label:
-    """None for one that is not known: -1 where numbers have names, as Hugging Face writes them, and an empty name."""
-    if value == "" or (classes is not None and value == -1):
+def known_label(value: Any) -> Label:
+    """None for one that is not known: a number below 0, such as Hugging Face's -1, and an empty name."""
+    if value == "" or (isinstance(value, int) and value < 0):
         return None
     return int(value) if isinstance(value, bool) else value  # type: ignore[no-any-return]
 

@@ -57,7 +57,7 @@ class HubSource(Source):
             part = table[start : start + BATCH] if table is not None else {}
             for place in range(start, min(start + BATCH, count)):
                 values = {n: part[n][place - start] for n in names}
-                label = known_label(values.get(self.label), self.classes) if self.label else None
+                label = known_label(values.get(self.label)) if self.label else None
                 key = values.get(self.key) if self.key else None
                 kept = {n: values[n] for n in self.columns}
                 yield Item(key or f"{place:08d}", 0, stamp, label, place, kept)

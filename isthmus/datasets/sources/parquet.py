@@ -61,7 +61,7 @@ class ParquetSource(ContainerSource):
                 for place, values in enumerate(told):
                     key = values.get(self.key) if self.key else None
                     columns = {n: values.get(n) for n in self.columns}
-                    label = known_label(values.get(self.label), self.classes) if self.label else None
+                    label = known_label(values.get(self.label)) if self.label else None
                     fallback = f"{PurePosixPath(name).stem}-{row:08d}"
                     yield Item(
                         str(fallback if key in (None, "") else key), size, stamp, label, [name, group, place], columns

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from stat import S_ISDIR, S_ISREG
 from typing import Any
 
-from isthmus.datasets.sources.base import RESERVED, Found, Item, Label, Source
+from isthmus.datasets.sources.base import RESERVED, Found, Item, Label, Source, known_label
 from isthmus.errors import UnreadableFileError
 
 PATHS = ("path", "file", "file_name", "filename", "image", "audio")
@@ -120,7 +120,7 @@ class TableSource(Source):
             raise self._wrong(number, f"label {value!r}; expected a whole number or a name")
         if int(value) not in WHOLE:
             raise self._wrong(number, f"label {value!r}; expected less, or a name")
-        return int(value)
+        return known_label(int(value))
 
     def find(self, item: Item) -> Found:
         return Found(self.path.parent / item.where, PurePosixPath(item.where).suffix)

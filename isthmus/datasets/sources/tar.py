@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any
 
-from isthmus.datasets.sources.base import ContainerSource, Found, Item
+from isthmus.datasets.sources.base import ContainerSource, Found, Item, known_label
 from isthmus.datasets.storage import Place
 from isthmus.errors import UnreadableFileError
 from isthmus.media.kinds import room
@@ -72,7 +72,7 @@ class TarSource(ContainerSource):
                     label = told["label"]
         except (ValueError, RecursionError) as error:
             broken = broken or f"its label or JSON cannot be read: {error}"
-        yield Item(key, where[2], stamp, label, where, kept, broken)
+        yield Item(key, where[2], stamp, known_label(label), where, kept, broken)
 
     def find(self, item: Item) -> Found:
         name, offset, size, suffix = item.where

@@ -24,11 +24,15 @@ __all__ = ["BACKBONES", "Backbone", "Place", "load_backbone"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where latents enter: the module whose output they replace, its channels, and pixels a place of its grid."""
+    """Where latents enter: the module whose output they replace, its channels, and pixels a place of its grid.
+
+    pixels: the one size of images, along each side, that the network takes; None where it takes any.
+    """
 
     at: str
     channels: int
     stride: int
+    pixels: int | None = None
 
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of pixels 0..255
@@ -36,7 +40,7 @@ TORCHVISION = {
     "efficientnet-b0": ("efficientnet_b0", Place("features.3", 40, 8)),
     "resnet18": ("resnet18", Place("layer2", 128, 8)),
     "resnet50": ("resnet50", Place("layer2", 512, 8)),
-    "vit-b-16": ("vit_b_16", Place("patches", 768, 16)),
+    "vit-b-16": ("vit_b_16", Place("patches", 768, 16, 224)),
 }
 LITE = ("efficientnet", "efficientnet-lite0")
 BACKBONES = {**dict.fromkeys(LITE, Place("blocks.4", 40, 8)), **{name: told[1] for name, told in TORCHVISION.items()}}

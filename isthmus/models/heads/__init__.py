@@ -17,14 +17,14 @@ from typing import Any
 from torch import nn
 
 from isthmus.models.backbones import BACKBONES, load_backbone
-from isthmus.models.heads.adapter import AdaptedBackbone
+from isthmus.models.heads.adapter import AdaptedBackbone, check_grid, grid_of
 from isthmus.models.heads.clips import ClipClassifier, ClipConfig
 from isthmus.models.heads.convnext import ConvNextClassifier, ConvNextConfig
 from isthmus.models.heads.dense import DenseConfig, DenseHead
 from isthmus.models.heads.stem import LatentInput
 from isthmus.models.heads.vit import VitClassifier, VitConfig
 
-__all__ = ["HEADS", "LatentInput", "build_head", "check_name"]
+__all__ = ["HEADS", "LatentInput", "build_head", "check_input", "check_name"]
 
 BIG = ConvNextConfig(widths=(144, 288, 576), depths=(3, 8, 4), drop=0.2)
 # Sound has 172 frames a second, of which neighbours tell nearly the same: 46 ms become one feature at once, and
@@ -59,6 +59,20 @@ def build_head(name: str, about: LatentInput, outputs: int, *, pretrained: bool 
         return AdaptedBackbone(load_backbone(name.removeprefix(ADAPTER), outputs, pretrained=pretrained), about)
     kind, config = HEADS[name]
     return kind(about, outputs, config)
+
+
+def check_input(name: str, about: LatentInput, grid: tuple[int, ...] | None, where: str) -> None:
+    """Raises ValueError for latents `where` that a head cannot read. grid: of all of them; None where they differ."""
+    check_name(name)
+    if name.startswith(ADAPTER):
+        place = BACKBONES[name.removeprefix(ADAPTER)]
+        side = grid_of(place, about.cell)
+        if side is not None and grid is None:
+            raise ValueError(
+                f"{where}: latents of several sizes, or unknown ones; {name} takes {side}x{side} cells only: transcode "
+                f"with --crop {place.pixels}, or choose another head"
+            )
+        check_grid(where, side, grid or ())
 
 
 def check_name(name: str) -> None:

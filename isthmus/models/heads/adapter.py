@@ -12,7 +12,7 @@ from math import log2
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isthmus.models.backbones import Backbone
+from isthmus.models.backbones import Backbone, Place
 from isthmus.models.cut import cut
 from isthmus.models.heads.convnext import ConvNextBlock, ConvNextConfig
 from isthmus.models.heads.stem import LatentInput, Stem
@@ -49,6 +49,20 @@ class LatentAdapter(nn.Module):
         return F.pixel_shuffle(self.output(self.down(self.blocks(self.stem(y)))), self.up)
 
 
+def grid_of(place: Place, cell: int) -> int | None:
+    """Cells along each side of the only latents that a backbone takes; None where it takes any."""
+    return None if place.pixels is None else place.pixels // cell
+
+
+def check_grid(where: str, side: int | None, grid: tuple[int, ...]) -> None:
+    """Raises ValueError for latents of another grid than that, side x side cells."""
+    if side is not None and grid != (side, side):
+        raise ValueError(
+            f"{where}: latents of {'x'.join(str(n) for n in grid)} cells, this backbone takes {side}x{side} only: "
+            "transcode with --resize and --crop to that size (vit-b-16: --resize 256 --crop 224), or choose another"
+        )
+
+
 class AdaptedBackbone(nn.Module):
     """A backbone whose first half is an adapter: latents in, what the backbone gives out.
 
@@ -62,6 +76,7 @@ class AdaptedBackbone(nn.Module):
         teacher, self.tail = cut(backbone, backbone.at)
         self._teacher = [teacher]  # no part of this model
         place = backbone.place
+        self.grid = grid_of(place, about.cell)
         self.adapter = LatentAdapter(about, config or AdapterConfig(place.channels, about.cell / place.stride))
 
     @property
@@ -70,9 +85,11 @@ class AdaptedBackbone(nn.Module):
         return self._teacher[0]
 
     def forward(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
-        """float32 [n, c, h, w], dequantized, to logits [n, classes]. Raises ValueError for a mask."""
+        """float32 [n, c, h, w], dequantized, to logits [n, classes]. Raises ValueError for a mask, and for
+        another grid than that of a backbone that takes one size of images only."""
         if mask is not None:
             raise ValueError(
                 "adapter: backbones have no masks, and samples of several sizes need them; transcode with --crop"
             )
+        check_grid("adapter", self.grid, tuple(y.shape[2:]))
         return self.tail(self.adapter(y))  # type: ignore[no-any-return]

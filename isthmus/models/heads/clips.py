@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from isthmus.models.heads.convnext import ConvNextClassifier, ConvNextConfig
-from isthmus.models.heads.stem import LatentInput, pooled
+from isthmus.models.heads.stem import LatentInput, pooled, seen_of
 from isthmus.models.heads.vit import VitBlock, VitConfig, positions
 
 
@@ -32,10 +32,15 @@ class ClipClassifier(nn.Module):
         self.norm, self.output = nn.LayerNorm(self.width), nn.Linear(self.width, classes)
 
     def forward(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
-        """float32 [n, t, c, h, w], dequantized; mask bool [n, t] of frames that are no padding. Logits [n, classes]."""
-        x = self.frames.features(y.flatten(0, 1)).reshape(*y.shape[:2], -1)  # [n, t, width]
+        """float32 [n, t, c, h, w], dequantized; mask bool [n, t] of frames that are no padding. Logits [n, classes].
+
+        Raises ValueError for other shapes.
+        """
+        if y.ndim < 4 or not y.shape[1]:
+            raise ValueError(f"head: got latents {tuple(y.shape)}, expected clips [n, frames, c, h, w]")
+        x = self.frames.features(y.flatten(0, 1)).reshape(*y.shape[:2], self.width)  # [n, t, width]
         x = x + positions((y.shape[1],), self.width, x.device).to(x.dtype)
-        seen = None if mask is None else mask[:, None, None]
+        seen = seen_of(mask)
         for block in self.blocks:
             x = block(x, seen)
         return self.output(pooled(self.norm(x).transpose(1, 2), mask))  # type: ignore[no-any-return]

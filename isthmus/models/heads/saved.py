@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained head as one safetensors file: weights, and in its metadata all that is needed to use it."""
 
-import json
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,50 +10,14 @@ from torch import Tensor, nn
 
 from isthmus.errors import CorruptStreamError, UnreadableFileError
 from isthmus.files import atomic_write
-from isthmus.models.heads import LatentInput, build_head
+from isthmus.models.heads import build_head
+from isthmus.models.heads.dense import DenseHead
+from isthmus.models.heads.facts import HeadFacts
 
-NAME, KEY, VERSION = "head.safetensors", "isthmus-head", 1
+__all__ = ["NAME", "HeadFacts", "load_head", "save_head"]
+
+NAME, KEY = "head.safetensors", "isthmus-head"
 LIMIT = 1 << 31
-
-
-@dataclass(frozen=True)
-class HeadFacts:
-    """What a head is and reads. task: "classify", "dense" or "tag". codec, settings: as a manifest has them; with
-    `tables`, by codec id, they say which latents it takes. asked: what its task was told, such as the column `tags`,
-    without which a "tag" is one class a sample. recipe, results: how it was made, for people."""
-
-    task: str
-    head: str
-    input: LatentInput
-    outputs: int
-    classes: list[str] | None
-    codec: dict[str, Any]
-    settings: dict[str, Any]
-    asked: dict[str, Any] = field(default_factory=dict)
-    recipe: dict[str, Any] = field(default_factory=dict)
-    results: dict[str, Any] = field(default_factory=dict)
-
-    def pack(self) -> str:
-        return json.dumps({"version": VERSION, **asdict(self)}, ensure_ascii=False)
-
-    @classmethod
-    def unpack(cls, text: str) -> "HeadFacts":
-        """Raises KeyError, TypeError or ValueError."""
-        told = dict(json.loads(text))
-        if told.pop("version") != VERSION:
-            raise ValueError(f"another version than {VERSION}")
-        about = told["input"]
-        about = LatentInput(**{**about, "mean": tuple(about["mean"]), "std": tuple(about["std"])})
-        if about.axes not in (1, 2) or not len(about.mean) == len(about.std) == about.channels:
-            raise ValueError(f"an input of {about.channels} channels along {about.axes} axes")
-        found = cls(**{**told, "input": about})
-        if type(found.outputs) is not int or not 0 < found.outputs < 1 << 20:
-            raise ValueError(f"{found.outputs!r} outputs")
-        if not isinstance(found.asked, dict) or not isinstance(found.asked.get("tags", ""), str):
-            raise ValueError(f"its task was told {found.asked!r}")
-        if found.classes is not None and len(found.classes) != found.outputs:
-            raise ValueError(f"{len(found.classes)} classes for {found.outputs} outputs")
-        return found
 
 
 def save_head(folder: Path, facts: HeadFacts, weights: dict[str, Tensor]) -> Path:
@@ -76,13 +37,32 @@ def load_head(path: Path) -> tuple[nn.Module, HeadFacts]:
         if path.stat().st_size > LIMIT:
             raise ValueError(f"{path.stat().st_size} bytes, at most {LIMIT} are read")
         with safe_open(path, "pt") as file:
-            facts = HeadFacts.unpack((file.metadata() or {})[KEY])
+            facts = HeadFacts.unpack(_metadata(file.metadata()))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         with torch.device("meta"):
             model = build_head(facts.head, facts.input, facts.outputs)
+        if isinstance(model, DenseHead) != (facts.task == "dense"):
+            raise ValueError(f"a {facts.head} for the task {facts.task}")
+        _check_types(tensors, model.state_dict())
         model.load_state_dict(tensors, assign=True)
-        if not all(value.isfinite().all() for value in tensors.values()):
-            raise ValueError("weights that are no numbers")
-    except (KeyError, TypeError, ValueError, RuntimeError, RecursionError, SafetensorError) as error:
-        raise CorruptStreamError(f"{path}: not a trained head of isthmus: {error}") from error
+    except KeyError as error:
+        raise CorruptStreamError(f"{path}: not a trained head of isthmus: it does not say {error}") from error
+    except (TypeError, ValueError, OverflowError, RuntimeError, RecursionError, SafetensorError) as error:
+        told = " ".join(str(error).split())
+        raise CorruptStreamError(f"{path}: not a trained head of isthmus: {told[:300]}") from error
     return model.eval(), facts
+
+
+def _metadata(told: dict[str, str] | None) -> str:
+    if not told or KEY not in told:
+        raise ValueError(f"its metadata have no {KEY}")
+    return told[KEY]
+
+
+def _check_types(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raises ValueError for weights of another type than the head's, and for such that are no numbers."""
+    for name, value in tensors.items():
+        if name in expected and value.dtype != expected[name].dtype:
+            raise ValueError(f"weights {name} of {value.dtype}, expected {expected[name].dtype}")
+        if not value.isfinite().all():
+            raise ValueError(f"weights {name} that are no numbers")

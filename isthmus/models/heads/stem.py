@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 BEND = 0.3  # where the range bends: at a third of it, three standard deviations count as 1.6
+LEAST = 1e-12  # standard deviation
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class LatentInput:
     """What a head reads: plane "y" of a codec, dequantized. Part of a checkpoint, so that a head finds its own input.
 
     channels: of the latent. axes: 2 of images, 1 of sound. mean, std: of each channel, as `LatentDataset.mean` has
-    them. cell: pixels or samples of a place of the grid, along each axis.
+    them, std above 0. cell: pixels or samples of a place of the grid, along each axis.
     """
 
     channels: int
@@ -28,7 +29,7 @@ class LatentInput:
     @classmethod
     def of(cls, dataset: Any) -> "LatentInput":
         """Of a `LatentDataset`, or whatever has its `mean`, `std` and `codec`."""
-        mean, std = dataset.mean["y"], dataset.std["y"]
+        mean, std = dataset.mean["y"], dataset.std["y"].clamp_min(LEAST)  # channels may be of one value
         cell = getattr(dataset.codec, "cell", cls.cell)
         return cls(len(mean), mean.ndim - 1, tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()), cell)
 
@@ -53,7 +54,7 @@ class Stem(nn.Module):
         super().__init__()
         shape = (-1, *(1,) * about.axes)
         self.register_buffer("mean", torch.tensor(about.mean).reshape(shape))
-        self.register_buffer("scale", 1 / torch.tensor(about.std).clamp_min(1e-12).reshape(shape))
+        self.register_buffer("scale", 1 / torch.tensor(about.std).clamp_min(LEAST).reshape(shape))
         self.channels, self.axes, self.patch, self.fine = about.channels, about.axes, patch, fine
         layer = conv(about.axes)
         # Three times: bent; as it is within one standard deviation, where most of what is rounded to zero lies; and its
@@ -69,6 +70,8 @@ class Stem(nn.Module):
         if y.ndim != self.axes + 2 or y.shape[1] != self.channels:
             grid = ", h, w" if self.axes == 2 else ", frames"
             raise ValueError(f"head: got latents {tuple(y.shape)}, expected [n, {self.channels}{grid}]")
+        if 0 in y.shape[2:]:
+            raise ValueError(f"head: got latents {tuple(y.shape)}, whose grid is empty")
         t = (y - self.mean) * self.scale  # type: ignore[operator]
         if mask is not None:
             t = t * mask[:, None]
@@ -96,11 +99,19 @@ def kept(h: Tensor, drop: float) -> Tensor:
 def heard(x: Tensor, mask: Tensor | None) -> Tensor:
     """Means and maxima over time, added, of what is no padding: [n, width, frames] to [n, width].
 
-    Much of what is to be told of a sound, a bark or a knock, fills a small part of it, and would drown in a mean (so
-    do Kong et al., "PANNs", arXiv 1912.10211).
+    Zeros where all is padding. Much of what is to be told of a sound, a bark or a knock, fills a small part of it, and
+    would drown in a mean (so do Kong et al., "PANNs", arXiv 1912.10211).
     """
-    there = x if mask is None else x.masked_fill(~mask[:, None], -torch.inf)
-    return pooled(x, mask) + there.amax(2)
+    if mask is None:
+        return pooled(x, mask) + x.amax(2)
+    loudest = x.masked_fill(~mask[:, None], -torch.inf).amax(2)
+    return pooled(x, mask) + torch.where(mask.any(1, keepdim=True), loudest, 0)
+
+
+def seen_of(mask: Tensor | None) -> Tensor | None:
+    """What attention may look at, bool [n, 1, 1, tokens], of a mask [n, tokens]: all of a sample that is padding alone,
+    as attention to nothing is no number."""
+    return None if mask is None else (mask | ~mask.any(1, keepdim=True))[:, None, None]
 
 
 def pooled(x: Tensor, mask: Tensor | None) -> Tensor:

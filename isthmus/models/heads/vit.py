@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isthmus.models.heads.stem import LatentInput, Stem, kept, pooled
+from isthmus.models.heads.stem import LatentInput, Stem, kept, pooled, seen_of
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,11 @@ class VitClassifier(nn.Module):
         x, mask = self.stem(y, mask), self.stem.coarse(mask)
         place = positions(tuple(x.shape[2:]), self.config.width, x.device).to(x.dtype)
         x = x.flatten(2).transpose(1, 2) + place  # [n, tokens, width]
-        seen = None if mask is None else mask.flatten(1)[:, None, None]
+        mask = None if mask is None else mask.flatten(1)
+        seen = seen_of(mask)
         for block in self.blocks:
             x = block(x, seen)
-        return pooled(self.norm(x).transpose(1, 2), None if mask is None else mask.flatten(1))
+        return pooled(self.norm(x).transpose(1, 2), mask)
 
     def forward(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """float32 [n, c, *grid], dequantized; mask bool [n, *grid] where it is no padding. Logits [n, classes]."""

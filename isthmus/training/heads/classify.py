@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus.datasets.latents.dataset import LatentDataset
-from isthmus.models.heads import check_name
-from isthmus.training.heads.evaluation import Evaluated, evaluate, labels_as
+from isthmus.models.heads import LatentInput, check_input, check_name
+from isthmus.training.heads.evaluation import Evaluated, evaluate, labels_as, outputs_of
 from isthmus.training.heads.recipe import HeadRecipe
 from isthmus.training.heads.run import train_head
 from isthmus.training.heads.running import Running
@@ -33,10 +33,13 @@ class Classification(Task):
         labels, self.classes = check_labels(latents)
         self.samples: Any = latents
         self.indices = np.flatnonzero(labels >= 0)
-        self.outputs = len(self.classes) if self.classes else int(labels.max()) + 1
+        self.outputs = outputs_of(latents.path, labels, self.classes)
+        for data in (latents, validation):
+            if data is not None:
+                check_input(recipe.head, LatentInput.of(data), _grid(data), data.path)
         self.validation, self.workers, self.smoothing = validation, workers, recipe.smoothing
         if validation is not None:
-            self.held = labels_as(validation, self.classes)
+            self.held = labels_as(validation, self.classes, self.outputs)
             check_alike(latents, validation)
         self.config: dict[str, Any] = {}
         self.views = Views(recipe, latents, self.outputs)
@@ -77,6 +80,14 @@ def train_classifier(
     check_name(recipe.head)
     how = Running(**running)
     return train_head(latents, Classification(latents, recipe, validation, how.workers), recipe, out, how)
+
+
+def _grid(data: LatentDataset) -> tuple[int, ...] | None:
+    """Cells along each axis of all samples; None where they differ, or nobody knows."""
+    shape, crop = data.shapes["y"], data.origin["settings"].get("crop")
+    if shape is None and crop:
+        return (-(-crop // LatentInput.of(data).cell),) * 2
+    return shape if shape is None else shape[1:]
 
 
 def check_labels(data: LatentDataset) -> tuple[NDArray[np.int64], list[str] | None]:

@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from isthmus.datasets.latents.dataset import LatentDataset
+from isthmus.datasets.latents.stored.shard import NO_LABEL
+from isthmus.models.heads.facts import OUTPUTS
 
 RESAMPLES = 2000
+NAMED = "give its labels those names (class folders, or a column `label` of names), and transcode it again"
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def evaluate(
 
 
 def evaluated(logits: Tensor, labels: NDArray[np.int64]) -> Evaluated:
-    """What logits [n, classes] on the CPU are worth, of samples of those labels [n]."""
+    """What logits [n, classes] on the CPU are worth, of samples of those labels [n]. Raises ValueError beyond them."""
+    _check_numbers("evaluation", np.unique(labels), logits.shape[1], "the head has")
     truth = torch.from_numpy(labels)
     first = logits.topk(min(5, logits.shape[1]), 1).indices
     hits = first == truth[:, None]
@@ -87,26 +91,57 @@ def logits_of(
     return torch.cat(found)
 
 
-def labels_as(data: LatentDataset, classes: list[str] | None) -> NDArray[np.int64]:
-    """The labels of a data set as a head with those classes counts them; -100 for none.
+def labels_as(data: LatentDataset, classes: list[str] | None, outputs: int | None = None) -> NDArray[np.int64]:
+    """The labels of a data set as a head with those classes, or so many without names, counts them; -100 for none.
 
-    Raises ValueError for a class that the head does not have.
+    Raises ValueError for a class that the head does not have, and where only one of the two has names.
     """
-    return labels_of(data.path, data.labels, data.classes, classes)
+    return labels_of(data.path, data.labels, data.classes, classes, outputs)
 
 
 def labels_of(
-    where: str, labels: NDArray[np.int64], own: list[str] | None, classes: list[str] | None
+    where: str, labels: NDArray[np.int64], own: list[str] | None, classes: list[str] | None, outputs: int | None = None
 ) -> NDArray[np.int64]:
     """As `labels_as`, of labels whose names are `own`."""
-    if classes is None or own is None or classes == own:
+    labels = np.where(labels < 0, NO_LABEL, labels)
+    used = np.unique(labels[labels >= 0])
+    if not len(used):
         return labels
-    used = set(np.unique(labels[labels >= 0]).tolist())
-    missing = [name for number, name in enumerate(own) if name not in classes and number in used]
+    if own is None or classes is None:
+        if classes is not None:
+            raise ValueError(
+                f"{where}: its labels are numbers without names, the head has classes {_some(classes)}: {NAMED}"
+            )
+        if own is not None:
+            raise ValueError(
+                f"{where}: its classes are {_some(own)}, the {outputs or 'classes'} of the head have no names, only "
+                "numbers: give numbers as labels (a column `label` of a table), or train with labels that have names"
+            )
+        _check_numbers(where, used, outputs, "the head has")
+        return labels
+    _check_numbers(where, used, len(own), "the data set has")
+    missing = [own[number] for number in used.tolist() if own[number] not in classes]
     if missing:
         raise ValueError(
             f"{where}: class {missing[0]!r} is none of the {len(classes)} that the head was trained on"
             + (f", and so are {len(missing) - 1} more" if len(missing) > 1 else "")
         )
-    places = np.array([classes.index(name) if name in classes else -100 for name in own], np.int64)
-    return np.where(labels >= 0, places[np.clip(labels, 0, len(places) - 1)], -100)
+    places = np.array([classes.index(name) if name in classes else NO_LABEL for name in own], np.int64)
+    return np.where(labels >= 0, places[np.clip(labels, 0, len(places) - 1)], NO_LABEL)
+
+
+def outputs_of(where: str, labels: NDArray[np.int64], classes: list[str] | None) -> int:
+    """How many outputs a head of those labels has. Raises ValueError for labels beyond the classes, or absurd ones."""
+    used = np.unique(labels[labels >= 0])
+    _check_numbers(where, used, len(classes) if classes else OUTPUTS - 1, "it has" if classes else "a head has at most")
+    return len(classes) if classes else int(used.max(initial=-1)) + 1
+
+
+def _check_numbers(where: str, used: NDArray[np.int64], count: int | None, has: str) -> None:
+    if count is not None and len(used) and used[-1] >= count:
+        raise ValueError(f"{where}: label {used[-1]}, {has} {count} classes: expected numbers from 0 to {count - 1}")
+
+
+def _some(names: list[str]) -> str:
+    told = ", ".join(repr(name) for name in names[:3])
+    return told + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -44,6 +44,8 @@ class Predictor:
 
     def read(self, path: Path) -> Latent:
         """The latents of a file. Raises UnreadableFileError, WeightsMismatchError, CorruptStreamError."""
+        if path.is_dir():
+            raise UnreadableFileError(f"{path}: is a folder; name the files in it, as {path}/*")
         with open(path, "rb") as file:
             head = file.read(len(MAGIC))
         if head == MAGIC:
@@ -51,7 +53,10 @@ class Predictor:
         options = dict(self.settings.options)
         samples, told = kinds.read(path, self.settings.kind, options)
         if self.settings.kind == "image":
-            _, samples = next(iter(views_of(samples, self.settings, path.name)))
+            try:
+                _, samples = next(iter(views_of(samples, self.settings, path.name)))
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
         latent: Latent = self.codec.analyze(samples, **told, **options)
         return latent
 

@@ -24,7 +24,7 @@ from isthmus.errors import CorruptStreamError
 from isthmus.forks import ForkLock
 
 MOST_OPEN, MOST_GROUPS = 256, 8  # files, of which systems allow a thousand; row groups
-NO_LABEL = -100  # of a sample without one: what torch's losses pass over
+NO_LABEL = -100  # of a sample without one, as any number below 0 is: what torch's losses pass over
 AGAIN = "fetch it again, or make it again: `isthmus transcode` with the same source and destination"
 
 
@@ -176,7 +176,7 @@ class TarShard(Shard):
                 raise CorruptStreamError(f"{self.name}: samples without {name!r}: {AGAIN}")
             values = [row[name] for row in rows]
             if name == "label":
-                values = [NO_LABEL if value is None else value for value in values]
+                values = [NO_LABEL if value is None or value < 0 else value for value in values]
             self.columns.append((name, values.__getitem__))
         return info
 
@@ -188,6 +188,9 @@ def _values(array: Any, name: str) -> Callable[[int], Any]:
     """What gives the value in a row: of integers without nulls those of numpy, which are read faster."""
     if name == "label":
         array = array.fill_null(NO_LABEL)
+        if pyarrow().types.is_signed_integer(array.type):
+            values = array.to_numpy()
+            return np.where(values < 0, NO_LABEL, values).item  # type: ignore[return-value]
     if pyarrow().types.is_integer(array.type) and not array.null_count:
         return array.to_numpy().item  # type: ignore[no-any-return]
     return lambda row: array[row].as_py()

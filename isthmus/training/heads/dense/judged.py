@@ -85,9 +85,11 @@ class JudgedValues:
         return {"samples": self.samples, **{name: getattr(self, name) for name in names}}
 
     def tell(self) -> str:
+        psnr = f"PSNR {self.psnr:.2f} dB" if self.squares else "no error (PSNR without end)"
+        floor = f"{self.floor_psnr:.2f} dB" if self.floor_squares else "no error"
         return (
-            f"PSNR {self.psnr:.2f} dB, mean absolute error {self.mae:.2f} of 255, of {self.samples} samples "
-            f"(the best linear map of cells: {self.floor_psnr:.2f} dB, {self.floor_mae:.2f})"
+            f"{psnr}, mean absolute error {self.mae:.2f} of 255, of {self.samples} samples "
+            f"(the best linear map of cells: {floor}, {self.floor_mae:.2f})"
         )
 
 

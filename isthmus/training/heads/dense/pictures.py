@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from isthmus.datasets.latents.dataset import LatentDataset
 from isthmus.datasets.settings import MOST_PIXELS, Settings
-from isthmus.datasets.views import size_after, views_of
+from isthmus.datasets.views import views_of
 from isthmus.errors import UnreadableFileError
 from isthmus.media import kinds
 from isthmus.media.masks import MODES, mode_of, read_mask, size_of
@@ -103,9 +103,25 @@ class Pictures(Dataset[NDArray[np.uint8]]):
                 f"{self.files[0]} is {self.told}, {others.files[0]} is {others.told}: targets of one kind are expected"
             )
 
+    def check_kind(self, mode: str | None, outputs: int) -> None:
+        """Raises ValueError for classes where a head of values was trained on values, or the other way.
+
+        mode: of the first target of its training; files of heads that do not say it had one that fits `outputs`.
+        """
+        if mode is None:
+            is_other = self.are == "values" and (self.told == "P" or (outputs == 3 and self.told in MODES))
+        else:
+            is_other = (mode in MODES) != (self.told in MODES)
+        if is_other:
+            was = "of another kind" if mode is None else mode
+            raise ValueError(
+                f"{self.files[0]} is {self.told}, the head's targets were {was}, {self.are}: targets of one kind are "
+                "expected"
+            )
+
     def _check_sources(self, sources: Sequence[Any]) -> str | None:
-        """After crops all sizes are alike, so those before are compared, where the images are at hand; else a note."""
-        if self.settings.crop is None:
+        """Resized or cropped, sizes are alike: those before are compared, where images are at hand; else a note."""
+        if self.settings.crop is None and self.settings.resize is None:
             return None
         folders = [Path(s["folder"]) for s in sources if isinstance(s, dict) and isinstance(s.get("folder"), str)]
         unknown = 0
@@ -119,10 +135,10 @@ class Pictures(Dataset[NDArray[np.uint8]]):
                 unknown += 1
                 continue
             found = size_of(path)
-            if size_after(*size, self.settings.resize) != size_after(*found, self.settings.resize):
+            if size != found:
                 raise ValueError(
-                    f"{path}: {found[1]}x{found[0]} pixels, its image {image} is {size[1]}x{size[0]}: crops would show "
-                    "other places; a target has the size and shape of its image"
+                    f"{path}: {found[1]}x{found[0]} pixels, its image {image} is {size[1]}x{size[0]}: a target has the "
+                    "size and shape of its image"
                 )
         if not unknown:
             return None

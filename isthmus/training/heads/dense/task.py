@@ -53,7 +53,7 @@ class Dense(Task):
         if held is not None:
             self.held = self.kind.paired(held[0], others, about.cell)
         self.outputs, self.classes, self.columns = self.kind.outputs, self.kind.classes, self.kind.columns
-        self.config = {**self.kind.asked, "digest": pictures.digest}
+        self.config = {**self.kind.asked, "digest": pictures.digest, "mode": pictures.told}
         first = f"targets are {pictures.are}: {found.note}"
         if are is None:
             other = "values" if pictures.are == "classes" else "classes"

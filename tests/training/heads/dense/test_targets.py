@@ -16,7 +16,9 @@ from isthmus.datasets import LatentDataset
 from isthmus.errors import UnreadableFileError
 from isthmus.media.masks import read_mask
 from isthmus.models.heads import LatentInput
+from isthmus.models.heads.facts import jsonable
 from isthmus.training.heads.dense import DENSE, Pictures, train_dense
+from isthmus.training.heads.dense.judged import JudgedValues
 from isthmus.training.heads.dense.kinds import Classes, Values
 from isthmus.training.heads.dense.survey import survey
 from isthmus.training.heads.dense.views import PairedViews
@@ -158,7 +160,7 @@ def test_what_does_not_fit_is_refused(few: Path, scene_folder: Path, tmp_path: P
     refused(nothing, "all pixels of all masks are 255")
     refused(grey, "40x48 pixels, brought to the size of the latents; sample '0/0.png' is 48x48")
     cropped = encoded(few, into="cropped", crop=32)
-    refused(grey, "40x48 pixels, its image .* is 48x48: crops would show other places", data=cropped)
+    refused(grey, "40x48 pixels, its image .* is 48x48: a target has the size", data=cropped)
     with pytest.raises(ValueError, match="class 7, which no target of the training has"):
         Classes([0, 1], None).paired(data, Pictures(data, few / "masks", "classes"), 8).__getitems__([0, 1, 2, 3])
     folder = LatentDataset(few / "images", codec=CODEC)
@@ -181,3 +183,17 @@ def test_masks_without_a_known_pixel_are_left_out(few: Path) -> None:
     data = encoded(few)
     found = survey(data, Pictures(data, few / "masks"), LatentInput.of(data), 0)
     assert found.indices.tolist() == [1, 2, 3] and "1 of 4 samples, whose masks are 255 alone" in found.note
+
+
+def test_no_error_is_said_so_and_is_null_in_json() -> None:
+    found = JudgedValues(1, 0.0, 0.0, 4.0, 1.0)
+    assert found.tell().startswith("no error") and "nan" not in found.tell() and "inf" not in found.tell()
+    assert jsonable(found.describe())["psnr"] is None and jsonable(found.describe())["floor_psnr"] > 40
+
+
+def test_targets_of_twice_the_size_are_refused_where_images_are_at_hand(few: Path) -> None:
+    data, large = encoded(few, into="resized", resize=32), few / "large"
+    for key in Pictures(data, few / "masks").keys:
+        saved(large / key, np.zeros((96, 96), np.uint8))
+    with pytest.raises(ValueError, match="96x96 pixels, its image .* is 48x48: a target has the size"):
+        Pictures(data, large)
