@@ -45,6 +45,14 @@ class UnknownTensorError(IsthmusError, KeyError):
         return Exception.__str__(self)
 
 
+class RemoteError(IsthmusError):
+    """A server that stays away or refuses; `status`: of HTTP, None where no answer came."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def first_line(error: BaseException) -> str:
     """What an error of somebody else says, in one line."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

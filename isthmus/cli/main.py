@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import bench, codec, compare, datasets, heads, training, transcode, weights
+from isthmus.cli import bench, codec, compare, datasets, heads, split, training, transcode, weights
 from isthmus.cli.stopping import StoppedError, stop_as_interrupts_do, stopped_status
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(training.app, name="train")
 app.add_typer(bench.app, name="bench")
 app.add_typer(weights.app, name="weights")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(split.app, name="split")
 
 codec.register(app)
 compare.register(app)

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from isthmus.arrays.resizing import MOST_PIXELS
 from isthmus.codecs.base import Codec
 from isthmus.codecs.registry import default_codec, load, shipped
 from isthmus.datasets import plan as plans
@@ -19,7 +20,7 @@ from isthmus.datasets.manifest import NAME as MANIFEST
 from isthmus.datasets.manifest import Manifest, codec_there
 from isthmus.datasets.plan import Changes, Part
 from isthmus.datasets.rows import FACTS
-from isthmus.datasets.settings import FORMATS, MOST_PIXELS, Settings
+from isthmus.datasets.settings import FORMATS, Settings
 from isthmus.datasets.shards.parquet import pyarrow
 from isthmus.datasets.sources import Source, open_source
 from isthmus.datasets.sources.folder import FolderSource

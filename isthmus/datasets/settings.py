@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 FORMATS = ("parquet", "tar")
-MOST_PIXELS = 89_478_485  # of an image, where nobody says otherwise: beyond it Pillow warns of decompression bombs
 
 
 def digest(value: Any) -> str:

@@ -4,14 +4,12 @@
 import random
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from isthmus.datasets.settings import MOST_PIXELS, Settings
+from isthmus.arrays.resizing import Image, cut, fit
+from isthmus.datasets.settings import Settings
 
-Image = NDArray[np.uint8]  # [H, W, 1 or 3]
 MOST_CROPS = 1000
 
 
@@ -34,14 +32,7 @@ def views_of(image: Image, settings: Settings, key: str, *, nearest: bool = Fals
 
     nearest: resized pixels are those of the image, none between them, as numbers of classes need.
     """
-    if settings.resize:
-        image = _resized(image, settings.resize, nearest)
-    whole = image
-    if settings.crop:
-        if min(image.shape[:2]) < settings.crop:
-            whole = _resized(image, settings.crop, nearest)
-        height, width = whole.shape[:2]
-        image = _cut(whole, (height - settings.crop) // 2, (width - settings.crop) // 2, settings.crop)
+    image, whole = fit(image, settings.resize, settings.crop, nearest=nearest)
     yield "", image
     for view in settings.views:
         if view == "hflip":
@@ -54,32 +45,4 @@ def views_of(image: Image, settings: Settings, key: str, *, nearest: bool = Fals
             for number in range(int(view.partition(":")[2])):
                 top = chance.randint(0, whole.shape[0] - settings.crop)
                 left = chance.randint(0, whole.shape[1] - settings.crop)
-                yield f"crop{number}", _cut(whole, top, left, settings.crop)
-
-
-def _cut(image: Image, top: int, left: int, side: int) -> Image:
-    return np.ascontiguousarray(image[top : top + side, left : left + side])
-
-
-def _resized(image: Image, shorter: int, nearest: bool) -> Image:
-    """Bicubic, with antialiasing, or the nearest pixels, so that the shorter side has so many pixels."""
-    height, width = image.shape[:2]
-    if min(height, width) == shorter:
-        return image
-    from PIL import Image as Pillow
-
-    size = size_after(height, width, shorter)[::-1]
-    if size[0] * size[1] > max(MOST_PIXELS, height * width):
-        raise ValueError(
-            f"an image of {width}x{height} would be resized to {size[0]}x{size[1]} pixels (resize or crop {shorter}); "
-            f"images are enlarged to at most {MOST_PIXELS}"
-        )
-    picture: Any = Pillow.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    made = np.asarray(picture.resize(size, Pillow.Resampling.NEAREST if nearest else Pillow.Resampling.BICUBIC))
-    return np.ascontiguousarray(made if made.ndim == 3 else made[..., None])
-
-
-def size_after(height: int, width: int, shorter: int | None) -> tuple[int, int]:
-    """Height and width once the shorter side has so many pixels; None leaves them."""
-    scale = shorter / min(height, width) if shorter else 1
-    return max(shorter or 1, round(height * scale)), max(shorter or 1, round(width * scale))
+                yield f"crop{number}", cut(whole, top, left, settings.crop)

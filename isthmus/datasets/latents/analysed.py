@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays.resizing import MOST_PIXELS
 from isthmus.codecs.base import Codec, Latent
 from isthmus.codecs.registry import load, shipped
 from isthmus.datasets.latents.batch import PlaneBatch
 from isthmus.datasets.latents.sources import Indices
 from isthmus.datasets.latents.stored.shard import NO_LABEL
-from isthmus.datasets.settings import MOST_PIXELS, Settings
+from isthmus.datasets.settings import Settings
 from isthmus.datasets.shards.info import PlaneSums
 from isthmus.datasets.sources import open_source
 from isthmus.datasets.steps import steps

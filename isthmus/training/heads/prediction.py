@@ -2,19 +2,15 @@
 """What a trained head sees in a file: an image, a sound, or a stream of its codec."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from isthmus.bitstream import MAGIC
 from isthmus.codecs.base import Latent
-from isthmus.codecs.registry import load
-from isthmus.datasets.settings import Settings
-from isthmus.datasets.views import views_of
-from isthmus.errors import IsthmusError, UnknownCodecError, UnreadableFileError, WeightsMismatchError
-from isthmus.media import kinds
-from isthmus.training.heads.saved import HeadFacts
+from isthmus.errors import IsthmusError, UnreadableFileError, WeightsMismatchError
+from isthmus.models.heads.saved import HeadFacts
+from isthmus.split.reading import analyze_file, open_codec
 
 
 class Predictor:
@@ -26,17 +22,7 @@ class Predictor:
 
     def __init__(self, head: nn.Module, facts: HeadFacts, *, codec: str | None = None, device: str = "cpu") -> None:
         self.head, self.facts, self.device = head.to(device).eval(), facts, torch.device(device)
-        named = codec or str(facts.codec["name"])
-        try:
-            self.codec: Any = load(named)
-        except (UnknownCodecError, UnreadableFileError) as error:
-            raise type(error)(f"{error}; name the weights file of the head's data set (--codec)") from None
-        told, own = facts.codec.get("weights_hash"), getattr(self.codec, "weights_hash", None)
-        if own != told:
-            raise WeightsMismatchError(
-                f"{named} has weights {own}, the head's latents are of {told} ({facts.codec.get('name')})"
-            )
-        self.settings = Settings(**{**facts.settings, "views": ()})
+        self.codec = open_codec(facts.codec, codec)
 
     def file(self, path: Path) -> dict[str, float]:
         """Shares by class, of a file; raises what `read` raises."""
@@ -50,15 +36,7 @@ class Predictor:
             head = file.read(len(MAGIC))
         if head == MAGIC:
             return self._unpacked(path)
-        options = dict(self.settings.options)
-        samples, told = kinds.read(path, self.settings.kind, options)
-        if self.settings.kind == "image":
-            try:
-                _, samples = next(iter(views_of(samples, self.settings, path.name)))
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
-        latent: Latent = self.codec.analyze(samples, **told, **options)
-        return latent
+        return analyze_file(self.codec, path, self.facts.settings)
 
     def _unpacked(self, path: Path) -> Latent:
         try:

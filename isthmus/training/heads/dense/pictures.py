@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from isthmus.arrays.resizing import MOST_PIXELS
 from isthmus.datasets.latents.dataset import LatentDataset
-from isthmus.datasets.settings import MOST_PIXELS, Settings
+from isthmus.datasets.settings import Settings
 from isthmus.datasets.views import views_of
 from isthmus.errors import UnreadableFileError
 from isthmus.media import kinds

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A request's way: read, unpacked in a batch, through the head in a batch, told."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from starlette.requests import ClientDisconnect, Request
+from torch import Tensor
+
+from isthmus.errors import IsthmusError
+from isthmus.split.server.limits import Limits
+from isthmus.split.server.metrics import Metrics
+from isthmus.split.server.refusal import GONE, RefusalError, refusal_of
+from isthmus.split.server.stage import Stage
+from isthmus.split.tail import Tail
+
+BUSY = {"Retry-After": "1"}
+
+
+class Predictions:
+    """Predictions of a tail for requests, within limits. Of one event loop."""
+
+    def __init__(self, tail: Tail, limits: Limits) -> None:
+        self.tail, self.limits = tail, limits
+        self._reading = self._inside = 0
+        self.metrics = Metrics(("unpack", "tail"), lambda: self._inside)
+        self._unpack: Stage[bytes, Tensor] = Stage(
+            "unpack", self._unpacked, workers=limits.workers, most=limits.max_batch,
+            told=partial(self.metrics.batch, "unpack"),
+        )  # fmt: skip
+        self._network: Stage[Tensor, Tensor] = Stage(
+            "tail", self._computed, workers=1, most=limits.max_batch, wait=limits.max_wait,
+            key=lambda latent: latent.shape, told=partial(self.metrics.batch, "tail"),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._unpack.close()
+        self._network.close()
+
+    async def predict(self, request: Request, top: int, logits: bool) -> dict[str, Any]:
+        """What the head says of the stream that a request brings. Raises RefusalError."""
+        data = await self._body(request)
+        self._check_room(self._inside)
+        self._inside += 1
+        try:
+            found = await self._network.do(await self._unpack.do(data))
+        except Exception as error:
+            raise refusal_of(error) from None
+        finally:
+            self._inside -= 1
+        return self._told(found, top, logits)
+
+    def _check_room(self, there: int) -> None:
+        if there >= self.limits.queue:
+            raise RefusalError(429, f"{there} requests are at it already: send again later", BUSY)
+
+    async def _body(self, request: Request) -> bytes:
+        """The body, of which no more is read than is taken."""
+        most, told = self.limits.max_body, request.headers.get("content-length", "0")
+        self._check_room(max(self._inside, self._reading))
+        if int(told) > most:
+            self._too_large(request, told)
+        self._reading += 1
+        try:
+            return await asyncio.wait_for(self._read(request, most), self.limits.patience)
+        except (TimeoutError, asyncio.TimeoutError):  # not the same before Python 3.11
+            told = f"the body did not come within {self.limits.patience:g} seconds: send it faster"
+            raise RefusalError(408, told, {"Connection": "close"}) from None
+        except ClientDisconnect:
+            raise RefusalError(GONE, "the client left before its body was whole") from None
+        finally:
+            self._reading -= 1
+
+    async def _read(self, request: Request, most: int) -> bytes:
+        parts, size = [], 0
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                self._too_large(request, f"{size} or more")
+            parts.append(part)
+        return b"".join(parts)
+
+    def _too_large(self, request: Request, size: str) -> None:
+        # Who waits for leave to send its body must not take what it asks next for that body.
+        headers = {"Connection": "close"} if "expect" in request.headers else {}
+        raise RefusalError(413, f"a body of {size} bytes; at most {self.limits.max_body} are taken", headers)
+
+    def _unpacked(self, data: list[bytes]) -> Sequence[Tensor | IsthmusError]:
+        latents, errors = self.tail.unpack(data)
+        rest = iter(latents)
+        return [errors[place] if place in errors else next(rest) for place in range(len(data))]
+
+    def _computed(self, latents: list[Tensor]) -> list[Tensor]:
+        return list(self.tail.logits(torch.stack(latents)))
+
+    def _told(self, logits: Tensor, top: int, with_logits: bool) -> dict[str, Any]:
+        tail = self.tail
+        shares, places = tail.shares(logits).topk(min(top, len(logits)))
+        ranked = zip(places.tolist(), shares.tolist(), strict=True)
+        return {
+            "top": [{"class": tail.names[place], "share": round(share, 6)} for place, share in ranked],
+            **({"logits": logits.tolist()} if with_logits else {}),
+            "head": tail.hash,
+            "codec": tail.facts.codec,
+        }

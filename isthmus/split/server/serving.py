@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server from its first to its last request."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import uvicorn
+
+from isthmus.split.server.app import build_app
+from isthmus.split.server.limits import Limits
+from isthmus.split.server.predicting import Predictions
+from isthmus.split.server.protocol import protocol
+from isthmus.split.tail import Tail
+
+BACKLOG = 1024  # connections that wait to be accepted
+USUAL_SIDE = 224  # of the image that is tried first, where the head's data set has no one size
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the caller's."""
+        yield
+
+
+class Serving:
+    """A tail behind an address; see `isthmus.split.server.serving`.
+
+    url: where it is. answered: predictions so far that came to something.
+    """
+
+    def __init__(self, tail: Tail, host: str, port: int, limits: Limits, token: str | None) -> None:
+        self._tail = tail
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        shown = f"[{host}]" if family == socket.AF_INET6 else host
+        self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
+        self._predictions = Predictions(tail, limits)
+        app = build_app(self._predictions, token, lambda: not self._server.should_exit)
+        config = uvicorn.Config(
+            app, http=protocol(limits.patience), ws="none", lifespan="on", log_level="warning", access_log=False,
+            server_header=False, backlog=BACKLOG,
+        )  # fmt: skip
+        self._server = _Server(config)
+
+    @property
+    def answered(self) -> int:
+        return self._predictions.metrics.requests["/predict", 200]
+
+    def warm_up(self) -> None:
+        """Sends a grey image through all of it, so that no device waits for what is done once."""
+        side = self._tail.facts.settings.get("crop") or USUAL_SIDE
+        stream = self._tail.codec.encode(np.full((side, side, 3), 128, np.uint8))
+        latents, errors = self._tail.unpack([stream])
+        for error in errors.values():
+            raise error
+        self._tail.logits(torch.stack(latents))
+
+    def run(self) -> None:
+        """Serves until `stop`; what was accepted by then is answered first."""
+        self._server.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """From any thread or a signal: no more connections are accepted, and `run` ends."""
+        self._server.should_exit = True

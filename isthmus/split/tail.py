@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of a network that reads what devices send: streams of one codec to latents, latents to logits."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from isthmus.bitstream import TrackHeader
+from isthmus.bitstream.reader import read_header
+from isthmus.codecs.registry import describe
+from isthmus.devices import check_device, usual_settings
+from isthmus.errors import CorruptStreamError, IsthmusError, WeightsMismatchError
+from isthmus.models.heads.saved import NAME, load_head
+from isthmus.signals import ImageSignal
+from isthmus.split.reading import open_codec
+
+USUAL_PIXELS = 1 << 20  # of an image, where the head's data set was of no one size
+ROOM = 4  # times the pixels of the data set's crops
+
+
+class Tail:
+    """A trained head and its codec, for streams of images.
+
+    run: the folder of a training that has ended, or its head.safetensors. codec: the weights file of the head's codec,
+    where that does not ship. max_pixels: of an image, beyond which a stream is refused before memory is taken; else
+    four times those of the head's crops, or 2**20.
+
+    facts: of the head. hash: 16 hexadecimal digits of the SHA-256 of its file. names: of its classes.
+
+    Raises UnreadableFileError, CorruptStreamError, UnknownCodecError, WeightsMismatchError; ValueError for a head that
+    says no classes of images.
+    """
+
+    def __init__(
+        self, run: Path | str, codec: str | None = None, device: str = "cpu", *, max_pixels: int | None = None
+    ) -> None:
+        path = Path(run)
+        head, self.facts = load_head(path)
+        kind = self.facts.settings.get("kind")
+        if kind != "image" or self.facts.task == "dense":
+            raise ValueError(
+                f"{run}: a head of {self.facts.task} ({kind}); served are heads that say classes of images"
+            )
+        self.codec = open_codec(self.facts.codec, codec)
+        self.tables: dict[str, str] = dict(self.facts.codec["tables_hash"])
+        own = self.codec.tables_hashes
+        if not all(own.get(name) == tables for name, tables in self.tables.items()):
+            raise WeightsMismatchError(
+                f"{self.codec.name} has entropy tables {own}, the head's latents are of {self.tables} "
+                f"({self.facts.codec['name']})"
+            )
+        self.device = check_device(device)
+        self.head = head.to(self.device)
+        crop = self.facts.settings.get("crop")
+        self.max_pixels = max_pixels or (ROOM * crop * crop if crop else USUAL_PIXELS)
+        self.names = self.facts.classes or [str(number) for number in range(self.facts.outputs)]
+        file = path / NAME if path.is_dir() else path
+        self.hash = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+    def unpack(self, data: Sequence[bytes]) -> tuple[list[Tensor], dict[int, IsthmusError]]:
+        """Streams to latents, float32 [c, h, w] on the CPU, in order; and the errors of the others, by their place.
+
+        An error is a CorruptStreamError for what is broken or too large, an UnknownCodecError or a
+        WeightsMismatchError for what is of another codec.
+        """
+        errors: dict[int, IsthmusError] = {}
+        for place, one in enumerate(data):
+            try:
+                self.admit(read_header(one))
+            except IsthmusError as error:
+                errors[place] = error
+        places = [place for place in range(len(data)) if place not in errors]
+        with usual_settings(), torch.inference_mode():
+            found = self.codec.unpack_batch([data[place] for place in places], errors="return")
+            latents = [latent.dequantize()["y"] for latent in found.latents]
+        for number, broken in found.errors.items():  # which name a place among those that were admitted
+            told = str(broken).removeprefix(f"stream {number} of {len(places)}: ")
+            errors[places[number]] = type(broken)(told)
+        return latents, errors
+
+    def admit(self, header: TrackHeader) -> None:
+        """Raises WeightsMismatchError for a stream of another codec, CorruptStreamError for one that is too large."""
+        told = self.facts.codec
+        if self.tables.get(header.codec_id) != header.tables_hash or told["weights_hash"] != header.weights_hash:
+            raise WeightsMismatchError(
+                f"sent: a stream of {describe(header)['codec'] or 'a codec that does not ship'} ({header.codec_id}, "
+                f"tables {header.tables_hash}, weights {header.weights_hash}); expected: {told['name']} "
+                f"({' or '.join(f'{i}, tables {tables}' for i, tables in self.tables.items())}, weights "
+                f"{told['weights_hash']}): encode with that codec"
+            )
+        signal = header.signal
+        if isinstance(signal, ImageSignal) and signal.height * signal.width > self.max_pixels:
+            raise CorruptStreamError(
+                f"sent: an image of {signal}, {signal.height * signal.width:,} pixels; at most {self.max_pixels:,} are "
+                "taken: scale it down"
+            )
+
+    def logits(self, latents: Tensor) -> Tensor:
+        """Latents of one shape, float32 [n, c, h, w], to float32 [n, outputs] on the CPU.
+
+        Raises MemoryError where the device has no room for them.
+        """
+        try:
+            with usual_settings(), torch.inference_mode():
+                found: Tensor = self.head(latents.to(self.device)).float().cpu()
+        except torch.cuda.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise MemoryError(f"{len(latents)} latents at once are too many for {self.device}") from error
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error):  # what torch's allocator of the CPU says
+                raise MemoryError(f"{len(latents)} latents at once are too many for the memory") from error
+            raise
+        return found
+
+    def shares(self, logits: Tensor) -> Tensor:
+        """Shares by class of logits [..., outputs]; of several tags each its own, which sum to no 1."""
+        return logits.sigmoid() if "tags" in self.facts.asked else logits.softmax(-1)
+
+    def describe(self) -> dict[str, object]:
+        """What devices must know to send to it, as JSON values."""
+        facts = self.facts
+        return {
+            "task": facts.task, "model": facts.head, "head": self.hash, "classes": len(self.names),
+            "codec": facts.codec, "settings": facts.settings, "max_pixels": self.max_pixels,
+        }  # fmt: skip
