@@ -13,12 +13,14 @@ from isthmus.bitstream.reader import read_header
 from isthmus.codecs.registry import describe
 from isthmus.devices import check_device, usual_settings
 from isthmus.errors import CorruptStreamError, IsthmusError, WeightsMismatchError
+from isthmus.inference import run_each
 from isthmus.models.heads.saved import NAME, load_head
 from isthmus.signals import ImageSignal
 from isthmus.split.reading import open_codec
 
 USUAL_PIXELS = 1 << 20  # of an image, where the head's data set was of no one size
 ROOM = 4  # times the pixels of the data set's crops
+PART = 1 << 16  # numbers of latents that a thread takes at once, whose features caches may hold
 
 
 class Tail:
@@ -104,8 +106,10 @@ class Tail:
         Raises MemoryError where the device has no room for them.
         """
         try:
+            if self.device == "cpu":
+                return torch.cat(run_each(self._compute, torch.split(latents, _part(latents))))
             with usual_settings(), torch.inference_mode():
-                found: Tensor = self.head(latents.to(self.device)).float().cpu()
+                return self._compute(latents.to(self.device)).cpu()
         except torch.cuda.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise MemoryError(f"{len(latents)} latents at once are too many for {self.device}") from error
@@ -113,6 +117,9 @@ class Tail:
             if "can't allocate memory" in str(error):  # what torch's allocator of the CPU says
                 raise MemoryError(f"{len(latents)} latents at once are too many for the memory") from error
             raise
+
+    def _compute(self, latents: Tensor) -> Tensor:
+        found: Tensor = self.head(latents).float()
         return found
 
     def shares(self, logits: Tensor) -> Tensor:
@@ -126,3 +133,9 @@ class Tail:
             "task": facts.task, "model": facts.head, "head": self.hash, "classes": len(self.names),
             "codec": facts.codec, "settings": facts.settings, "max_pixels": self.max_pixels,
         }  # fmt: skip
+
+
+def _part(latents: Tensor) -> int:
+    """Of how many latents a thread's part is, so that all threads have one."""
+    share = -(-len(latents) // torch.get_num_threads())
+    return min(share, -(-PART // latents[0].numel()))

@@ -61,12 +61,12 @@ def serve(
     Example: curl --data-binary @photo.ist http://127.0.0.1:8080/predict
     """
     from isthmus.cli.counts import count
-    from isthmus.split.server import Limits, serving
+    from isthmus.split.server import Limits, open_server
     from isthmus.split.tail import Tail
 
     token = None if token_file is None else read_token(token_file)
     limits = Limits(max_batch, max_wait_ms / 1000, max_body, queue, workers, timeout)
-    server = serving(Tail(run, codec, device, max_pixels=max_pixels), host, port, limits=limits, token=token)
+    server = open_server(Tail(run, codec, device, max_pixels=max_pixels), host, port, limits=limits, token=token)
     if token is None and not _is_loopback(host):
         print(f"isthmus: warning: whoever reaches {server.url} may ask: --token-file keeps others out", file=sys.stderr)
     with told_first(server.stop):

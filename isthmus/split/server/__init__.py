@@ -10,15 +10,15 @@ from isthmus.split.tail import Tail
 if TYPE_CHECKING:
     from isthmus.split.server.serving import Serving
 
-__all__ = ["Limits", "serving"]
+__all__ = ["Limits", "open_server"]
 
 
-def serving(
+def open_server(
     tail: Tail, host: str = "127.0.0.1", port: int = 8080, *, limits: Limits | None = None, token: str | None = None
 ) -> "Serving":
     """A server that has its port; port 0 takes any that is free. `run()` serves until `stop()`.
 
-    Raises MissingExtraError without the packages of the extra `serve`, OSError where the port is not to be had.
+    Raises MissingExtraError without the packages of the extra `serve`, ValueError where the port is not to be had.
     """
     try:
         from isthmus.split.server.serving import Serving

@@ -27,15 +27,19 @@ class _Server(uvicorn.Server):
 
 
 class Serving:
-    """A tail behind an address; see `isthmus.split.server.serving`.
+    """A tail behind an address; see `isthmus.split.server.open_server`.
 
     url: where it is. answered: predictions so far that came to something.
     """
 
     def __init__(self, tail: Tail, host: str, port: int, limits: Limits, token: str | None) -> None:
         self._tail = tail
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+            self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            why = (error.strerror or str(error)).partition(" (")[0]
+            raise ValueError(f"split serve: {host}, port {port}: {why}: choose others (--host, --port)") from error
         shown = f"[{host}]" if family == socket.AF_INET6 else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
         self._predictions = Predictions(tail, limits)
