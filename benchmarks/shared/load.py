@@ -3,8 +3,9 @@
 
     python benchmarks/shared/load.py HOST PORT PAYLOADS CONNECTIONS SECONDS RATE
 
-PAYLOADS: a pickled list of bytes. RATE 0: every connection asks again once it is answered; else so many requests a
-second at even times, and each takes as long as from when it was due. Prints JSON.
+PAYLOADS: a pickled list of bytes. RATE 0: each of so many connections asks again once it is answered; else so many
+requests a second at even times, over as many connections as they need, and each takes as long as from when it was due.
+Prints JSON. Needs Python 3.11.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import json
 import pickle
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ class Load:
         self.statuses: Counter[str] = Counter()
         self.took: list[float] = []
         self.count, self.last = 0, 0.0
+        self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, due: float) -> None:
         self.count += 1
@@ -49,22 +51,23 @@ class Load:
             await self.ask(reader, writer, time.perf_counter())
         writer.close()
 
-    async def opened(self, due: "deque[float]") -> None:
-        """One connection that takes what is due next."""
-        reader, writer = await asyncio.open_connection(self.host, self.port)
-        while due:
-            at = due.popleft()
-            pause = at - time.perf_counter()
-            if pause > 0:
-                await asyncio.sleep(pause)
-            await self.ask(reader, writer, at)
-        writer.close()
+    async def opened(self, due: float) -> None:
+        """One request at its time, over the connection that was used last, or one more."""
+        streams = self.idle.pop() if self.idle else await asyncio.open_connection(self.host, self.port)
+        await self.ask(*streams, due)
+        self.idle.append(streams)
+
+    async def all_opened(self, begin: float, rate: float) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(int(rate * self.seconds)):
+                due = begin + number / rate
+                await asyncio.sleep(max(0, due - time.perf_counter()))
+                group.create_task(self.opened(due))
 
     async def run(self, connections: int, rate: float) -> dict[str, object]:
         begin = time.perf_counter() + 0.1
         if rate:
-            due = deque(begin + number / rate for number in range(int(rate * self.seconds)))
-            work = [self.opened(due) for _ in range(connections)]
+            work = [self.all_opened(begin, rate)]
         else:
             work = [self.closed(begin + self.seconds) for _ in range(connections)]
         told = await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), self.seconds + AFTER)

@@ -2,6 +2,7 @@
 """The server: what it answers, and what it refuses."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +15,9 @@ import pytest
 import torch
 
 import isthmus
-from isthmus.errors import RemoteError
+from isthmus.errors import MissingExtraError, RemoteError
 from isthmus.split.client import Client
-from isthmus.split.server import Limits
+from isthmus.split.server import Limits, open_server
 from isthmus.split.server.serving import Serving
 from isthmus.split.tail import Tail
 from tests.split.conftest import CLASSES, connect, everything, head
@@ -86,7 +87,7 @@ def test_broken_foreign_and_oversized_streams(serve: Serve, streams: list[bytes]
     with connect(server) as connection:
         connection.sendall(b"POST /predict?top=0 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         answer = everything(connection)
-    assert answer.startswith(b"HTTP/1.1 422") and b"top: Input should be greater than or equal to 1" in answer
+    assert answer.startswith(b"HTTP/1.1 422") and b"top=0: expected an integer from 1" in answer
     with Client(server.url) as client:  # and lives
         client.predict(streams[0])
 
@@ -231,3 +232,11 @@ def test_limits_that_serve_nobody_are_refused() -> None:
     for wrong in ({"max_batch": 0}, {"queue": -1}, {"patience": 0}):
         with pytest.raises(ValueError, match="expected more than 0"):
             Limits(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_extra_is_named_where_it_is_missing(tail: Tail, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("isthmus.split.server.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(MissingExtraError, match=r"needs the package uvicorn: pip install 'isthmus\[serve\]'"):
+        open_server(tail, port=0)

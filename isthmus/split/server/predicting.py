@@ -4,7 +4,7 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from starlette.requests import ClientDisconnect, Request
@@ -20,6 +20,14 @@ from isthmus.split.tail import Tail
 BUSY = {"Retry-After": "1"}
 
 
+class Found(NamedTuple):
+    """Of one stream: logits by class, and shares with their classes, the largest first; all [outputs]."""
+
+    logits: Tensor
+    shares: Tensor
+    places: Tensor
+
+
 class Predictions:
     """Predictions of a tail for requests, within limits. Of one event loop."""
 
@@ -31,7 +39,7 @@ class Predictions:
             "unpack", self._unpacked, workers=limits.workers, most=limits.max_batch,
             told=partial(self.metrics.batch, "unpack"),
         )  # fmt: skip
-        self._network: Stage[Tensor, Tensor] = Stage(
+        self._network: Stage[Tensor, Found] = Stage(
             "tail", self._computed, workers=1, most=limits.max_batch, wait=limits.max_wait,
             key=lambda latent: latent.shape, told=partial(self.metrics.batch, "tail"),
         )  # fmt: skip
@@ -94,16 +102,16 @@ class Predictions:
         rest = iter(latents)
         return [errors[place] if place in errors else next(rest) for place in range(len(data))]
 
-    def _computed(self, latents: list[Tensor]) -> list[Tensor]:
-        return list(self.tail.logits(torch.stack(latents)))
+    def _computed(self, latents: list[Tensor]) -> list[Found]:
+        logits = self.tail.logits(torch.stack(latents))
+        shares, places = self.tail.shares(logits).sort(descending=True)
+        return [Found(*rows) for rows in zip(logits, shares, places, strict=True)]
 
-    def _told(self, logits: Tensor, top: int, with_logits: bool) -> dict[str, Any]:
-        tail = self.tail
-        shares, places = tail.shares(logits).topk(min(top, len(logits)))
-        ranked = zip(places.tolist(), shares.tolist(), strict=True)
+    def _told(self, found: Found, top: int, logits: bool) -> dict[str, Any]:
+        ranked = zip(found.places[:top].tolist(), found.shares[:top].tolist(), strict=True)
         return {
-            "top": [{"class": tail.names[place], "share": round(share, 6)} for place, share in ranked],
-            **({"logits": logits.tolist()} if with_logits else {}),
-            "head": tail.hash,
-            "codec": tail.facts.codec,
+            "top": [{"class": self.tail.names[place], "share": round(share, 6)} for place, share in ranked],
+            **({"logits": found.logits.tolist()} if logits else {}),
+            "head": self.tail.hash,
+            "codec": self.tail.facts.codec,
         }

@@ -15,6 +15,7 @@ from isthmus.split.server.predicting import Predictions
 from isthmus.split.server.protocol import protocol
 from isthmus.split.tail import Tail
 
+IDLE = 60  # seconds that a connection may stay open between two requests
 BACKLOG = 1024  # connections that wait to be accepted
 USUAL_SIDE = 224  # of the image that is tried first, where the head's data set has no one size
 
@@ -46,7 +47,7 @@ class Serving:
         app = build_app(self._predictions, token, lambda: not self._server.should_exit)
         config = uvicorn.Config(
             app, http=protocol(limits.patience), ws="none", lifespan="on", log_level="warning", access_log=False,
-            server_header=False, backlog=BACKLOG,
+            server_header=False, backlog=BACKLOG, timeout_keep_alive=IDLE,
         )  # fmt: skip
         self._server = _Server(config)
 
