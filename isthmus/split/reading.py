@@ -36,7 +36,7 @@ def analyze_file(codec: Any, path: Path, settings: Mapping[str, Any], **options:
 
     options: of encoding, instead of those of the settings. Raises UnreadableFileError, ValueError.
     """
-    given = {**settings["options"], **options}
+    given = {**settings.get("options", {}), **options}
     samples, told = kinds.read(path, settings["kind"], given)
     if settings["kind"] == "image":
         try:

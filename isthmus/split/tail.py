@@ -47,8 +47,8 @@ class Tail:
                 f"{run}: a head of {self.facts.task} ({kind}); served are heads that say classes of images"
             )
         self.codec = open_codec(self.facts.codec, codec)
-        self.tables: dict[str, str] = dict(self.facts.codec["tables_hash"])
-        own = self.codec.tables_hashes
+        own: dict[str, str] = self.codec.tables_hashes
+        self.tables = dict(self.facts.codec.get("tables_hash") or own)
         if not all(own.get(name) == tables for name, tables in self.tables.items()):
             raise WeightsMismatchError(
                 f"{self.codec.name} has entropy tables {own}, the head's latents are of {self.tables} "

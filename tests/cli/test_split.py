@@ -16,7 +16,7 @@ from isthmus.media.image import write_image
 from isthmus.models.heads.saved import load_head
 from isthmus.split.server.serving import Serving
 from isthmus.training.heads.prediction import Predictor
-from tests.split.conftest import CLASSES, run_folder, save, serve, streams, tail
+from tests.split.conftest import CLASSES, DENSE, run_folder, save, serve, streams, tail
 
 __all__ = ["run_folder", "serve", "streams", "tail"]  # fixtures
 
@@ -44,7 +44,7 @@ def test_there_and_back(run: Run, serve: Callable[..., Serving], run_folder: Pat
 
 def test_what_is_refused(run: Run, run_folder: Path, tmp_path: Path, serve: Callable[..., Serving]) -> None:
     (tmp_path / "token").write_text("two words")
-    dense = save(tmp_path / "dense", task="dense")
+    dense = save(tmp_path / "dense", **DENSE)
     taken = serve().url.rpartition(":")[2]
     for wrong, message in (
         ((tmp_path,), "no trained head"),

@@ -21,11 +21,15 @@ from isthmus.split.tail import Tail
 
 CODEC, SIDE = "walloc-image-f8c12", 32
 CLASSES = ["cat", "dog", "owl"]
+DENSE = {  # of a head that no server takes
+    "task": "dense", "head": "dense-s", "classes": None,
+    "asked": {"targets": "values", "mean": [0.0] * 3, "std": [1.0] * 3},
+}  # fmt: skip
 
 
 @cache
-def weights(about: LatentInput) -> dict[str, torch.Tensor]:
-    return build_head("convnext-s", about, len(CLASSES)).state_dict()
+def weights(head: str, about: LatentInput) -> dict[str, torch.Tensor]:
+    return build_head(head, about, len(CLASSES)).state_dict()
 
 
 def save(folder: Path, **changed: Any) -> Path:
@@ -35,11 +39,14 @@ def save(folder: Path, **changed: Any) -> Path:
     told = {
         "task": "classify", "head": "convnext-s", "input": about, "outputs": 3, "classes": CLASSES,
         "codec": {"name": CODEC, "tables_hash": codec.tables_hashes, "weights_hash": codec.weights_hash},
-        "settings": {"kind": "image", "options": {"quality": 60}, "resize": 40, "crop": SIDE},
+        "settings": {
+            "codec": CODEC, "weights": codec.weights_hash, "kind": "image", "options": {"quality": 60}, "resize": 40,
+            "crop": SIDE,
+        },
     }  # fmt: skip
     facts = HeadFacts(**{**told, **changed})
     folder.mkdir(exist_ok=True)
-    save_head(folder, facts, weights(about))
+    save_head(folder, facts, weights(facts.head, facts.input))
     return folder
 
 

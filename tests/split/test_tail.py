@@ -10,10 +10,13 @@ import torch
 
 import isthmus
 from isthmus.errors import CorruptStreamError, UnreadableFileError, WeightsMismatchError
+from isthmus.models.heads import LatentInput
 from isthmus.models.heads.saved import load_head
 from isthmus.split.tail import Tail
 from isthmus.training.heads.prediction import Predictor
-from tests.split.conftest import CLASSES, CODEC, save
+from tests.split.conftest import CLASSES, CODEC, DENSE, save
+
+SOUND = LatentInput(12, 1, (0.0,) * 12, (1.0,) * 12, 8)
 
 
 def test_the_same_as_the_predictor(tail: Tail, run_folder: Path, streams: list[bytes]) -> None:
@@ -42,12 +45,12 @@ def test_what_is_broken_or_foreign_is_told_by_its_place(tail: Tail, streams: lis
 
 
 def test_heads_that_are_not_served(tmp_path: Path, tail: Tail) -> None:
-    about = dict(tail.facts.codec)
+    about, settings = dict(tail.facts.codec), {"codec": CODEC, "weights": tail.codec.weights_hash}
     wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
         ({"codec": {**about, "weights_hash": "00000001"}}, WeightsMismatchError, "the head's latents are of 00000001"),
         ({"codec": {**about, "tables_hash": {"walloc.1": "0"}}}, WeightsMismatchError, "has entropy tables"),
-        ({"task": "dense"}, ValueError, "a head of dense"),
-        ({"settings": {"kind": "audio", "options": {}}}, ValueError, "served are heads that say classes of images"),
+        (DENSE, ValueError, "a head of dense"),
+        ({"input": SOUND, "settings": {**settings, "kind": "audio"}}, ValueError, "served are heads that say classes"),
     ]
     for number, (changed, kind, message) in enumerate(wrong):
         with pytest.raises(kind, match=message):
