@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.training.options import chosen_device
+from isthmus.cli.training import options
 
 
 def adapter(
@@ -27,10 +27,8 @@ def adapter(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     workers: Annotated[int, typer.Option(help="Processes that read; 0: this one.", min=0)] = 2,
     minutes: Annotated[float, typer.Option(help="A stage stops after this time; the same command goes on.")] = math.inf,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Setting of the recipe to change, as features=500; repeatable."),
-    ] = None,
+    save_minutes: options.SaveMinutes = 3.0,
+    settings: options.Settings = None,
 ) -> None:
     """Teach a network that was trained on pixels to read latents of all qualities.
 
@@ -49,8 +47,8 @@ def adapter(
     recipe = replace(recipe, codec=codec or recipe.codec, steps=steps or recipe.steps, batch=batch or recipe.batch)
     recipe = change(recipe, settings or [], "train adapter")
     path = train_adapter(
-        photographs, recipe, out, validation=validation, device=chosen_device(device), workers=workers,
-        minutes=minutes,
+        photographs, recipe, out, validation=validation, device=options.chosen_device(device), workers=workers,
+        minutes=minutes, save_minutes=save_minutes,
     )  # fmt: skip
     if path is not None:
         typer.echo(f"{path}: isthmus evaluate {out} LATENTS, isthmus predict {out} FILE")

@@ -28,6 +28,7 @@ def classify(
     workers: options.Workers = 2,
     cache: options.Cache = None,
     minutes: options.Minutes = math.inf,
+    save_minutes: options.SaveMinutes = 3.0,
     tensorboard: options.Tensorboard = False,
     settings: options.Settings = None,
 ) -> None:
@@ -50,7 +51,7 @@ def classify(
     data = LatentDataset(latents, cache=cache)
     path = train_classifier(
         data, recipe, out, validation=held, device=options.chosen_device(device), workers=workers,
-        minutes=minutes, tensorboard=tensorboard, init=init,
+        minutes=minutes, save_minutes=save_minutes, tensorboard=tensorboard, init=init,
     )  # fmt: skip
     if path is not None:
         typer.echo(f"{path}: isthmus predict {out} FILE, isthmus evaluate {out} LATENTS")

@@ -36,6 +36,7 @@ def dense(
     workers: options.Workers = 2,
     cache: options.Cache = None,
     minutes: options.Minutes = math.inf,
+    save_minutes: options.SaveMinutes = 3.0,
     tensorboard: options.Tensorboard = False,
     settings: options.Settings = None,
 ) -> None:
@@ -62,7 +63,8 @@ def dense(
     data = LatentDataset(latents, cache=cache)
     path = train_dense(
         data, targets, recipe, out, are=targets_are, validation=held, validation_targets=validation_targets,
-        device=options.chosen_device(device), workers=workers, minutes=minutes, tensorboard=tensorboard, init=init,
+        device=options.chosen_device(device), workers=workers, minutes=minutes, save_minutes=save_minutes,
+        tensorboard=tensorboard, init=init,
     )  # fmt: skip
     if path is not None:
         typer.echo(f"{path}: isthmus predict {out} FILE --out FOLDER, isthmus evaluate {out} LATENTS --targets FOLDER")

@@ -21,11 +21,16 @@ Seed = Annotated[int, typer.Option(help="Of weights, order and augmentation.")]
 ChosenDevice = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
 Workers = Annotated[int, typer.Option(help="Processes that read; 0: this one.", min=0)]
 Cache = Annotated[Path | None, typer.Option(help="File of plain integers, filled in the first epoch.")]
-Minutes = Annotated[float, typer.Option(help="Stop after this time; the same command goes on.")]
+Minutes = Annotated[
+    float, typer.Option(help="Stop after this time, without a head; the same command goes on until there is one.")
+]
+SaveMinutes = Annotated[float, typer.Option(help="Minutes between checkpoints, which a kill goes back to.")]
 Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Setting of the recipe to change, as mixing=none; repeatable."),
+    typer.Option(
+        "--set", help="Setting of the recipe to change, as mixing=none; repeatable; one that is wrong names them all."
+    ),
 ]
 
 

@@ -30,6 +30,7 @@ def tag(
     workers: options.Workers = 2,
     cache: options.Cache = None,
     minutes: options.Minutes = math.inf,
+    save_minutes: options.SaveMinutes = 3.0,
     tensorboard: options.Tensorboard = False,
     settings: options.Settings = None,
 ) -> None:
@@ -51,7 +52,7 @@ def tag(
     data = LatentDataset(latents, cache=cache)
     path = train_tagger(
         data, recipe, out, tags=tags, validation=held, device=options.chosen_device(device), workers=workers,
-        minutes=minutes, tensorboard=tensorboard, init=init,
+        minutes=minutes, save_minutes=save_minutes, tensorboard=tensorboard, init=init,
     )  # fmt: skip
     if path is not None:
         typer.echo(f"{path}: isthmus predict {out} FILE, isthmus evaluate {out} LATENTS")

@@ -89,7 +89,7 @@ class AdaptedBackbone(nn.Module):
         another grid than that of a backbone that takes one size of images only."""
         if mask is not None:
             raise ValueError(
-                "adapter: backbones have no masks, and samples of several sizes need them; transcode with --crop"
+                "adapter: backbones have no masks, and samples of several sizes need them: transcode with --crop 224"
             )
         check_grid("adapter", self.grid, tuple(y.shape[2:]))
         return self.tail(self.adapter(y))  # type: ignore[no-any-return]

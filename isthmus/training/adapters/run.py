@@ -77,6 +77,7 @@ def train_adapter(
     checkpoint of other settings or photographs, and for a loss of nan.
     """
     recipe.check()
+    out = Path(out)
     check_run(out, FILES)
     shape = {"resize": recipe.resize, "crop": recipe.size}
     kind = load(recipe.codec).kind

@@ -95,7 +95,10 @@ def check_labels(data: LatentDataset) -> tuple[NDArray[np.int64], list[str] | No
     labels = data.labels
     there = np.unique(labels[labels >= 0])
     if not len(there):
-        raise ValueError(f"{data.path}: no labels: class folders, a column `label` or cls members make some")
+        raise ValueError(
+            f"{data.path}: no labels: class folders without files beside them, a column `label` or cls members "
+            "make some; a column of another name with tags is for train tag --tags"
+        )
     if len(there) < 2:
         raise ValueError(f"{data.path}: all labelled samples are of one class; expected two or more")
     left = int((labels < 0).sum())

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 MOST_RATE = 1e12
+PRECISIONS = ("float32", "bfloat16")
 MIXINGS = ("none", "mixup", "cutmix", "both")
 
 
@@ -44,12 +45,14 @@ class HeadRecipe:
                 "seed": not 0 <= self.seed < 1 << 31, "warmup": self.warmup < 1, "average": not 0 <= self.average < 1,
                 "smoothing": not 0 <= self.smoothing < 1, "mixing": self.mixing not in MIXINGS,
                 "flip": not 0 <= self.flip <= 1, "crop": self.crop < 0, "clip": not self.clip > 0,
-                "precision": self.precision not in ("float32", "bfloat16"),
+                "precision": self.precision not in PRECISIONS,
             }.items()
             if bad
         ]  # fmt: skip
         if wrong:
-            raise ValueError(f"recipe: {wrong[0]} = {getattr(self, wrong[0])!r} cannot be followed")
+            known = {"mixing": MIXINGS, "precision": PRECISIONS}.get(wrong[0])
+            told = f"; expected one of {', '.join(known)}" if known else ""
+            raise ValueError(f"recipe: {wrong[0]} = {getattr(self, wrong[0])!r} cannot be followed{told}")
         if self.batch % self.accumulate:
             raise ValueError(f"recipe: batch {self.batch} is no multiple of accumulate {self.accumulate}")
 

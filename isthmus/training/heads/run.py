@@ -43,6 +43,7 @@ def train_head(
     data, and a loss that is no number; UnwritableFileError.
     """
     recipe.check()
+    out = Path(out)
     check_run(out, FILES)
     steps = recipe.steps(len(task.indices))
     held = task.validation.fingerprint if task.validation is not None else None  # what the curve is of, too
