@@ -46,24 +46,25 @@ def evaluate(
     head, facts = load_head(run)
     data = LatentDataset(latents)
     check_origin(facts.codec, str(run), data)
-    differs = tell_settings(facts.settings, str(run), data)
-    if differs:
-        typer.echo(f"isthmus: {differs}", err=True)
+    differs = tell_settings(facts.settings, str(run), data)  # said once there is a result: else the error is all
     if (facts.task == "dense") != (targets is not None):
         need = "needs --targets FOLDER" if targets is None else "takes no --targets: its labels are in the data set"
         raise ValueError(f"{run}: a head of {facts.task} {need}")
     head.to(check_device(device))
     if targets is not None:
         _tell_dense(head, facts, data, targets, workers, as_json)
+        _note(differs)
         return
     if "tags" in facts.asked:
         truth = targets_of(read_tags(data, facts.asked["tags"]), facts.classes or [], data.path)
         tagged = judge_tags(head, data, truth, workers=workers)
         _tell_tags(latents, len(tagged.truth), tagged.describe(), as_json)
+        _note(differs)
         return
     batch = AT_ONCE if data.kind == "audio" else 256
     found = judge(head, data, labels_as(data, facts.classes, facts.outputs), batch=batch, workers=workers)
     told = found.describe()
+    _note(differs)
     if as_json:
         typer.echo(_json({"samples": len(found.right), **told}))
         return
@@ -72,6 +73,11 @@ def evaluate(
         f"{latents}: {100 * told['accuracy']:.2f} % of {len(found.right)} samples right (95 % interval "
         f"{100 * told['low']:.2f} to {100 * told['high']:.2f}){first}"
     )
+
+
+def _note(line: str | None) -> None:
+    if line is not None:
+        typer.echo(f"isthmus: {line}", err=True)
 
 
 def _json(told: dict[str, Any]) -> str:

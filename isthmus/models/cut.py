@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network in two at one of its modules: what runs before and with it, and what runs on its output."""
 
-from typing import Any
-
 from torch import fx, nn
 
-from isthmus.models.traced import changes, trace
+from isthmus.models.traced import changes, half, trace
 
 
 def cut(model: nn.Module, at: str) -> tuple[nn.Module, nn.Module]:
@@ -13,8 +11,9 @@ def cut(model: nn.Module, at: str) -> tuple[nn.Module, nn.Module]:
 
     at: the path of a module, as `named_modules` has it ("layer2", "features.3"), whose output is all that goes on: what
     runs beside it, as a skip connection past it, cannot be cut. `front` runs all that the model runs before it, in
-    order, what changes tensors in place too. Raises ValueError for a path that is not there, is not run or run more
-    than once, for such connections, for tensors beside it that are changed behind it, and as `traced.trace` does.
+    order, what changes tensors in place too; what asks whether the model trains asks its half, so that `train` and
+    `eval` of each are honest. Raises ValueError for a path that is not there, is not run or run more than once, for
+    such connections, for tensors beside it that are changed behind it, and as `traced.trace` does.
     """
     if not at or at not in dict(model.named_modules()):
         near = [name for name, _ in model.named_modules() if name and name.count(".") == at.count(".")]
@@ -24,7 +23,7 @@ def cut(model: nn.Module, at: str) -> tuple[nn.Module, nn.Module]:
     if len(calls) != 1:
         raise ValueError(f"cut: {type(model).__name__} runs {at} {len(calls)} times, expected once")
     front, tail = _front(graph, calls[0]), _tail(graph, calls[0], at, model)
-    return fx.GraphModule(model, front), fx.GraphModule(model, tail)
+    return half(model, front), half(model, tail)
 
 
 def _front(graph: fx.Graph, place: fx.Node) -> fx.Graph:
@@ -39,26 +38,36 @@ def _front(graph: fx.Graph, place: fx.Node) -> fx.Graph:
 
 
 def _tail(graph: fx.Graph, place: fx.Node, at: str, model: nn.Module) -> fx.Graph:
-    """All that depends on the output of a node. Raises ValueError where that is not all it depends on."""
-    made, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    """All that depends on the output of a node, and what is made of weights alone behind it.
+
+    Raises ValueError where that is not all it depends on, and for what changes tensors beside it.
+    """
+    made, copies, own = fx.Graph(), dict[fx.Node, fx.Node](), set[fx.Node]()  # own: weights, and what is made of them
     copies[place] = made.placeholder("feature")
-    own: Any = set()
     behind = False
     for node in graph.nodes:
         inputs = node.all_input_nodes
-        if not behind or not any(other in copies and other not in own for other in inputs):
-            if behind and changes(node, model):
-                raise ValueError(f"cut: {node.name} runs behind {at}, and changes what is beside it: cut elsewhere")
-            behind = behind or node is place
-            continue
-        for other in inputs:
-            if other in copies:
-                continue
-            if other.op != "get_attr":
-                raise ValueError(f"cut: {node.name} runs behind {at}, and on {other.name} beside it: cut elsewhere")
-            copies[other] = made.node_copy(other, copies.__getitem__)
-            own.add(other)
-        copies[node] = made.node_copy(node, copies.__getitem__)
+        follows = behind and any(other in copies and other not in own for other in inputs)
+        if not follows and behind and changes(node, model):
+            raise ValueError(f"cut: {node.name} runs behind {at}, and changes what is beside it: cut elsewhere")
+        of_weights = (
+            behind
+            and node.op != "output"
+            and bool(inputs)
+            and all(other in own or other.op == "get_attr" for other in inputs)
+        )
+        if follows or of_weights:
+            for other in inputs:
+                if other in copies:
+                    continue
+                if other.op != "get_attr":
+                    raise ValueError(f"cut: {node.name} runs behind {at}, and on {other.name} beside it: cut elsewhere")
+                copies[other] = made.node_copy(other)
+                own.add(other)
+            copies[node] = made.node_copy(node, copies.__getitem__)
+            if not follows:
+                own.add(node)
+        behind = behind or node is place
     if not any(node.op == "output" for node in made.nodes):
         raise ValueError(f"cut: the output does not depend on {at}")
     return made

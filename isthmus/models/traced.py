@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 IN_PLACE = (
     "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "imatmul", "setitem",
 )  # fmt: skip
+MODE = "_mode_of_half"
+PLAIN = (bool, int, float, str, type(None))
 CONSTANT = re.compile(r"_tensor_constant\d+")  # attributes that torch.fx adds
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -20,6 +22,15 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 def in_place(name: str, *values: Any) -> Any:
     """An operator such as `iadd` (x += y) as a step of a graph; torch.fx knows of none, and would record x + y."""
     return getattr(operator, name)(*values)
+
+
+class Mode(nn.Module):
+    """Part of a half that knows whether it trains."""
+
+
+def pick(mode: Mode, training: Any, judged: Any) -> Any:
+    """What a step is told when its half trains, or else."""
+    return training if mode.training else judged
 
 
 class _Proxy(fx.Proxy):  # type: ignore[misc]
@@ -54,26 +65,28 @@ class _Tracer(fx.Tracer):  # type: ignore[misc]
 
 
 def trace(model: nn.Module, place: str) -> fx.Graph:
-    """The steps of a network, of which the module at `place` is one; its modules ask whether they train as they run.
+    """The steps of a network, of which the module at `place` is one.
 
-    Raises ValueError for a model that torch.fx cannot trace, and where steps would not be all that it does: with hooks
-    of its own (those of its modules are kept), with a forward that does something else in training mode, draws numbers
-    of no tensor's shape, or sets attributes.
+    Modules that are steps ask whether they train as they run; what else depends on it, as F.dropout(x, p,
+    self.training), asks a `Mode` (see `half`). Raises ValueError for a model that torch.fx cannot trace, and where
+    steps would not be all that it does: with hooks of its own (those of its modules are kept), with a forward that
+    takes other steps in training mode, draws numbers of no tensor's shape, or sets attributes.
     """
     name = type(model).__name__
     if any(getattr(model, hooks, None) for hooks in HOOKS):
         raise ValueError(f"cut: {name} has hooks of its own, which neither half would run: hook a module of it")
     modes = {module: module.training for module in model.modules()}
     held = {module: _held(module) for module in modes}
-    graphs, told = [], []
+    graphs = []
     try:
-        for training in (True, False):
+        for training in (True, False, True):
             for module in modes:
                 module.training = training
             graphs.append(_Tracer(place).trace(model))
-            told.append(_told(graphs[-1], model))
             if any(_set(module, before) for module, before in held.items()):
                 raise ValueError("its forward sets attributes, which neither half would do")
+        told = [str(_values(graph)) for graph in graphs]
+        honest = told[0] == told[2] and _both(graphs[0], graphs[1], model)
     except Exception as error:  # whatever the code of a model does with what is no tensor
         raise ValueError(f"cut: torch.fx cannot trace {name}: {error}") from error
     finally:
@@ -83,12 +96,22 @@ def trace(model: nn.Module, place: str) -> fx.Graph:
                 own.clear()
                 own.update({**known, **made})
             module.training = modes[module]
-    if not _same(*told):
+    if not honest:
         raise ValueError(
-            f"cut: the forward of {name} is another when it trains, or each time, beside what its modules do: "
-            "nn.Dropout for F.dropout(..., self.training), for instance"
+            f"cut: the forward of {name} takes other steps when it trains, or each time: choose by modules "
+            "(nn.Dropout, nn.Identity), which ask as they run"
         )
     return graphs[0]
+
+
+def half(model: nn.Module, graph: fx.Graph) -> nn.Module:
+    """A network of some of the steps of `trace`, with the weights, buffers, modules and mode of the model."""
+    mode = Mode().train(model.training)
+    model.add_module(MODE, mode)
+    try:
+        return fx.GraphModule(model, graph)
+    finally:
+        del model._modules[MODE]
 
 
 def changes(node: fx.Node, model: nn.Module) -> bool:
@@ -130,20 +153,51 @@ def _set(module: nn.Module, before: list[dict[str, Any]]) -> bool:
     )
 
 
-def _told(graph: fx.Graph, model: nn.Module) -> list[tuple[Any, ...]]:
-    """What each step is; of a constant its value, as each trace gives it a name of its own."""
-    numbers = {node: number for number, node in enumerate(graph.nodes)}
-    found: list[tuple[Any, ...]] = []
-    for node in graph.nodes:
-        is_constant = node.op == "get_attr" and CONSTANT.fullmatch(node.target)
-        target = getattr(model, node.target) if is_constant else node.target
-        values = fx.node.map_arg((node.args, node.kwargs), lambda other: f"step {numbers[other]}")
-        found.append((node.op, target, repr(values)))
-    return found
+def _values(graph: fx.Graph) -> list[Any]:
+    """Arguments of all steps, which are the same each time unless they are drawn."""
+    return [(node.op, node.name if node.op != "get_attr" else "", node.args, node.kwargs) for node in graph.nodes]
 
 
-def _same(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> bool:
-    return len(one) == len(other) and all(
-        a[::2] == b[::2] and (torch.equal(a[1], b[1]) if isinstance(a[1], Tensor) else a[1] == b[1])
-        for a, b in zip(one, other, strict=True)
-    )
+def _both(one: fx.Graph, other: fx.Graph, model: nn.Module) -> bool:
+    """Makes of a graph one that is right in either mode, by values of `other` where they differ; False if none is."""
+    pairs = list(zip(one.nodes, other.nodes, strict=False))
+    if len(one.nodes) != len(other.nodes):
+        return False
+    twins = dict(pairs)
+    for node, twin in pairs:
+        if node.op != twin.op or not _alike(node, twin, model):
+            return False
+        try:
+            with one.inserting_before(node):
+                args, kwargs = _merged(node.args, twin.args, twins, one), _merged(node.kwargs, twin.kwargs, twins, one)
+        except ValueError:
+            return False
+        node.args, node.kwargs = args, kwargs
+    return True
+
+
+def _alike(node: fx.Node, twin: fx.Node, model: nn.Module) -> bool:
+    """Whether what two nodes run is the same; of constants their values, as each trace gives them other names."""
+    if node.op == "get_attr" and CONSTANT.fullmatch(str(node.target)) and CONSTANT.fullmatch(str(twin.target)):
+        return torch.equal(getattr(model, str(node.target)), getattr(model, str(twin.target)))
+    return node.target == twin.target
+
+
+def _merged(one: Any, other: Any, twins: dict[fx.Node, fx.Node], graph: fx.Graph) -> Any:
+    """Arguments of a node and of its twin as one. Raises ValueError where they are of other nodes or shapes."""
+    if isinstance(one, fx.Node) or isinstance(other, fx.Node):
+        if twins.get(one) is not other:
+            raise ValueError
+        return one
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        made = [_merged(a, b, twins, graph) for a, b in zip(one, other, strict=True)]
+        return tuple(made) if isinstance(one, tuple) else made
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return {name: _merged(one[name], other[name], twins, graph) for name in one}
+    if isinstance(one, slice) and isinstance(other, slice):
+        return slice(*_merged((one.start, one.stop, one.step), (other.start, other.stop, other.step), twins, graph))
+    if type(one) is type(other) and one == other:
+        return one
+    if not (isinstance(one, PLAIN) and isinstance(other, PLAIN)):
+        raise ValueError
+    return graph.call_function(pick, (graph.get_attr(MODE), one, other))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks whose code changes tensors in place, or is another when it trains: both halves are the whole, or refused."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -112,9 +113,10 @@ class LateCount(Counting):
         return self.b(y)
 
 
-class Dropping(Three):
+class Choosing(Three):
     def between(self, z: Tensor) -> Any:
-        F.dropout(z, 0.5, self.training, True)
+        if self.training:
+            z.zero_()
 
 
 class Drawing(Three):
@@ -139,7 +141,7 @@ class Assigning(Counting):
     [
         (Late, "zero_ runs behind a, and changes what is beside it"),
         (LateCount, "add_ runs behind a, and changes what is beside it"),
-        (Dropping, "another when it trains"),
+        (Choosing, "takes other steps when it trains"),
         (Drawing, "or each time"),
         (Calling, "sets attributes"),
         (Assigning, "sets attributes"),
@@ -170,8 +172,50 @@ def test_hooks_of_the_model_are_refused_and_those_of_modules_kept() -> None:
     assert cut(model, "a")
 
 
+class Dropping(Three):
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.dropout(self.a(F.dropout(self.d(x), 0.5, self.training)), 0.5 if self.training else 0.0)
+        return self.b(F.dropout(h, 0.5, training=self.training))
+
+
+@pytest.mark.parametrize("at", ["d", "a", "b"])
+def test_what_drops_asks_its_half(at: str) -> None:
+    model, x = Dropping().eval(), torch.randn(2, 3, 5, 4)
+    front, tail = cut(model, at)
+    assert torch.equal(tail(front(x)), model(x))
+    names = set(model.state_dict())
+    assert set(front.state_dict()) | set(tail.state_dict()) <= names and not hasattr(model, "_mode_of_half")
+    for part in (deepcopy(front) if at == "b" else deepcopy(tail), front if at == "b" else tail):
+        y = x if at == "b" else front(x)
+        same = torch.equal(part.train()(y), part(y))
+        assert not same and torch.equal(part.eval()(y), part(y))
+    front, tail = cut(model.train(), at)
+    assert front.training and tail.training and not torch.equal(tail(front(x)), tail(front(x)))
+
+
 def test_modules_that_drop_ask_as_they_run() -> None:
     model = nn.Sequential(nn.Identity(), nn.Identity(), nn.Dropout(0.5))
     _, tail = cut(model.train(), "1")
     x = torch.ones(1000)
     assert (tail(x) == 0).any() and torch.equal(tail.eval()(x), x)
+
+
+class Weighing(Three):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(self.d(x))
+        scale = (self.b.weight * self.count.add(2)).exp()
+        return self.b(y) * scale.mean()
+
+
+class Unmoved(Three):
+    def forward(self, x: Tensor) -> Tensor:
+        self.a(x)
+        return self.b.weight * 2
+
+
+def test_what_is_made_of_weights_is_made_in_the_tail() -> None:
+    model, x = Weighing(), torch.randn(2, 3, 5, 4)
+    front, tail = cut(model, "a")
+    assert torch.equal(tail(front(x)), model(x))
+    with pytest.raises(ValueError, match="the output does not depend on a"):
+        cut(Unmoved(), "a")

@@ -48,7 +48,7 @@ class _Mixing(ABC):
             low, high = (int(value) for value in labels.long().aminmax())
             if low < 0 or high >= self.num_classes:
                 told = f"{what}: labels {low} to {high}, expected 0 to {self.num_classes - 1}"
-                raise ValueError(told + (": -100 is a sample without one, leave it out" if low == -100 else ""))
+                raise ValueError(told + (f": {low} is a sample without one, leave it out" if low < 0 else ""))
             labels = F.one_hot(labels.long(), self.num_classes)
         elif self.num_classes not in (None, labels.shape[1]):
             raise ValueError(f"{what}: labels of {labels.shape[1]} classes, num_classes is {self.num_classes}")
