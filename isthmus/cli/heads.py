@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from isthmus.cli.options import Device
+from isthmus.errors import IsthmusError
 
 Run = Annotated[Path, typer.Argument(help="Folder of a training that has ended, or its head.safetensors.")]
 FIRST = 5  # classes that are printed
@@ -122,6 +123,8 @@ def predict(
 ) -> None:
     """Say what a trained head sees in files; samples are encoded as its data set was.
 
+    Files that cannot be read are named and passed over, the exit status is 3 then.
+
     Heads are what `isthmus train classify`, `adapter`, `tag` and `dense` have made.
 
     Example: isthmus predict runs/photos photo.jpg stream.ist
@@ -140,13 +143,25 @@ def predict(
     if out is not None:
         _write_pictures(predictor, files, out, as_json)
         return
+    failed = 0
     for file in files:
-        told: dict[str, Any] = predictor.file(file)
+        try:
+            told: dict[str, Any] = predictor.file(file)
+        except (IsthmusError, ValueError, OSError) as error:
+            if len(files) == 1:
+                raise
+            text = str(error)
+            typer.echo(f"isthmus: {text if str(file) in text else f'{file}: {text}'}", err=True)
+            failed += 1
+            continue
         ranked = sorted(told.items(), key=lambda pair: -pair[1])[:FIRST]
         if as_json:
             typer.echo(json.dumps(jsonable({"file": str(file), **dict(ranked)}), ensure_ascii=False))
         else:
             typer.echo(f"{file}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in ranked))
+    if failed:
+        typer.echo(f"isthmus: {failed} of {len(files)} files could not be read", err=True)
+        raise typer.Exit(3)
 
 
 def _write_pictures(predictor: Any, files: list[Path], out: Path, as_json: bool) -> None:

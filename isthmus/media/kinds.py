@@ -115,6 +115,11 @@ def list_files(
     files = sorted(f for f in _inside(place, recursive) if _is_meant(f, place, suffixes))
     if not files:
         below, known = " or below it" if recursive else "", ", ".join(sorted(suffixes))
+        deeper = None if recursive else next((f for f in _inside(place, True) if _is_meant(f, place, suffixes)), None)
+        if deeper is not None:
+            raise UnreadableFileError(
+                f"{path}: {kind} files are in folders below it alone: give one, as {deeper.parent}"
+            )
         raise UnreadableFileError(f"{path}: no {kind} files in this folder{below}; expected some of {known}")
     return files if last is None else files[-last:]
 

@@ -44,6 +44,17 @@ def test_there_and_back(run: Run, data: LatentDataset, tmp_path: Path) -> None:
         assert "adapter" in run(command, "--help")[1]
 
 
+def test_files_that_cannot_be_read_are_passed_over(run: Run, data: LatentDataset, tmp_path: Path) -> None:
+    command = ("train", "classify", data.path, "--epochs", "1", "--workers", "0", "--device", "cpu")
+    assert run(*command, "--out", tmp_path / "run")[0] == 0
+    photo = next(iter((Path(data.path).parent / "photos").rglob("*.png")))
+    (tmp_path / "Thumbs.db").write_bytes(b"")
+    status, out, err = run("predict", tmp_path / "run", tmp_path / "Thumbs.db", photo, tmp_path / "none.jpg")
+    assert status == 3 and out.count("%") >= 1 and str(photo) in out
+    assert "Thumbs.db" in err and "none.jpg" in err and "2 of 3 files could not be read" in err
+    assert run("predict", tmp_path / "run", tmp_path / "none.jpg")[0] == 2
+
+
 def test_what_is_refused(run: Run, data: LatentDataset, tmp_path: Path) -> None:
     for wrong, message in (
         (("train", "classify", tmp_path), "no data set of latents"),

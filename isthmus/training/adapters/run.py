@@ -17,7 +17,7 @@ from isthmus.codecs.registry import load
 from isthmus.datasets.latents.analysed import AnalysedSource
 from isthmus.devices import check_device
 from isthmus.files import atomic_write, check_folder
-from isthmus.models.backbones import Backbone, load_backbone
+from isthmus.models.backbones import BACKBONES, Backbone, load_backbone
 from isthmus.models.heads.adapter import AdaptedBackbone
 from isthmus.optim.checkpoint import checkpoint_of
 from isthmus.optim.loop import LoopSettings
@@ -27,7 +27,7 @@ from isthmus.training.adapters.latents import at_random_qualities, measured
 from isthmus.training.adapters.photographs import RandomViews, random_part
 from isthmus.training.adapters.recipe import AdapterRecipe
 from isthmus.training.adapters.trainer import Distillation
-from isthmus.training.heads.evaluation import labels_of
+from isthmus.training.heads.evaluation import labels_of, outputs_of
 from isthmus.training.heads.logs import Curve
 from isthmus.training.heads.saved import HeadFacts, save_head
 from isthmus.training.heads.world import World, world_of
@@ -95,11 +95,20 @@ def train_adapter(
         raise ValueError(f"{photographs}: no labels to judge {validation} by: leave it out, or use class folders")
     if labelled and len(np.unique(labels[labels >= 0])) < 2:
         raise ValueError(f"{photographs}: all photographs are of one class; expected two or more, or no labels")
-    classes = (len(source.classes) if source.classes else int(labels.max()) + 1) if labelled else None
+    classes = outputs_of(str(photographs), labels, source.classes) if labelled else None
+    pixels = BACKBONES[recipe.backbone].pixels if recipe.backbone in BACKBONES else None
+    if pixels not in (None, recipe.size):
+        raise ValueError(
+            f"recipe: size = {recipe.size}, {recipe.backbone} sees {pixels}x{pixels} pixels: set size={pixels}"
+        )
     with world_of(check_device(device)) as world:
         kept, held = None, AnalysedSource(validation, recipe.codec, shape) if validation is not None else None
         if held is not None and world.leads:
-            kept = KeptOut(held, labels_of(str(validation), held.labels(), held.classes, source.classes), world.device)
+            kept = KeptOut(
+                held,
+                labels_of(str(validation), held.labels(), held.classes, source.classes, outputs=classes),
+                world.device,
+            )
         codec, views = load(recipe.codec, device=str(world.device)), RandomViews(source, recipe)
         session = Session(
             recipe, views, kept, held.fingerprint if held else None, codec, world, workers, out, minutes, save_minutes

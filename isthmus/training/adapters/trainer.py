@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import TrainingState
+from isthmus.optim.decay import decayed
 from isthmus.optim.loop import LoopSettings, run_loop
 from isthmus.optim.schedule import short_warmup, warmup_cosine
 from isthmus.training.adapters.photographs import RandomViews, Steps
@@ -45,8 +46,7 @@ class Distillation:
         self.steps, self.features = steps, features
         groups: list[dict[str, Any]] = []
         for start, rate in rates.items():
-            own = [p for name, p in student.named_parameters() if name.startswith(start)]
-            for decay, some in ((recipe.decay, [p for p in own if p.ndim > 1]), (0.0, [p for p in own if p.ndim < 2])):
+            for decay, some in zip((recipe.decay, 0.0), decayed(student, start), strict=True):
                 groups.append({"params": some, "weight_decay": decay, "lr": rate, "top": rate})
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99))
         self.meter = Meter()

@@ -70,6 +70,10 @@ def evaluate(
 def evaluated(logits: Tensor, labels: NDArray[np.int64]) -> Evaluated:
     """What logits [n, classes] on the CPU are worth, of samples of those labels [n]. Raises ValueError beyond them."""
     _check_numbers("evaluation", np.unique(labels), logits.shape[1], "the head has")
+    if not bool(logits.isfinite().all()):
+        raise ValueError(
+            "the head gives no numbers for some samples: its weights are of no use; train it at a lower rate"
+        )
     truth = torch.from_numpy(labels)
     first = logits.topk(min(5, logits.shape[1]), 1).indices
     hits = first == truth[:, None]

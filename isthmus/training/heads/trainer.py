@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from isthmus.datasets.latents.dataset import LatentDataset
 from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import TrainingState
+from isthmus.optim.decay import decayed
 from isthmus.optim.loop import LoopSettings, run_loop
 from isthmus.optim.schedule import short_warmup, warmup_cosine
 from isthmus.training.heads.batches import EndlessBatches, read
@@ -61,8 +62,7 @@ class HeadTrainer:
         self.head, self.data, self.task, self.recipe, self.world = head.to(world.device), data, task, recipe, world
         self.workers, self.steps = workers, steps
         self.model = world.spread(self.head)
-        matrices = [p for p in head.parameters() if p.ndim > 1]
-        others = [p for p in head.parameters() if p.ndim <= 1]
+        matrices, others = decayed(head)
         groups = [{"params": matrices, "weight_decay": recipe.decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, recipe.rate, betas=(0.9, 0.98))
         self.meter = Meter()

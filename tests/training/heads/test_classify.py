@@ -232,3 +232,13 @@ def test_a_curve_has_every_step_once(
     with (tmp_path / "curve.csv").open(newline="") as file:
         steps = [int(row["step"]) for row in csv.DictReader(file)]
     assert steps == sorted(set(steps))
+
+
+def test_heads_that_give_no_numbers_are_not_judged(train: LatentDataset, tmp_path: Path) -> None:
+    assert train_classifier(train, replace(RECIPE, epochs=1), tmp_path)
+    head, facts = load_head(tmp_path)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter *= 1e20
+    with pytest.raises(ValueError, match="gives no numbers"):
+        evaluate(head, train, labels_as(train, facts.classes))
