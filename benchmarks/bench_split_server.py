@@ -124,14 +124,19 @@ def under_load(options: argparse.Namespace, file: Path) -> dict[str, Any]:
         address = server.stdout.readline().split("http://")[1].split(",")[0]
         load = (Path(__file__).parent / "shared" / "load.py", *address.split(":"), file, options.connections)
         in_a_process(*load, 3, 0)  # does not count
-        spent = cpu_seconds(server.pid)
-        full = in_a_process(*load, options.seconds, 0)
-        full |= rates(sum(full["statuses"].values()), full["seconds"], cpu_seconds(server.pid) - spent)
-        part = in_a_process(*load, options.seconds, round(PART * full["per_s"], 2))
+        full = watched(server.pid, *load, options.seconds, 0)
+        part = watched(server.pid, *load, options.seconds, round(PART * full["per_s"], 2))
     finally:
         server.terminate()
         status = server.wait(60)
     return {"full": full, "at_80_percent": part, "server_exit_status": status}
+
+
+def watched(pid: int, *load: object) -> dict[str, Any]:
+    """What a load came to, and what the server took for it."""
+    spent = cpu_seconds(pid)
+    found: dict[str, Any] = in_a_process(*load)
+    return found | rates(sum(found["statuses"].values()), found["seconds"], cpu_seconds(pid) - spent)
 
 
 def cpu_seconds(pid: int) -> float:
