@@ -73,7 +73,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
 
 def test_a_file_that_is_taken_for_a_leftover_before_it_is_locked(tmp_path, monkeypatch):
     """Another process may find it between the moment it is made and the moment it is locked."""
-    real, calls = files._lock, 0
+    real, calls = files.lock, 0
 
     def late(file):
         nonlocal calls
@@ -84,10 +84,10 @@ def test_a_file_that_is_taken_for_a_leftover_before_it_is_locked(tmp_path, monke
             return False
         return real(file)
 
-    monkeypatch.setattr(files, "_lock", late)
+    monkeypatch.setattr(files, "lock", late)
     atomic_write(tmp_path / "x", b"whole")
     assert (tmp_path / "x").read_bytes() == b"whole" and calls == 4
-    monkeypatch.setattr(files, "_lock", lambda file: None)  # a file system without locks
+    monkeypatch.setattr(files, "lock", lambda file: None)  # a file system without locks
     atomic_write(tmp_path / "x", b"again")
     assert (tmp_path / "x").read_bytes() == b"again"
 
