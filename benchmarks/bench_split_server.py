@@ -60,7 +60,7 @@ def alone(tail: Tail, payloads: list[bytes], batch: int, seconds: float) -> dict
         for one in batches:
             latents, errors = tail.unpack(one)
             assert not errors
-            shares, places = tail.shares(tail.logits(torch.stack(latents))).topk(min(5, len(tail.names)))
+            shares, places = tail.facts.shares(tail.logits(torch.stack(latents))).topk(min(5, len(tail.names)))
             [*zip(places.tolist(), shares.tolist(), strict=True)]
             if not begin:  # the first batch does not count
                 begin, spent = time.perf_counter(), time.process_time()

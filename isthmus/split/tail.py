@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of a network that reads what devices send: streams of one codec to latents, latents to logits."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from isthmus.codecs.registry import describe
 from isthmus.devices import check_device, usual_settings
 from isthmus.errors import CorruptStreamError, IsthmusError, WeightsMismatchError
 from isthmus.inference import run_each
-from isthmus.models.heads.saved import NAME, load_head
+from isthmus.models.heads.saved import digest_of, load_head
 from isthmus.signals import ImageSignal
 from isthmus.split.reading import open_codec
 
@@ -58,9 +57,8 @@ class Tail:
         self.head = head.to(self.device)
         crop = self.facts.settings.get("crop")
         self.max_pixels = max_pixels or (ROOM * crop * crop if crop else USUAL_PIXELS)
-        self.names = self.facts.classes or [str(number) for number in range(self.facts.outputs)]
-        file = path / NAME if path.is_dir() else path
-        self.hash = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        self.names = self.facts.names
+        self.hash = digest_of(path)
 
     def unpack(self, data: Sequence[bytes]) -> tuple[list[Tensor], dict[int, IsthmusError]]:
         """Streams to latents, float32 [c, h, w] on the CPU, in order; and the errors of the others, by their place.
@@ -121,10 +119,6 @@ class Tail:
     def _compute(self, latents: Tensor) -> Tensor:
         found: Tensor = self.head(latents).float()
         return found
-
-    def shares(self, logits: Tensor) -> Tensor:
-        """Shares by class of logits [..., outputs]; of several tags each its own, which sum to no 1."""
-        return logits.sigmoid() if "tags" in self.facts.asked else logits.softmax(-1)
 
     def describe(self) -> dict[str, object]:
         """What devices must know to send to it, as JSON values."""

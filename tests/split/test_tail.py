@@ -22,7 +22,7 @@ SOUND = LatentInput(12, 1, (0.0,) * 12, (1.0,) * 12, 8)
 def test_the_same_as_the_predictor(tail: Tail, run_folder: Path, streams: list[bytes]) -> None:
     latents, errors = tail.unpack(streams)
     assert not errors and len(tail.hash) == 16
-    shares = tail.shares(tail.logits(torch.stack(latents)))
+    shares = tail.facts.shares(tail.logits(torch.stack(latents)))
     predictor = Predictor(*load_head(run_folder))
     for one, stream in zip(shares, streams, strict=True):
         told = predictor.latent(predictor.codec.unpack(stream))

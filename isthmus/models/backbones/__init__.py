@@ -9,7 +9,6 @@
 | vit-b-16 | `patches` | 768, stride 16 | torchvision |
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +18,7 @@ from isthmus.errors import MissingExtraError, UnreadableFileError, first_line
 from isthmus.models.backbones import efficientnet_lite as lite
 from isthmus.models.backbones.vision_transformer import PatchedTransformer
 
-__all__ = ["BACKBONES", "Backbone", "Place", "load_backbone"]
+__all__ = ["BACKBONES", "Backbone", "Place", "last_layer", "load_backbone"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ def load_backbone(name: str, classes: int | None = None, *, pretrained: bool = T
     Raises ValueError for an unknown name, MissingExtraError without the package of its weights, UnreadableFileError
     where torchvision cannot fetch them.
     """
-    if name not in BACKBONES:
+    place = BACKBONES.get(name)
+    if place is None:
         raise ValueError(f"backbone {name!r}, expected one of {', '.join(BACKBONES)}")
     if name in LITE:
         network: nn.Module = lite.EfficientNetLite()
@@ -83,8 +83,10 @@ def load_backbone(name: str, classes: int | None = None, *, pretrained: bool = T
     else:
         network, mean, std = _of_torchvision(TORCHVISION[name][0], pretrained), IMAGENET_MEAN, IMAGENET_STD
     if classes is not None:
-        _replace_last(network, lambda layer: nn.Linear(layer.in_features, classes))
-    return Backbone(network, mean, std, BACKBONES[name]).eval()
+        path, layer = last_layer(network)
+        parent, _, own = path.rpartition(".")
+        setattr(network.get_submodule(parent), own, nn.Linear(layer.in_features, classes))
+    return Backbone(network, mean, std, place).eval()
 
 
 def _of_torchvision(name: str, pretrained: bool) -> nn.Module:
@@ -99,7 +101,6 @@ def _of_torchvision(name: str, pretrained: bool) -> nn.Module:
     return PatchedTransformer(model) if hasattr(model, "conv_proj") else model
 
 
-def _replace_last(network: nn.Module, made: Callable[[nn.Linear], nn.Linear]) -> None:
-    name, layer = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
-    parent, _, own = name.rpartition(".")
-    setattr(network.get_submodule(parent), own, made(layer))
+def last_layer(network: nn.Module) -> tuple[str, nn.Linear]:
+    """The path and the layer whose outputs are the network's."""
+    return [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]

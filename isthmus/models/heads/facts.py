@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
+from torch import Tensor
+
 from isthmus.models.heads.stem import LatentInput
 
 VERSION = 1
@@ -32,6 +34,15 @@ class HeadFacts:
     asked: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the outputs: the classes, or numbers."""
+        return self.classes or [str(number) for number in range(self.outputs)]
+
+    def shares(self, logits: Tensor) -> Tensor:
+        """Shares by class of logits [..., outputs]; of several tags each its own, which sum to no 1."""
+        return logits.sigmoid() if "tags" in self.asked else logits.softmax(-1)
 
     def pack(self) -> str:
         return json.dumps(jsonable({"version": VERSION, **asdict(self)}), ensure_ascii=False, allow_nan=False)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained head as one safetensors file: weights, and in its metadata all that is needed to use it."""
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from isthmus.models.heads import build_head
 from isthmus.models.heads.dense import DenseHead
 from isthmus.models.heads.facts import HeadFacts
 
-__all__ = ["NAME", "HeadFacts", "load_head", "save_head"]
+__all__ = ["NAME", "HeadFacts", "digest_of", "load_head", "save_head"]
 
 NAME, KEY = "head.safetensors", "isthmus-head"
 LIMIT = 1 << 31
@@ -28,9 +29,19 @@ def save_head(folder: Path, facts: HeadFacts, weights: dict[str, Tensor]) -> Pat
     return path
 
 
+def _file(path: Path) -> Path:
+    """Of the folder of a run, the file in it."""
+    return path / NAME if path.is_dir() else path
+
+
+def digest_of(path: Path) -> str:
+    """16 hexadecimal digits of the SHA-256 of a head's file, or of that in the folder of a run."""
+    return hashlib.sha256(_file(path).read_bytes()).hexdigest()[:16]
+
+
 def load_head(path: Path) -> tuple[nn.Module, HeadFacts]:
     """A head in eval mode, from a file or the folder of a run. Raises UnreadableFileError, CorruptStreamError."""
-    path = path / NAME if path.is_dir() else path
+    path = _file(path)
     if not path.is_file():
         raise UnreadableFileError(f"{path}: no trained head; expected the folder of a run that has ended")
     try:

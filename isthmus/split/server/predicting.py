@@ -104,7 +104,7 @@ class Predictions:
 
     def _computed(self, latents: list[Tensor]) -> list[Found]:
         logits = self.tail.logits(torch.stack(latents))
-        shares, places = self.tail.shares(logits).sort(descending=True)
+        shares, places = self.tail.facts.shares(logits).sort(descending=True)
         return [Found(*rows) for rows in zip(logits, shares, places, strict=True)]
 
     def _told(self, found: Found, top: int, logits: bool) -> dict[str, Any]:

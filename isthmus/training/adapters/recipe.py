@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from isthmus.training.heads.recipe import MOST_RATE
+from isthmus.training.heads.recipe import MOST_RATE, PRECISIONS, refuse_wrong
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,14 @@ class AdapterRecipe:
 
     def check(self) -> None:
         """Raises ValueError for what cannot be followed."""
-        wrong = [
-            name
-            for name, bad in {
-                "tuning": self.tuning < 0, "features": self.features < 0, "steps": self.steps < 1,
-                "batch": self.batch < 2, "low": not 1 <= self.low <= 100, "high": not self.low <= self.high <= 100,
-                "teacher_rate": not 0 < self.teacher_rate < MOST_RATE,
-                "adapter_rate": not 0 < self.adapter_rate < MOST_RATE, "tail_rate": not 0 < self.tail_rate < MOST_RATE,
-                "seed": not 0 <= self.seed < 1 << 31, "warmup": self.warmup < 1, "decay": not 0 <= self.decay < 1,
-                "average": not 0 <= self.average < 1, "smoothing": not 0 <= self.smoothing < 1,
-                "labels": not 0 <= self.labels <= 1, "mixup": not 0 <= self.mixup <= 1, "area": not 0 < self.area <= 1,
-                "size": self.size < 32, "resize": self.resize < self.size, "clip": not self.clip > 0,
-                "precision": self.precision not in ("float32", "bfloat16"),
-            }.items()
-            if bad
-        ]  # fmt: skip
-        if wrong:
-            raise ValueError(f"recipe: {wrong[0]} = {getattr(self, wrong[0])!r} cannot be followed")
+        refuse_wrong(self, {
+            "tuning": self.tuning < 0, "features": self.features < 0, "steps": self.steps < 1,
+            "batch": self.batch < 2, "low": not 1 <= self.low <= 100, "high": not self.low <= self.high <= 100,
+            "teacher_rate": not 0 < self.teacher_rate < MOST_RATE,
+            "adapter_rate": not 0 < self.adapter_rate < MOST_RATE, "tail_rate": not 0 < self.tail_rate < MOST_RATE,
+            "seed": not 0 <= self.seed < 1 << 31, "warmup": self.warmup < 1, "decay": not 0 <= self.decay < 1,
+            "average": not 0 <= self.average < 1, "smoothing": not 0 <= self.smoothing < 1,
+            "labels": not 0 <= self.labels <= 1, "mixup": not 0 <= self.mixup <= 1, "area": not 0 < self.area <= 1,
+            "size": self.size < 32, "resize": self.resize < self.size, "clip": not self.clip > 0,
+            "precision": self.precision not in PRECISIONS,
+        })  # fmt: skip

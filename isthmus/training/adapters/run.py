@@ -17,7 +17,7 @@ from isthmus.codecs.registry import load
 from isthmus.datasets.latents.analysed import AnalysedSource
 from isthmus.devices import check_device
 from isthmus.files import atomic_write, check_folder
-from isthmus.models.backbones import BACKBONES, Backbone, load_backbone
+from isthmus.models.backbones import BACKBONES, Backbone, last_layer, load_backbone
 from isthmus.models.heads.adapter import AdaptedBackbone
 from isthmus.optim.checkpoint import checkpoint_of
 from isthmus.optim.loop import LoopSettings
@@ -184,7 +184,7 @@ def _student(session: Session, teacher: Backbone) -> Path | None:
     if kept:
         results |= {"teacher": kept.on_pixels(teacher).describe(), "previews": floor}
     origin = source.origin()
-    outputs = _outputs(teacher)
+    outputs = last_layer(teacher)[1].out_features
     names = source.classes if outputs == len(source.classes or ()) else None
     facts = HeadFacts(
         "classify", f"adapter:{recipe.backbone}", about, outputs, names, origin["codec"], origin["settings"],
@@ -199,10 +199,6 @@ def _floor(kept: KeptOut, teacher: nn.Module) -> dict[str, float]:
     told = ", ".join(f"{value:.4g} at quality {quality}" for quality, value in found.items())
     print(f"floor, the tuned backbone on linear previews: {told}", flush=True)
     return found
-
-
-def _outputs(network: nn.Module) -> int:
-    return [m.out_features for m in network.modules() if isinstance(m, nn.Linear)][-1]
 
 
 def _go(session: Session, lesson: Distillation, stage: str, steps: int, score: Any) -> bool:

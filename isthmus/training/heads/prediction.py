@@ -49,10 +49,7 @@ class Predictor:
 
     def latent(self, latent: Latent) -> dict[str, float]:
         """Shares by class, of latents of the head's codec; of several tags each its own, which sum to no 1."""
-        out = self.out(latent)
-        shares = (out.sigmoid() if "tags" in self.facts.asked else out.softmax(0)).tolist()
-        names = self.facts.classes or [str(n) for n in range(self.facts.outputs)]
-        return dict(zip(names, shares, strict=True))
+        return dict(zip(self.facts.names, self.facts.shares(self.out(latent)).tolist(), strict=True))
 
     @torch.no_grad()
     def out(self, latent: Latent) -> Tensor:

@@ -2,10 +2,20 @@
 """How a head is trained: everything that decides its curve beside the data."""
 
 from dataclasses import dataclass
+from typing import Any
 
 MOST_RATE = 1e12
 PRECISIONS = ("float32", "bfloat16")
 MIXINGS = ("none", "mixup", "cutmix", "both")
+
+
+def refuse_wrong(recipe: Any, wrong: dict[str, bool]) -> None:
+    """Raises ValueError for the first setting of a recipe that is wrong. wrong: by name of each, whether it is."""
+    name = next((name for name, is_wrong in wrong.items() if is_wrong), None)
+    if name is not None:
+        known = {"mixing": MIXINGS, "precision": PRECISIONS}.get(name)
+        told = f"; expected one of {', '.join(known)}" if known else ""
+        raise ValueError(f"recipe: {name} = {getattr(recipe, name)!r} cannot be followed{told}")
 
 
 @dataclass(frozen=True)
@@ -37,22 +47,14 @@ class HeadRecipe:
 
     def check(self) -> None:
         """Raises ValueError for what cannot be followed."""
-        wrong = [
-            name
-            for name, bad in {
-                "epochs": not 0 < self.epochs < 1e6, "batch": self.batch < 1, "accumulate": self.accumulate < 1,
-                "rate": not 0 < self.rate < MOST_RATE, "decay": not 0 <= self.decay < 1,
-                "seed": not 0 <= self.seed < 1 << 31, "warmup": self.warmup < 1, "average": not 0 <= self.average < 1,
-                "smoothing": not 0 <= self.smoothing < 1, "mixing": self.mixing not in MIXINGS,
-                "flip": not 0 <= self.flip <= 1, "crop": self.crop < 0, "clip": not self.clip > 0,
-                "precision": self.precision not in PRECISIONS,
-            }.items()
-            if bad
-        ]  # fmt: skip
-        if wrong:
-            known = {"mixing": MIXINGS, "precision": PRECISIONS}.get(wrong[0])
-            told = f"; expected one of {', '.join(known)}" if known else ""
-            raise ValueError(f"recipe: {wrong[0]} = {getattr(self, wrong[0])!r} cannot be followed{told}")
+        refuse_wrong(self, {
+            "epochs": not 0 < self.epochs < 1e6, "batch": self.batch < 1, "accumulate": self.accumulate < 1,
+            "rate": not 0 < self.rate < MOST_RATE, "decay": not 0 <= self.decay < 1,
+            "seed": not 0 <= self.seed < 1 << 31, "warmup": self.warmup < 1, "average": not 0 <= self.average < 1,
+            "smoothing": not 0 <= self.smoothing < 1, "mixing": self.mixing not in MIXINGS,
+            "flip": not 0 <= self.flip <= 1, "crop": self.crop < 0, "clip": not self.clip > 0,
+            "precision": self.precision not in PRECISIONS,
+        })  # fmt: skip
         if self.batch % self.accumulate:
             raise ValueError(f"recipe: batch {self.batch} is no multiple of accumulate {self.accumulate}")
 

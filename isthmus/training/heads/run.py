@@ -38,9 +38,9 @@ def train_head(
 
     It begins with random weights, or those of a start, and of a backbone those of ImageNet. Stopped or killed, the same
     call takes up the last checkpoint, to the same curve. Steps and validations follow the recipe. Begun by torchrun, or
-    with an accelerator, each process takes a part of every batch. Raises
-    ValueError for a recipe that cannot be followed, a start of another head or codec, a checkpoint of other settings or
-    data, and a loss that is no number; UnwritableFileError.
+    with an accelerator, each process takes a part of every batch. Raises ValueError for a recipe that cannot be
+    followed, a start of another head or codec, a checkpoint of other settings or data, and a loss that is no number;
+    UnwritableFileError.
     """
     recipe.check()
     out = Path(out)
@@ -54,16 +54,16 @@ def train_head(
     first = Start.of(running.init, recipe.head, latents) if running.init is not None else None
     if first is not None:
         config["init"] = first.digest
-    checkpoint_of(out, config)  # refuses one of other settings before anything is read
+    checkpoint = checkpoint_of(out, config)  # refuses one of other settings before anything is read
     with world_of(check_device(running.device), running.accelerator) as world:
         for note in task.notes if world.leads else ():
             print(f"isthmus: {note}", file=sys.stderr)
         about, origin = LatentInput.of(latents), latents.origin
         torch.manual_seed(recipe.seed)
-        resumes = checkpoint_of(out, config) is not None  # then nothing has to be fetched
-        head = build_head(recipe.head, about, task.outputs, pretrained=first is None and not resumes)
+        is_new = checkpoint is None  # else no weights have to be fetched
+        head = build_head(recipe.head, about, task.outputs, pretrained=first is None and is_new)
         task.begin(head)
-        if first is not None and not resumes:
+        if first is not None and is_new:
             for note in first.give(head):
                 print(f"isthmus: {running.init}: {note}", file=sys.stderr)
         trainer = HeadTrainer(head, latents, task, recipe, world, steps=steps, workers=running.workers)
@@ -71,18 +71,19 @@ def train_head(
             task.name, recipe.head, about, task.outputs, task.classes, origin["codec"], origin["settings"],
             asked=task.config, recipe=asdict(recipe),
         )  # fmt: skip
-        return _run(trainer, task, facts, out, config, running, world)
+        done = -1 if checkpoint is None else checkpoint["step"]
+        return _run(trainer, task, facts, out, config, running, world, done)
 
 
 def _run(
     trainer: HeadTrainer, task: Task, facts: HeadFacts, out: Path, config: dict[str, Any], running: Running,
-    world: World,
+    world: World, done: int,
 ) -> Path | None:  # fmt: skip
+    """done: step of the checkpoint, below 0 without one."""
     steps = trainer.steps
     every = max(1, round(steps / max(1.0, min(trainer.recipe.epochs, VALIDATIONS))))
     loop = LoopSettings(steps, running.minutes, running.save_minutes, every)
-    checkpoint = checkpoint_of(out, config)
-    done, fields = checkpoint["step"] if checkpoint else -1, (*FIELDS, *(f"validation_{name}" for name in task.columns))
+    fields = (*FIELDS, *(f"validation_{name}" for name in task.columns))
     curve = Curve(out, done, fields=fields, tensorboard=running.tensorboard) if world.leads else None
     judge = build_head(facts.head, facts.input, facts.outputs).to(world.device)
     last: list[Judged | None] = []

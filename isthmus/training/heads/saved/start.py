@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained head that another training begins with."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from isthmus.datasets.latents.dataset import LatentDataset
-from isthmus.models.heads.saved import NAME, load_head
+from isthmus.models.heads.saved import digest_of, load_head
 from isthmus.training.heads.saved.origin import check_origin
 
 
@@ -26,8 +25,7 @@ class Start:
         if facts.head != head:
             raise ValueError(f"{path}: a head {facts.head}, this training is of {head}: choose the same (--head)")
         check_origin(facts.codec, str(path), latents)
-        file = path / NAME if path.is_dir() else path
-        return cls(trained.state_dict(), hashlib.sha256(file.read_bytes()).hexdigest()[:16])
+        return cls(trained.state_dict(), digest_of(path))
 
     def give(self, head: nn.Module) -> list[str]:
         """Puts all weights whose shapes agree into a head; those of other classes stay random. What to say of it."""
