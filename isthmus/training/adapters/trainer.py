@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of a network that learns from photographs, and from one that knows them already."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,7 +19,7 @@ from isthmus.optim.schedule import short_warmup, warmup_cosine
 from isthmus.training.adapters.photographs import RandomViews, Steps
 from isthmus.training.adapters.recipe import AdapterRecipe
 from isthmus.training.heads.batches import read
-from isthmus.training.heads.trainer import Meter
+from isthmus.training.heads.step import Meter, take_step
 from isthmus.training.heads.world import World
 
 Rates = dict[str, float]  # of parameters whose names begin so
@@ -90,20 +89,9 @@ class Distillation:
             loss = self._of_features(batch) if first else self._of_outputs(batch)
         torch.autograd.backward(loss)
         self.world.average_gradients(self.student)
-        came = float(loss.detach())
-        norm = nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip)
-        if not (math.isfinite(came) and bool(norm.isfinite())):
-            raise ValueError(
-                f"step {state.step}: the loss is {came}, the norm of its gradients {float(norm)}: nothing was "
-                "changed by it, a checkpoint before stays; try lower rates (--set teacher_rate=..., tail_rate=...)"
-            )
-        self.optimizer.step()
-        state.step += 1
-        self.average.update(state.step)
-        self.meter.loss += came
-        self.meter.steps += 1
         self.meter.samples += len(batch["label"]) * self.world.size
-        return lambda: f"loss {came:.3f}"
+        advice = "try lower rates (--set teacher_rate=..., tail_rate=...)"
+        return take_step(self, self.student, float(loss.detach()), advice)
 
     def _multiplied(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of a training of a head on latents."""
 
-import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,32 +18,9 @@ from isthmus.optim.loop import LoopSettings, run_loop
 from isthmus.optim.schedule import short_warmup, warmup_cosine
 from isthmus.training.heads.batches import EndlessBatches, read
 from isthmus.training.heads.recipe import HeadRecipe
+from isthmus.training.heads.step import Meter, take_step
 from isthmus.training.heads.task import Task
 from isthmus.training.heads.world import World
-
-
-class Meter(nn.Module):
-    """Sums since somebody asked; those of the loss stand in checkpoints, so that its curve goes on too."""
-
-    loss: Tensor
-    steps: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("loss", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("steps", torch.zeros((), dtype=torch.float64))
-        self.samples, self.began = 0, time.monotonic()
-
-    def told(self) -> dict[str, float]:
-        """Mean loss and samples a second; begins anew."""
-        if not self.steps:
-            return {}
-        values = {"loss": float(self.loss / self.steps)}
-        values["samples_per_second"] = self.samples / max(1e-9, time.monotonic() - self.began)
-        self.loss.zero_()
-        self.steps.zero_()
-        self.samples, self.began = 0, time.monotonic()
-        return values
 
 
 class HeadTrainer:
@@ -112,18 +87,7 @@ class HeadTrainer:
                 self.world.backward(loss)
             total += float(loss.detach())
             self.meter.samples += len(part["y"]) * self.world.size
-        norm = nn.utils.clip_grad_norm_(self.head.parameters(), recipe.clip)
-        if not (math.isfinite(total) and bool(norm.isfinite())):
-            raise ValueError(
-                f"step {state.step}: the loss is {total}, the norm of its gradients {float(norm)}: nothing was changed "
-                "by it, the checkpoint before stays; try a lower rate (--set rate=...)"
-            )
-        self.optimizer.step()
-        state.step += 1
-        self.average.update(state.step)
-        self.meter.loss += total
-        self.meter.steps += 1
-        return lambda: f"loss {total:.3f}"
+        return take_step(self, self.head, total, "try a lower rate (--set rate=...)")
 
     def _loss(self, part: dict[str, Any]) -> Tensor:
         device = self.world.device
