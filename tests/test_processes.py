@@ -4,14 +4,11 @@
 ISTHMUS_ROUNDS: how often the workers are started; 50 times takes ten minutes, so the suite does so less often.
 """
 
-import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +16,11 @@ import pytest
 import torch
 
 import isthmus
-from isthmus.codecs import registry
 from isthmus.forks import ForkLock, first_use
 from isthmus.media.image import write_image
 
-WORKERS, PATIENCE = 8, 60.0
+ROOT = Path(__file__).parents[1]
+PATIENCE = 60.0
 ROUNDS = {"fork": 10, "spawn": 1}
 NAME = "walloc-image-f8c12"
 
@@ -33,61 +30,19 @@ pytestmark = [
 ]
 
 
-def work(data: bytes, expected: bytes) -> None:
-    """What a worker does; its exit status is 0 if that is right."""
-    decoded = isthmus.decode(data)
-    right = isthmus.encode(decoded, codec=NAME) and decoded.numpy().tobytes() == expected
-    os._exit(0 if right else 1)
-
-
-def ended(workers: list[BaseProcess]) -> list[int | None]:
-    for worker in workers:
-        worker.join(PATIENCE)
-        if worker.is_alive():
-            worker.kill()
-    return [worker.exitcode for worker in workers]
-
-
 @pytest.fixture(scope="module")
 def stream() -> tuple[bytes, bytes]:
     data = isthmus.encode(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8), codec=NAME)
     return data, isthmus.decode(data).numpy().tobytes()
 
 
-@pytest.fixture
-def busy(stream: tuple[bytes, bytes]) -> Iterator[Callable[[], None]]:
-    """A thread that decodes all the time, and loads codecs anew now and then."""
-    stop = threading.Event()
-
-    def run() -> None:
-        count = 0
-        while not stop.is_set():
-            isthmus.decode(stream[0])
-            count += 1
-            if count % 10 == 0:
-                registry._loaded.pop((NAME, "cpu"), None)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield run
-    stop.set()
-    thread.join()
-
-
 @pytest.mark.parametrize(("method", "threads"), [("fork", 1), ("fork", 2), ("spawn", 2)])
-def test_workers(method: str, threads: int, stream: tuple[bytes, bytes], busy: object) -> None:
+def test_workers(method: str, threads: int) -> None:
     """torch's own threads are started in the parent, too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    context = multiprocessing.get_context(method)
-    try:
-        for _ in range(int(os.environ.get("ISTHMUS_ROUNDS", ROUNDS[method]))):
-            workers: list[BaseProcess] = [context.Process(target=work, args=stream) for _ in range(WORKERS)]
-            for worker in workers:
-                worker.start()
-            assert ended(workers) == [0] * WORKERS
-    finally:
-        torch.set_num_threads(before)
+    rounds = os.environ.get("ISTHMUS_ROUNDS", ROUNDS[method])
+    command = [sys.executable, "-W", "ignore", "-m", "tests.workers", method, str(threads), str(rounds)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
