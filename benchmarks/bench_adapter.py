@@ -31,7 +31,7 @@ from isthmus.options import change
 from isthmus.training.adapters import AdapterRecipe, train_adapter
 from isthmus.training.adapters.judging import QUALITIES, KeptOut
 from isthmus.training.adapters.photographs import RandomViews
-from isthmus.training.adapters.run import TEACHER, TEACHER_FILE
+from isthmus.training.adapters.session import TEACHER, TEACHER_FILE
 from isthmus.training.adapters.trainer import Distillation
 from isthmus.training.heads import load_head
 from isthmus.training.heads.evaluation import Evaluated, labels_of

@@ -93,7 +93,7 @@ def in_a_process(*arguments: object) -> Any:
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
-    tail = Tail(options.run)
+    tail = Tail.open(options.run)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "payloads"
         payloads = payloads_of(tail, options.photos)
@@ -157,7 +157,7 @@ def main() -> None:
     if options.only:
         way = {"alone": alone, "unpack": unpacking}[options.only]
         payloads = pickle.loads(options.payloads.read_bytes())
-        print(json.dumps(way(Tail(options.run), payloads, options.max_batch, options.seconds)))
+        print(json.dumps(way(Tail.open(options.run), payloads, options.max_batch, options.seconds)))
         return
     load = os.getloadavg()[0]
     found = measured(options)

@@ -7,6 +7,7 @@ again is compared by integers.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,19 @@ import torch
 import isthmus
 from isthmus.codecs.registry import FAMILIES, codec_class, pretrained
 from isthmus.media import kinds
-from tests.codecs.case import Case, decoded, goldens_of, record_of, same
+from tests.codecs.case import Case, all_ship, decoded, goldens_of, record_of, same
 
 GOLDEN = Path(__file__).parent / "golden"
 SUFFIX = {"image": ".png", "audio": ".wav"}  # of the samples that lie beside a stream of a codec with a loss
 CASES = [case for family in FAMILIES for case in goldens_of(family)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _all_ship() -> Iterator[None]:
+    with all_ship(toy=False):
+        yield
+
+
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.golden)
 
 

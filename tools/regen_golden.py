@@ -21,7 +21,7 @@ from isthmus import weights  # noqa: E402
 from isthmus.bitstream import read_header  # noqa: E402
 from isthmus.codecs.registry import FAMILIES  # noqa: E402
 from isthmus.media import kinds  # noqa: E402
-from tests.codecs.case import Case, decoded, goldens_of, record_of  # noqa: E402
+from tests.codecs.case import Case, all_ship, decoded, goldens_of, record_of  # noqa: E402
 from tests.test_golden import SUFFIX, place  # noqa: E402
 
 
@@ -59,9 +59,10 @@ def weight_files(replace: bool) -> None:
 
 
 def main(replace: bool) -> None:
-    for case in (case for family in FAMILIES for case in goldens_of(family)):
-        if replace or not place(case, ".ist").exists():
-            write(case)
+    with all_ship(toy=False):
+        for case in (case for family in FAMILIES for case in goldens_of(family)):
+            if replace or not place(case, ".ist").exists():
+                write(case)
     weight_files(replace)
 
 

@@ -23,8 +23,8 @@ from isthmus.files import atomic_write, make_folder
 Curves = Mapping[str, Sequence[CurvePoint]]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart, and a marker each for print in grey.
-_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,8 @@ def _plot(medium: Medium, curves: Curves, name: str, title: str) -> bytes:
         axes.plot(
             [point.rate for point in shown],
             [point.shown[name] for point in shown],
-            color=_COLOURS[i % len(_COLOURS)],
-            marker=_MARKERS[i % len(_MARKERS)],
+            color=COLOURS[i % len(COLOURS)],
+            marker=MARKERS[i % len(MARKERS)],
             markersize=5,
             linewidth=1.8,
             label=codec,

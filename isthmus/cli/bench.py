@@ -8,7 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from isthmus.cli.split.measure import split
+
 app = typer.Typer(no_args_is_help=True, help="Measure codecs on your own files.")
+
+app.command()(split)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of files of this kind, or one file.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for CSV, JSON and plots.")]

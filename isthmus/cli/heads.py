@@ -136,7 +136,7 @@ def predict(
     from isthmus.training.heads import load_head
     from isthmus.training.heads.prediction import Predictor
 
-    predictor = Predictor(*load_head(run), codec=codec, device=check_device(device))
+    predictor = Predictor(*load_head(run), codec=codec, device=check_device(device), beside=run)
     if (predictor.facts.task == "dense") != (out is not None):
         need = "needs --out FOLDER for its pictures" if out is None else "makes no pictures: leave --out"
         raise ValueError(f"{run}: a head of {predictor.facts.task} {need}")

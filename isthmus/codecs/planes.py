@@ -21,6 +21,7 @@ from isthmus.lazy import LazySequence
 
 SMALL_BATCH = 1 << 16  # latents below which threads cost more than they save
 Planner = Callable[[TrackHeader], Any]
+Checker = Callable[[Tensor], None]
 Chooser = Callable[[TrackHeader, NDArray[np.int16], bytes], tuple[TrackHeader, bytes]]
 
 
@@ -117,14 +118,16 @@ class Group(NamedTuple):
         return Group(plan, places[begin:end], headers[begin:end], payloads[begin:end], qualities[begin:end])
 
 
-def unpack_batch(codec: Codec, plan_of: Planner, data: Sequence[bytes], errors: str, device: str) -> LatentBatch:
-    """The latents of streams; see `Codec.unpack_batch`."""
+def unpack_batch(
+    codec: Codec, plan_of: Planner, data: Sequence[bytes], errors: str, device: str, check: Checker | None = None
+) -> LatentBatch:
+    """The latents of streams; see `Codec.unpack_batch`. check: of all planes, raises CorruptStreamError."""
     check_errors(errors)
     device = check_device(device)
     broken: dict[int, IsthmusError] = {}
     found: list[tuple[Group, StackedLatents]] = []
     for group in _grouped(plan_of, unpack_singles(data), broken):
-        found += _unpack_group(codec, group, device, broken)
+        found += _unpack_group(codec, group, device, broken, check)
     if broken and errors == "raise":
         place = min(broken)
         raise named_by_place(broken[place], place, len(data)) from broken[place]
@@ -168,18 +171,21 @@ def _grouped(plan_of: Planner, parsed: list[Any], broken: dict[int, IsthmusError
 
 
 def _unpack_group(
-    codec: Codec, group: Group, device: str, broken: dict[int, IsthmusError]
+    codec: Codec, group: Group, device: str, broken: dict[int, IsthmusError], check: Checker | None
 ) -> list[tuple[Group, StackedLatents]]:
     """The latents of a group, in parts where some of its streams go to `broken`: these are found by halves."""
     try:
-        return [(group, _decode(codec, group, device))]
+        latents = _decode(codec, group, device)
+        if check is not None:
+            check(latents.y)
+        return [(group, latents)]
     except CorruptStreamError as error:
         count = len(group.places)
         if count == 1:
             broken[group.places[0]] = error
             return []
     halves = group.part(0, count // 2), group.part(count // 2, count)
-    return [part for half in halves for part in _unpack_group(codec, half, device, broken)]
+    return [part for half in halves for part in _unpack_group(codec, half, device, broken, check)]
 
 
 def _decode(codec: Codec, group: Group, device: str) -> StackedLatents:

@@ -12,7 +12,6 @@ The package of a family, `isthmus.codecs.<family>`, gives
 
 import json
 import re
-import time
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.base import Codec
+from isthmus.codecs.of_file import of_file
 from isthmus.devices import check_device
 from isthmus.errors import CorruptStreamError, UnknownCodecError, WeightsMismatchError
 from isthmus.forks import first_time, first_use
@@ -28,19 +28,17 @@ from isthmus.forks import first_time, first_use
 if TYPE_CHECKING:
     from isthmus.codecs.trained_file import TrainedFile
 
-FAMILIES: dict[str, tuple[str, ...]] = {"dfloat": ("dfloat.1",), "walloc": ("walloc.1", "walloc.2", "walloc.3")}
-DEFAULTS = {
-    "image": "walloc-image-f8c48",
-    "audio": "walloc-audio-f256c108",
-    "tensors": "dfloat",
-}  # kind -> codec, where nobody names one
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "bottlefit": ("bottlefit.1",),
+    "dfloat": ("dfloat.1",),
+    "walloc": ("walloc.1", "walloc.2", "walloc.3"),
+}
+# kind -> codec, where nobody names one
+DEFAULTS = {"image": "walloc-image-f8c48", "audio": "walloc-audio-f256c108", "tensors": "dfloat"}
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
-
-MOST_FILES = 8  # codecs of files that are kept
-TICK = 100_000_000  # nanoseconds, longer than a file system's
+OF_RUN = "codec.safetensors"  # the file of a codec in the folder of the run that trained it
 
 _loaded: dict[tuple[str, str], Codec] = {}
-_of_files: dict[tuple[Path, str], tuple[Any, Codec]] = {}  # by path and device; what the file was, and its codec
 
 
 @dataclass(frozen=True)
@@ -183,40 +181,24 @@ def _trained(name: str) -> "TrainedFile":
     return file
 
 
+def _opened(path: Path, device: str) -> Codec:
+    file = _trained(str(path))
+    return package_of(file.family).open_codec(file, str(path), device)  # type: ignore[no-any-return]
+
+
 def _from_elsewhere(name: str, device: str) -> Codec:
-    """A codec from a path, or one that a family finds by the name that follows its prefix."""
+    """A codec from the path of a file or a run, or one that a family finds by the name that follows its prefix."""
     if name.endswith(".safetensors"):
-        return _from_file(Path(name).resolve(), device)
+        return of_file(_opened, Path(name).resolve(), device)
     family, prefixed = family_of(name), ":" in name
     if prefixed and hasattr(package_of(family) if family in FAMILIES else None, "open_named"):
         return package_of(family).open_named(name, device)
     if prefixed:
         raise UnknownCodecError(f"load: {name!r}: this version has no loader for names that begin so")
-    raise UnknownCodecError(
-        f"load: no codec {name!r}; known: {', '.join(list_codecs())}; or give the path of a .safetensors file"
-    )
-
-
-def _from_file(path: Path, device: str) -> Codec:
-    """The codec of a file, by its absolute path wherever the process works: the same object while the file is."""
-    try:
-        found = path.stat()
-    except OSError:
-        _trained(str(path))  # which says what is wrong
-        raise
-    # The next training may replace it; what changed this very moment may change again within a tick of its clock.
-    state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > TICK
-    with first_use:
-        kept = _of_files.pop((path, device), None)
-        if kept is None or kept[0] != state:
-            file = _trained(str(path))
-            kept = state, package_of(file.family).open_codec(file, str(path), device)
-        if settled:
-            _of_files[path, device] = kept
-        while len(_of_files) > MOST_FILES:
-            _of_files.pop(next(iter(_of_files)))
-        return kept[1]
+    if (Path(name) / OF_RUN).is_file():
+        return of_file(_opened, (Path(name) / OF_RUN).resolve(), device)
+    known = ", ".join(list_codecs())
+    raise UnknownCodecError(f"load: no codec {name!r}; known: {known}; or give the path of a .safetensors file")
 
 
 def describe(header: TrackHeader) -> dict[str, Any]:

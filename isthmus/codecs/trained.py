@@ -14,7 +14,7 @@ from torch import nn
 
 from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.base import Codec
-from isthmus.codecs.registry import load, pretrained
+from isthmus.codecs.registry import load, pretrained, shipped
 from isthmus.devices import usual_settings
 from isthmus.errors import WeightsMismatchError
 from isthmus.forks import ForkLock
@@ -36,6 +36,13 @@ class Weights(Protocol):
 
 
 W = TypeVar("W", bound=Weights)
+
+
+def identity_of(codec: Any) -> dict[str, Any]:
+    """What says which latents are a codec's, as JSON values: its label or path, and its hashes."""
+    ships = shipped(codec.name)
+    name = ships.label if ships else codec.name
+    return {"name": name, "tables_hash": codec.tables_hashes, "weights_hash": codec.weights_hash}
 
 
 class TrainedCodec(Codec, Generic[W]):

@@ -89,7 +89,7 @@ def build_shard(job: Job, task: Task, journal: str | None = None, deadly: frozen
 
     Raises UnwritableFileError where the destination takes nothing, and what `load` raises.
     """
-    start = time.perf_counter()
+    start, threads = time.perf_counter(), torch.get_num_threads()
     torch.set_num_threads(1)  # processes are many; threads of each would wait for each other
     settings, noted = job.settings, Journal(journal)
     info = ShardInfo(task.shard, settings.codec, settings.digest, task.digest)
@@ -105,5 +105,6 @@ def build_shard(job: Job, task: Task, journal: str | None = None, deadly: frozen
         job.destination.write(shard_name(info.shard, settings.format), rows.finish(job.columns))
     finally:
         noted.close()
+        torch.set_num_threads(threads)
     spent = time.perf_counter() - start
     return Done(info.shard, len(task.items), info.count, info.lost, info.bytes_in, info.bytes_out, spent, rows.warned)

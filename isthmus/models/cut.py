@@ -1,29 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network in two at one of its modules: what runs before and with it, and what runs on its output."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 from torch import fx, nn
 
 from isthmus.models.traced import changes, half, trace
 
 
-def cut(model: nn.Module, at: str) -> tuple[nn.Module, nn.Module]:
+def cut(model: nn.Module, at: str, keep: Sequence[str] = ()) -> tuple[nn.Module, nn.Module]:
     """`front` and `tail` with tail(front(x)) = model(x); both share the model's weights and its training mode.
 
     at: the path of a module, as `named_modules` has it ("layer2", "features.3"), whose output is all that goes on: what
     runs beside it, as a skip connection past it, cannot be cut. `front` runs all that the model runs before it, in
     order, what changes tensors in place too; what asks whether the model trains asks its half, so that `train` and
-    `eval` of each are honest. Raises ValueError for a path that is not there, is not run or run more than once, for
-    such connections, for tensors beside it that are changed behind it, and as `traced.trace` does.
+    `eval` of each are honest. keep: paths of modules that stay whole, with their hooks. Raises ValueError for a path
+    that is not there, is not run or run more than once, for such connections, for tensors beside it that are changed
+    behind it, and as `traced.trace` does.
     """
-    if not at or at not in dict(model.named_modules()):
-        near = [name for name, _ in model.named_modules() if name and name.count(".") == at.count(".")]
-        raise ValueError(f"cut: no module {at!r} in {type(model).__name__}; there are {', '.join(near[:12])} ...")
-    graph = trace(model, at)
+    for path in (at, *keep):
+        check_path(model, path)
+    graph = trace(model, at, *keep)
     calls = [node for node in graph.nodes if node.op == "call_module" and node.target == at]
     if len(calls) != 1:
         raise ValueError(f"cut: {type(model).__name__} runs {at} {len(calls)} times, expected once")
     front, tail = _front(graph, calls[0]), _tail(graph, calls[0], at, model)
     return half(model, front), half(model, tail)
+
+
+def check_path(model: nn.Module, path: str) -> None:
+    """Raises ValueError, with the nearest names, where a model has no such module."""
+    names = [name for name, _ in model.named_modules() if name]
+    if path not in names:
+        alike = [name for name in names if name.count(".") == path.count(".")]
+        near = get_close_matches(path, names, 4, 0.7) or alike or names
+        raise ValueError(f"no module {path!r} in {type(model).__name__}; there are {', '.join(near[:12])} ...")
 
 
 def _front(graph: fx.Graph, place: fx.Node) -> fx.Graph:

@@ -49,23 +49,23 @@ for _name in IN_PLACE:
 
 
 class _Tracer(fx.Tracer):  # type: ignore[misc]
-    """Takes the module at `place` as one step, and those without modules in them, whose code it need not understand."""
+    """Takes the modules at `places` as steps, and those without modules in them, whose code it need not know."""
 
     proxy_buffer_attributes = True  # else what changes them in place would be done once, while tracing
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, places: tuple[str, ...]) -> None:
         super().__init__()
-        self.place = place
+        self.places = places
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return name == self.place or not any(module.children()) or super().is_leaf_module(module, name)
+        return name in self.places or not any(module.children()) or super().is_leaf_module(module, name)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
 
 
-def trace(model: nn.Module, place: str) -> fx.Graph:
-    """The steps of a network, of which the module at `place` is one.
+def trace(model: nn.Module, *places: str) -> fx.Graph:
+    """The steps of a network, of which the modules at `places` are one each.
 
     Modules that are steps ask whether they train as they run; what else depends on it, as F.dropout(x, p,
     self.training), asks a `Mode` (see `half`). Raises ValueError for a model that torch.fx cannot trace, and where
@@ -82,7 +82,7 @@ def trace(model: nn.Module, place: str) -> fx.Graph:
         for training in (True, False, True):
             for module in modes:
                 module.training = training
-            graphs.append(_Tracer(place).trace(model))
+            graphs.append(_Tracer(places).trace(model))
             if any(_set(module, before) for module, before in held.items()):
                 raise ValueError("its forward sets attributes, which neither half would do")
         told = [str(_values(graph)) for graph in graphs]

@@ -48,17 +48,19 @@ class Client:
         """Ends the connection; the next request begins another."""
         self._connection.close()
 
-    def predict(self, data: bytes, *, top: int | None = None, logits: bool = False) -> dict[str, Any]:
+    def predict(
+        self, data: bytes, *, top: int | None = None, logits: bool = False, run: str | None = None
+    ) -> dict[str, Any]:
         """What the server's head says of a stream: `top` classes with their shares, hashes, and all logits if asked.
 
+        run: name of the head, where several are of one codec.
         Raises RemoteError where the server refuses the stream, or stays away.
         """
-        asked = {**({} if top is None else {"top": top}), **({"logits": 1} if logits else {})}
-        return self._ask("POST", "/predict" + (f"?{urlencode(asked)}" if asked else ""), data)
+        return self._ask("POST", _path("/predict", top=top, logits=1 if logits else None, run=run), data)
 
-    def health(self) -> dict[str, Any]:
+    def health(self, run: str | None = None) -> dict[str, Any]:
         """Whether the server is ready, its model, and the codec and settings that it reads. Raises RemoteError."""
-        return self._ask("GET", "/health")
+        return self._ask("GET", _path("/health", run=run))
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         for number in range(1, self._tries + 1):
@@ -96,6 +98,11 @@ class Client:
         if asked is not None:
             return min(LONGEST_PAUSE, asked) + usual * self._random.random()
         return usual * (0.5 + self._random.random())
+
+
+def _path(path: str, **asked: Any) -> str:
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    return f"{path}?{query}" if query else path
 
 
 def _seconds(told: str | None) -> float | None:

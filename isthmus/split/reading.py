@@ -7,18 +7,23 @@ from typing import Any
 
 from isthmus.arrays.resizing import fit
 from isthmus.codecs.base import Latent
-from isthmus.codecs.registry import load
+from isthmus.codecs.registry import OF_RUN, load, shipped
 from isthmus.errors import UnknownCodecError, UnreadableFileError, WeightsMismatchError
 from isthmus.media import kinds
 
 
-def open_codec(told: Mapping[str, Any], named: str | None = None, device: str = "cpu") -> Any:
+def open_codec(
+    told: Mapping[str, Any], named: str | None = None, device: str = "cpu", *, beside: Path | None = None
+) -> Any:
     """The codec of a head. told: its name and hashes, as `HeadFacts.codec` has them.
 
-    named: the weights file of that codec, where it does not ship. Raises UnknownCodecError where it is not at hand,
-    WeightsMismatchError for another.
+    named: the weights file of that codec, where it does not ship; else that of the run, a folder or a file in it, which
+    is `beside`. Raises UnknownCodecError where it is not at hand, WeightsMismatchError for another.
     """
     name = named or str(told["name"])
+    if named is None and beside is not None and shipped(name) is None:
+        lies = (beside if beside.is_dir() else beside.parent) / OF_RUN
+        name = str(lies) if lies.is_file() else name
     try:
         codec: Any = load(name, device)
     except (UnknownCodecError, UnreadableFileError) as error:

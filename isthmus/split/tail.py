@@ -3,9 +3,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.bitstream import TrackHeader
 from isthmus.bitstream.reader import read_header
@@ -13,7 +14,7 @@ from isthmus.codecs.registry import describe
 from isthmus.devices import check_device, usual_settings
 from isthmus.errors import CorruptStreamError, IsthmusError, WeightsMismatchError
 from isthmus.inference import run_each
-from isthmus.models.heads.saved import digest_of, load_head
+from isthmus.models.heads.saved import HeadFacts, digest_of, load_head
 from isthmus.signals import ImageSignal
 from isthmus.split.reading import open_codec
 
@@ -25,40 +26,54 @@ PART = 1 << 16  # numbers of latents that a thread takes at once, whose features
 class Tail:
     """A trained head and its codec, for streams of images.
 
-    run: the folder of a training that has ended, or its head.safetensors. codec: the weights file of the head's codec,
-    where that does not ship. max_pixels: of an image, beyond which a stream is refused before memory is taken; else
-    four times those of the head's crops, or 2**20.
+    digest: what names the head to devices. max_pixels: of an image, beyond which a stream is refused before memory is
+    taken; else four times those of the head's crops, or 2**20.
 
-    facts: of the head. hash: 16 hexadecimal digits of the SHA-256 of its file. names: of its classes.
+    facts: of the head. hash: the digest. names: of its classes.
 
-    Raises UnreadableFileError, CorruptStreamError, UnknownCodecError, WeightsMismatchError; ValueError for a head that
-    says no classes of images.
+    Raises WeightsMismatchError for another codec than the head's, ValueError for a head that says no classes of images.
     """
 
     def __init__(
-        self, run: Path | str, codec: str | None = None, device: str = "cpu", *, max_pixels: int | None = None
-    ) -> None:
-        path = Path(run)
-        head, self.facts = load_head(path)
-        kind = self.facts.settings.get("kind")
-        if kind != "image" or self.facts.task == "dense":
-            raise ValueError(
-                f"{run}: a head of {self.facts.task} ({kind}); served are heads that say classes of images"
-            )
-        self.codec = open_codec(self.facts.codec, codec)
-        own: dict[str, str] = self.codec.tables_hashes
-        self.tables = dict(self.facts.codec.get("tables_hash") or own)
+        self, head: nn.Module, facts: HeadFacts, codec: Any, digest: str, device: str = "cpu", *,
+        max_pixels: int | None = None,
+    ) -> None:  # fmt: skip
+        kind = facts.settings.get("kind")
+        if kind != "image" or facts.task == "dense":
+            raise ValueError(f"a head of {facts.task} ({kind}); served are heads that say classes of images")
+        self.facts, self.codec = facts, codec
+        own: dict[str, str] = codec.tables_hashes
+        self.tables = dict(facts.codec.get("tables_hash") or own)
         if not all(own.get(name) == tables for name, tables in self.tables.items()):
             raise WeightsMismatchError(
-                f"{self.codec.name} has entropy tables {own}, the head's latents are of {self.tables} "
-                f"({self.facts.codec['name']})"
+                f"{codec.name} has entropy tables {own}, the head's latents are of {self.tables} "
+                f"({facts.codec['name']})"
             )
         self.device = check_device(device)
         self.head = head.to(self.device)
-        crop = self.facts.settings.get("crop")
+        crop = facts.settings.get("crop")
         self.max_pixels = max_pixels or (ROOM * crop * crop if crop else USUAL_PIXELS)
-        self.names = self.facts.names
-        self.hash = digest_of(path)
+        self.names = facts.names
+        self.hash = digest
+
+    @classmethod
+    def open(
+        cls, run: Path | str, codec: str | None = None, device: str = "cpu", *, max_pixels: int | None = None
+    ) -> "Tail":
+        """That of a run: the folder of a training that has ended, or its head.safetensors.
+
+        codec: the weights file of the head's codec, where that neither ships nor lies beside the head. The digest is
+        16 hexadecimal digits of the SHA-256 of the head's file. Raises UnreadableFileError, CorruptStreamError,
+        UnknownCodecError, WeightsMismatchError, ValueError.
+        """
+        path = Path(run)
+        head, facts = load_head(path)
+        try:
+            return cls(
+                head, facts, open_codec(facts.codec, codec, beside=path), digest_of(path), device, max_pixels=max_pixels
+            )
+        except ValueError as error:
+            raise ValueError(f"{run}: {error}") from None
 
     def unpack(self, data: Sequence[bytes]) -> tuple[list[Tensor], dict[int, IsthmusError]]:
         """Streams to latents, float32 [c, h, w] on the CPU, in order; and the errors of the others, by their place.
@@ -81,10 +96,15 @@ class Tail:
             errors[places[number]] = type(broken)(told)
         return latents, errors
 
+    def reads(self, header: TrackHeader) -> bool:
+        """Whether a stream is of the head's codec."""
+        same = self.tables.get(header.codec_id) == header.tables_hash
+        return same and self.facts.codec["weights_hash"] == header.weights_hash
+
     def admit(self, header: TrackHeader) -> None:
         """Raises WeightsMismatchError for a stream of another codec, CorruptStreamError for one that is too large."""
         told = self.facts.codec
-        if self.tables.get(header.codec_id) != header.tables_hash or told["weights_hash"] != header.weights_hash:
+        if not self.reads(header):
             raise WeightsMismatchError(
                 f"sent: a stream of {describe(header)['codec'] or 'a codec that does not ship'} ({header.codec_id}, "
                 f"tables {header.tables_hash}, weights {header.weights_hash}); expected: {told['name']} "

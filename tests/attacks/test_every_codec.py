@@ -11,17 +11,15 @@ from hypothesis import strategies as st
 import isthmus
 from isthmus.bitstream import pack_single, read_header, unpack_single
 from isthmus.errors import CorruptStreamError, IsthmusError
-from tests.codecs.case import Case, every_case
-from tests.seam.plug import plug_in
+from tests.codecs.case import Case, all_ship, every_case
 
 each_case = pytest.mark.parametrize("case", every_case(), ids=lambda case: case.name)
 MOST_PLACES = 1500  # that are tried one by one
 
 
-@pytest.fixture(scope="module", autouse=True)
-def toy_family() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        plug_in(monkeypatch)
+@pytest.fixture(autouse=True, scope="module")
+def every_family() -> Iterator[None]:
+    with all_ship():
         yield
 
 

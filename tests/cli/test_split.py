@@ -17,6 +17,7 @@ from isthmus.models.heads.saved import load_head
 from isthmus.split.server.serving import Serving
 from isthmus.training.heads.prediction import Predictor
 from tests.split.conftest import CLASSES, DENSE, run_folder, save, serve, streams, tail
+from tests.training.heads.conftest import photos
 
 __all__ = ["run_folder", "serve", "streams", "tail"]  # fixtures
 
@@ -65,3 +66,31 @@ def test_a_signal_ends_it_well(run_folder: Path) -> None:
         server.send_signal(signal.SIGTERM)
         out, err = server.communicate(timeout=30)
     assert server.returncode == 0 and "stopped, 0 requests answered" in out and not err
+
+
+def test_a_training_in_two_parts(run: Run, tmp_path: Path) -> None:
+    photographs, made, sent, again = photos(tmp_path / "photos", 5, 3), *(tmp_path / name for name in ("a", "b", "c"))
+    small = ["tuning=1", "features=1", "size=64", "resize=64", "warmup=1"]
+    told = [
+        "--steps", "1", "--batch", "4", "--device", "cpu", "--workers", "0", *(f"--set={name}" for name in small)
+    ]  # fmt: skip
+    status, out, err = run("train", "split", photographs, "--out", made, "--channels", "3", "--set=joint=1", *told)
+    assert status == 0, err
+    assert f"isthmus split serve {made}" in out
+    status, _, err = run("transcode", photographs, sent, "--codec", made, "--crop", "64", "--workers", "0")
+    assert status == 0, err
+    tail = ["train", "split", "--tail", sent, "--out", again, "--epochs", "1", "--batch", "5", "--workers", "0"]
+    status, _, err = run(*tail, "--init", made, "--device", "cpu")
+    assert status == 0, err
+    status, out, err = run("predict", again, photographs / "flat" / "0.png", "--json")
+    assert status == 0 and json.loads(out).keys() >= {"flat", "rough"}, err
+    linear = ["train", "split", photographs, "--out", tmp_path / "d", *told, "--bottleneck", "walloc-image-f8c12"]
+    status, _, err = run(*linear, "--teacher", made)
+    assert status == 0, err
+    for wrong, message in (
+        (["train", "split"], "name photographs, or --tail"), (tail, "--tail needs --init RUN"),
+        (["train", "split", photographs, "--init", made], "--init and --epochs are for --tail"),
+        ([*linear, "--channels", "3"], "leave --channels and --at"),
+    ):  # fmt: skip
+        status, _, err = run(*wrong)
+        assert status != 0 and message in err

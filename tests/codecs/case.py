@@ -3,12 +3,14 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 import isthmus
@@ -46,10 +48,23 @@ def goldens_of(family: str) -> list[Case]:
 
 
 def every_case() -> list[Case]:
-    """The toy's among them, for which `plug_in` must have been called."""
+    """Those of what does not ship among them, for which `all_ship` must have begun."""
     from tests.seam.cases import CASES
 
     return [*(case for family in FAMILIES for case in cases_of(family)), *CASES]
+
+
+@contextmanager
+def all_ship(*, toy: bool = True) -> Iterator[None]:
+    """What does not ship can be found while it lasts: the toy family, a small bottlefit."""
+    from tests.codecs.bottlefit.cases import plug_in as plug_bottlefit_in
+    from tests.seam.plug import plug_in
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        if toy:
+            plug_in(monkeypatch)
+        plug_bottlefit_in(monkeypatch)
+        yield
 
 
 def decoded(codec: isthmus.Codec, data: bytes) -> Any:

@@ -17,7 +17,7 @@ from isthmus.errors import CorruptStreamError, UnknownCodecError
 from isthmus.options import kinds_of, parse
 from tests.codecs.case import Case, decibels, decoded, every_case, same
 
-pytestmark = pytest.mark.usefixtures("toy_family")
+pytestmark = pytest.mark.usefixtures("every_family")
 each_case = pytest.mark.parametrize("case", every_case(), ids=lambda case: case.name)
 
 

@@ -14,7 +14,7 @@ import torch
 
 import isthmus
 from isthmus.bitstream.track import TrackHeader
-from isthmus.codecs import registry
+from isthmus.codecs import of_file, registry
 from isthmus.codecs.registry import PRETRAINED, codec_for, describe, pretrained
 from isthmus.codecs.walloc.audio.codec import WallocAudioCodec
 from isthmus.codecs.walloc.image import WallocImageCodec
@@ -148,7 +148,7 @@ def test_old_streams_still_decode_when_a_name_moves_on(astronaut: np.ndarray, re
 @pytest.fixture
 def own(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A weights file, and the rule that it has settled."""
-    monkeypatch.setattr(registry, "TICK", -1)
+    monkeypatch.setattr(of_file, "TICK", -1)
     return Path(shutil.copyfile(tiny_weights, tmp_path / "own.safetensors"))
 
 
@@ -161,7 +161,7 @@ def test_a_codec_of_a_file_is_found_wherever_the_process_works(
     pickled = pickle.dumps(codec)
     monkeypatch.chdir("/")
     assert pickle.loads(pickled) is codec
-    monkeypatch.setattr(registry, "_of_files", {})  # another process
+    monkeypatch.setattr(of_file, "_kept", {})  # another process
     assert pickle.loads(pickled).weights_hash == codec.weights_hash  # type: ignore[attr-defined]
 
 
@@ -177,7 +177,7 @@ def test_a_file_that_was_replaced_is_read_again(own: Path) -> None:
 
 
 def test_a_file_that_has_just_been_written_is_not_trusted_to_stay(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "TICK", 10**18 * 9)
+    monkeypatch.setattr(of_file, "TICK", 10**18 * 9)
     assert isthmus.load(str(own)) is not isthmus.load(str(own))
 
 
@@ -190,8 +190,8 @@ def test_a_file_that_is_written_over_changes_no_codec(own: Path) -> None:
 
 
 def test_few_codecs_of_files_are_kept(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_of_files", {})
-    monkeypatch.setattr(registry, "MOST_FILES", 2)
+    monkeypatch.setattr(of_file, "_kept", {})
+    monkeypatch.setattr(of_file, "MOST", 2)
     for number in range(4):
         isthmus.load(str(shutil.copyfile(own, own.with_name(f"{number}.safetensors"))))
-    assert [path.name for path, _ in registry._of_files] == ["2.safetensors", "3.safetensors"]
+    assert [path.name for path, _ in of_file._kept] == ["2.safetensors", "3.safetensors"]

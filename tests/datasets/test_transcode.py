@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 import isthmus
@@ -234,3 +235,14 @@ def test_parquet_is_as_the_format_page_says(tmp_path: Path) -> None:
     data = (target / "data/shard-00000.parquet").read_bytes()
     for row in rows(target):
         assert len(row["payload"]).to_bytes(4, "little") + row["payload"] in data
+
+
+def test_torch_keeps_its_threads(tmp_path: Path) -> None:
+    """Where the caller's own process makes the shards."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        run(make_photos(tmp_path / "photos", ("cat",), 2), tmp_path / "latents")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

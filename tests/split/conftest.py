@@ -57,7 +57,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tail(run_folder: Path) -> Tail:
-    return Tail(run_folder)
+    return Tail.open(run_folder)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -16,11 +17,13 @@ import torch
 
 import isthmus
 from isthmus.errors import MissingExtraError, RemoteError
+from isthmus.models.heads import LatentInput
 from isthmus.split.client import Client
 from isthmus.split.server import Limits, open_server
 from isthmus.split.server.serving import Serving
 from isthmus.split.tail import Tail
-from tests.split.conftest import CLASSES, connect, everything, head
+from tests.codecs.bottlefit.cases import weights as small_bottleneck
+from tests.split.conftest import CLASSES, connect, everything, head, save
 
 Serve = Callable[..., Serving]
 
@@ -240,3 +243,33 @@ def test_the_extra_is_named_where_it_is_missing(tail: Tail, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(MissingExtraError, match=r"needs the package uvicorn: pip install 'isthmus\[serve\]'"):
         open_server(tail, port=0)
+
+
+def test_one_server_holds_several(
+    serve: Callable[..., Serving], tail: Tail, streams: list[bytes], tmp_path: Path
+) -> None:
+    codec = isthmus.load(small_bottleneck())
+    told = {"name": "codec.safetensors", "tables_hash": codec.tables_hashes, "weights_hash": codec.weights_hash}
+    settings = {**tail.facts.settings, "codec": "codec.safetensors", "weights": codec.weights_hash}
+    about = LatentInput(4, 2, (0.0,) * 4, (1.0,) * 4, 8)
+    run = save(tmp_path / "small", input=about, codec=told, settings=settings, classes=["a", "b", "c"])
+    (run / "codec.safetensors").write_bytes(Path(small_bottleneck()).read_bytes())
+    other = save(tmp_path / "other", classes=["x", "y", "z"])
+    server = serve({"linear": tail, "small": Tail.open(run), "other": Tail.open(other)})
+    server.warm_up()
+    sent = codec.encode(np.zeros((32, 32, 3), np.uint8))
+    with Client(server.url) as client:
+        assert {one["class"] for one in client.predict(streams[0])["top"]} == set(CLASSES)
+        assert {one["class"] for one in client.predict(sent)["top"]} == {"a", "b", "c"}
+        assert {one["class"] for one in client.predict(streams[0], run="other")["top"]} == {"x", "y", "z"}
+        assert client.health()["runs"] == ["linear", "small", "other"]
+        assert client.health("small")["codec"]["name"] == "codec.safetensors"
+        for given, asked, status, message in (
+            (streams[0], "small", 409, "sent: a stream of walloc-image-f8c12"),
+            (streams[0], "none", 422, "run=none: there are linear, small, other"),
+            (isthmus.encode(np.zeros((8, 8, 3), np.uint8)), None, 409, "expected one of linear: walloc-image-f8c12"),
+            (streams[0][:9], None, 400, "400: "),
+        ):  # fmt: skip
+            with pytest.raises(RemoteError, match=message) as refused:
+                client.predict(given, run=asked)
+            assert refused.value.status == status

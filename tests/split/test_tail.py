@@ -54,9 +54,9 @@ def test_heads_that_are_not_served(tmp_path: Path, tail: Tail) -> None:
     ]
     for number, (changed, kind, message) in enumerate(wrong):
         with pytest.raises(kind, match=message):
-            Tail(save(tmp_path / str(number), **changed))
+            Tail.open(save(tmp_path / str(number), **changed))
     with pytest.raises(UnreadableFileError, match="no trained head"):
-        Tail(tmp_path)
+        Tail.open(tmp_path)
 
 
 def test_a_device_without_room_is_told_as_such(tail: Tail, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ def send(
     quality: Annotated[
         int | None, typer.Option("--quality", "-q", help="Of photographs; else as of the head's data set.", min=1)
     ] = None,
+    run: Annotated[str | None, typer.Option(help="Name of the head, where the server holds several.")] = None,
     top: Annotated[int, typer.Option(help="Classes that are told.", min=1)] = 5,
     token_file: Annotated[Path | None, typer.Option(help="File of the server's secret.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that one try may take.", min=0.1)] = 10.0,
@@ -36,10 +37,10 @@ def send(
 
     token = None if token_file is None else read_token(token_file)
     with Client(url, token, timeout) as client:
-        payload = Payloads(client, codec, quality)
+        payload = Payloads(client, codec, quality, run)
         for file in files:
             data = payload.of(file)
-            told = client.predict(data, top=top)["top"]
+            told = client.predict(data, top=top, run=run)["top"]
             if as_json:
                 shares = {one["class"]: one["share"] for one in told}
                 typer.echo(json.dumps({"file": str(file), "bytes": len(data), **shares}, ensure_ascii=False))
@@ -51,8 +52,8 @@ def send(
 class Payloads:
     """What is sent of files: streams as they are, photographs encoded by the codec that the server names."""
 
-    def __init__(self, client: Any, codec: str | None, quality: int | None) -> None:
-        self._client, self._named = client, codec
+    def __init__(self, client: Any, codec: str | None, quality: int | None, run: str | None) -> None:
+        self._client, self._named, self._run = client, codec, run
         self._options = {} if quality is None else {"quality": quality}
         self._codec: Any = None
         self._settings: dict[str, Any] = {}
@@ -66,7 +67,7 @@ class Payloads:
             if opened.read(len(MAGIC)) == MAGIC:
                 return MAGIC + opened.read()
         if self._codec is None:
-            told = self._client.health()
+            told = self._client.health(self._run)
             self._codec, self._settings = open_codec(told["codec"], self._named), told["settings"]
         made: bytes = self._codec.pack(analyze_file(self._codec, file, self._settings, **self._options))
         return made

@@ -25,7 +25,9 @@ def size(text: str) -> int:
 
 
 def serve(
-    run: Annotated[Path, typer.Argument(help="Folder of a training that has ended, or its head.safetensors.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of trainings that have ended, or their head.safetensors.")
+    ],
     port: Annotated[int, typer.Option(help="Where it listens; 0: any port that is free.", min=0, max=65535)] = 8080,
     host: Annotated[
         str, typer.Option(help="Address that it listens at: 0.0.0.0 for all of this machine.")
@@ -51,12 +53,15 @@ def serve(
 ) -> None:
     """Answer devices that send streams of the head's codec, over HTTP.
 
+    Streams go to the head of their codec; where several are of one, a request names it (?run=NAME, a folder's name).
     POST /predict with a stream as its body gives classes and shares as JSON; GET /health tells the model and its codec,
     GET /metrics counts (docs/split.md). SIGTERM and Ctrl-C end it once what it has accepted is answered.
 
     Example: isthmus split serve runs/photos
 
     Example: isthmus split serve runs/photos --host 0.0.0.0 --port 80 --token-file token.txt --device cuda
+
+    Example: isthmus split serve runs/linear runs/split runs/other
 
     Example: curl --data-binary @photo.ist http://127.0.0.1:8080/predict
     """
@@ -66,15 +71,28 @@ def serve(
 
     token = None if token_file is None else read_token(token_file)
     limits = Limits(max_batch, max_wait_ms / 1000, max_body, queue, workers, timeout)
-    server = open_server(Tail(run, codec, device, max_pixels=max_pixels), host, port, limits=limits, token=token)
+    tails = {name: Tail.open(run, codec, device, max_pixels=max_pixels) for name, run in _named(runs).items()}
+    server = open_server(tails if len(tails) > 1 else tails.popitem()[1], host, port, limits=limits, token=token)
+    told = ", ".join(map(str, runs))
     if token is None and not _is_loopback(host):
         print(f"isthmus: warning: whoever reaches {server.url} may ask: --token-file keeps others out", file=sys.stderr)
     with told_first(server.stop):
         server.warm_up()
-        typer.echo(f"{run}: at {server.url}, stop it with Ctrl-C")
+        typer.echo(f"{told}: at {server.url}, stop it with Ctrl-C")
         sys.stdout.flush()
         server.run()
-    typer.echo(f"{run}: stopped, {count(server.answered, 'request')} answered")
+    typer.echo(f"{told}: stopped, {count(server.answered, 'request')} answered")
+
+
+def _named(runs: list[Path]) -> dict[str, Path]:
+    """Runs by the names of their folders. Raises ValueError where two have one."""
+    found: dict[str, Path] = {}
+    for run in runs:
+        folder = run.resolve() if run.is_dir() else run.resolve().parent
+        if folder.name in found:
+            raise ValueError(f"{run}: {found[folder.name]} has the same name, {folder.name}; rename one")
+        found[folder.name] = run
+    return found
 
 
 def read_token(path: Path) -> str:

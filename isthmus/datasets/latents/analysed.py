@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from isthmus.arrays.resizing import MOST_PIXELS
 from isthmus.codecs.base import Codec, Latent
-from isthmus.codecs.registry import load, shipped
+from isthmus.codecs.registry import load
+from isthmus.codecs.trained import identity_of
 from isthmus.datasets.latents.batch import PlaneBatch
 from isthmus.datasets.latents.sources import Indices
 from isthmus.datasets.latents.stored.shard import NO_LABEL
@@ -139,13 +140,7 @@ class AnalysedSource:
         return [item.columns.get(name) for item in self._items]
 
     def origin(self) -> dict[str, Any]:
-        codec: Any = self.codec
-        ships = shipped(codec.name)
-        told = {
-            "name": ships.label if ships else codec.name,
-            "tables_hash": codec.tables_hashes,
-            "weights_hash": codec.weights_hash,
-        }
+        told = identity_of(self.codec)
         return {"codec": told, "settings": self.settings.describe(), "sources": [self._source.description]}
 
     def at_once(self, most: int) -> int:

@@ -39,7 +39,7 @@ def continued(images: Tensor, levels: int) -> Tensor:
 
 
 def split(x: Tensor) -> Tensor:
-    """One level along the middle axis: float32 [outer, 2 n, inner] -> [outer, 2, n, inner], unscaled."""
+    """One level along the middle axis: float32 [outer, 2 n, ...] -> [outer, 2, n, ...], unscaled."""
     s, d = x[:, 0::2], x[:, 1::2]
     for factor, low in ((ALPHA, False), (BETA, True), (GAMMA, False), (DELTA, True)):
         if low:
@@ -54,16 +54,14 @@ def split_levels(images: Tensor, levels: int) -> Tensor:
 
     The second P are the splits along x, first split first, the first P those along y.
     """
-    n, channels, height, width = images.shape
-    x = (images.to(torch.float32) - float(CENTER)).reshape(-1, width, 1)
+    n, channels, height = images.shape[:3]
+    x = (images.to(torch.float32) - float(CENTER)).flatten(0, 2)[..., None]
     for _ in range(levels):
-        x = split(x)
-        x = x.reshape(-1, x.shape[2], 1)
-    x = x.reshape(n * channels, height, width)
+        x = split(x).flatten(0, 1)
+    x = torch.unflatten(x[..., 0], 0, (n * channels, height, 1 << levels))
     for _ in range(levels):
-        x = split(x)
-        x = x.reshape(-1, x.shape[2], width)
-    return x.reshape(n, channels, 1 << levels, height >> levels, 1 << levels, width >> levels)
+        x = split(x).flatten(0, 1)
+    return torch.unflatten(x, 0, (n, channels, 1 << levels))
 
 
 def analyze_quantized(
@@ -74,8 +72,14 @@ def analyze_quantized(
     weight float32 [c, C * 4**levels], bias [c], gain [c]. Raises ValueError for other shapes or values.
     """
     check_images(images, weight, bias, gain, offset, levels)
+    factor = torch.from_numpy(np.array(gain, np.float32)).to(images.device)
+    return analyze_cells(continued(images, levels), weight, bias, factor, offset, levels)
+
+
+def analyze_cells(images: Tensor, weight: Float32, bias: Float32, gain: Tensor, offset: float, levels: int) -> Tensor:
+    """The same of images whose sides are multiples of 2**levels, unchecked."""
     n, channels = images.shape[:2]
-    split_up = split_levels(continued(images, levels), levels)
+    split_up = split_levels(images, levels)
     height, width = split_up.shape[3], split_up.shape[5]
     digits = split_up.permute(0, 1, 4, 2, 3, 5).reshape(n, channels, *(2,) * (2 * levels), height, width)
     bands = digits.permute(0, *(1 + axis for axis in interleave_digits(levels))).reshape(n, -1, height, width)
@@ -87,6 +91,6 @@ def analyze_quantized(
     value = there(bias)[:, None, None].expand(n, -1, height, width)
     for k in range(bands.shape[1]):
         value = value + rows[:, k] * (bands[:, k] * scales[k])[:, None]
-    value = value * there(gain)[:, None, None]
+    value = value * gain[:, None, None]
     magnitude = (value.abs() + float(np.float32(offset))).clamp(max=1 << 15).to(torch.int32)
     return torch.where(value < 0, -magnitude, magnitude.clamp(max=(1 << 15) - 1)).to(torch.int16)

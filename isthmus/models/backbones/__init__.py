@@ -9,29 +9,17 @@
 | vit-b-16 | `patches` | 768, stride 16 | torchvision |
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from isthmus.errors import MissingExtraError, UnreadableFileError, first_line
 from isthmus.models.backbones import efficientnet_lite as lite
+from isthmus.models.backbones.placing import Place, place_of
 from isthmus.models.backbones.vision_transformer import PatchedTransformer
 
-__all__ = ["BACKBONES", "Backbone", "Place", "last_layer", "load_backbone"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where latents enter: the module whose output they replace, its channels, and pixels a place of its grid.
-
-    pixels: the one size of images, along each side, that the network takes; None where it takes any.
-    """
-
-    at: str
-    channels: int
-    stride: int
-    pixels: int | None = None
+__all__ = ["BACKBONES", "Backbone", "Place", "backbone_at", "last_layer", "load_backbone", "place_of"]
 
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of pixels 0..255
@@ -45,16 +33,19 @@ LITE = ("efficientnet", "efficientnet-lite0")
 BACKBONES = {**dict.fromkeys(LITE, Place("blocks.4", 40, 8)), **{name: told[1] for name, told in TORCHVISION.items()}}
 
 
+Colour = tuple[float, ...] | Tensor
+
+
 class Backbone(nn.Module):
     """Logits of pixels 0..255, float [n, 3, h, w]: what `network` gives of them when they are normalised."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], place: Place) -> None:
+    def __init__(self, network: nn.Module, mean: Colour, std: Colour, place: Place) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).reshape(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.as_tensor(mean).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.as_tensor(std).reshape(3, 1, 1), persistent=False)
         self.network, self.place = network, place
 
     @property
@@ -87,6 +78,26 @@ def load_backbone(name: str, classes: int | None = None, *, pretrained: bool = T
         parent, _, own = path.rpartition(".")
         setattr(network.get_submodule(parent), own, nn.Linear(layer.in_features, classes))
     return Backbone(network, mean, std, place).eval()
+
+
+def backbone_at(
+    model: nn.Module, at: str, *, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD,
+    size: int = 224,
+) -> Backbone:  # fmt: skip
+    """Any network of pictures as a backbone that latents enter at a module. Raises ValueError, as `place_of`.
+
+    mean, std: what the network wants taken from pixels 0..255, and what they are divided by then; of a `Backbone`, its
+    own. at: a path in the network. size: pixels along each side of pictures that it is for.
+    """
+    if not isinstance(model, Backbone):
+        return Backbone(model, mean, std, place_of(model, at, size))
+    if at == model.place.at:
+        return model
+    found = Backbone(
+        model.network, (0.0,) * 3, (1.0,) * 3, replace(place_of(model.network, at, size), pixels=model.place.pixels)
+    )
+    found.mean, found.std = model.mean, model.std
+    return found
 
 
 def _of_torchvision(name: str, pretrained: bool) -> nn.Module:

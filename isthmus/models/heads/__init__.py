@@ -9,6 +9,7 @@
 | dense-s, dense-b | a value for every pixel | 4 and 15 million |
 | clip-s, clip-b | clips of frames | 6 and 23 million |
 | adapter:NAME | images, by a backbone of `isthmus.models.backbones` | its own and 2 |
+| adapter:NAME@PATH | the same, entering at another of its modules | |
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any
 
 from torch import nn
 
-from isthmus.models.backbones import BACKBONES, load_backbone
+from isthmus.models.backbones import BACKBONES, backbone_at, load_backbone
 from isthmus.models.heads.adapter import AdaptedBackbone, check_grid, grid_of
 from isthmus.models.heads.clips import ClipClassifier, ClipConfig
 from isthmus.models.heads.convnext import ConvNextClassifier, ConvNextConfig
@@ -24,7 +25,7 @@ from isthmus.models.heads.dense import DenseConfig, DenseHead
 from isthmus.models.heads.stem import LatentInput
 from isthmus.models.heads.vit import VitClassifier, VitConfig
 
-__all__ = ["HEADS", "LatentInput", "build_head", "check_input", "check_name"]
+__all__ = ["HEADS", "LatentInput", "build_head", "check_input", "check_name", "named_place"]
 
 BIG = ConvNextConfig(widths=(144, 288, 576), depths=(3, 8, 4), drop=0.2)
 # Sound has 172 frames a second, of which neighbours tell nearly the same: 46 ms become one feature at once, and
@@ -56,7 +57,9 @@ def build_head(name: str, about: LatentInput, outputs: int, *, pretrained: bool 
     if outputs < 1:
         raise ValueError(f"head: {outputs} outputs, expected 1 or more")
     if name.startswith(ADAPTER):
-        return AdaptedBackbone(load_backbone(name.removeprefix(ADAPTER), outputs, pretrained=pretrained), about)
+        named, at = named_place(name)
+        backbone = load_backbone(named, outputs, pretrained=pretrained)
+        return AdaptedBackbone(backbone_at(backbone, at or backbone.place.at), about)
     kind, config = HEADS[name]
     return kind(about, outputs, config)
 
@@ -65,7 +68,7 @@ def check_input(name: str, about: LatentInput, grid: tuple[int, ...] | None, whe
     """Raises ValueError for latents `where` that a head cannot read. grid: of all of them; None where they differ."""
     check_name(name)
     if name.startswith(ADAPTER):
-        place = BACKBONES[name.removeprefix(ADAPTER)]
+        place = BACKBONES[named_place(name)[0]]
         side = grid_of(place, about.cell)
         if side is not None and grid is None:
             raise ValueError(
@@ -78,5 +81,11 @@ def check_input(name: str, about: LatentInput, grid: tuple[int, ...] | None, whe
 def check_name(name: str) -> None:
     """Raises ValueError for a head that there is not."""
     known = [*HEADS, *(ADAPTER + backbone for backbone in BACKBONES)]
-    if name not in known:
+    if (name.partition("@")[0] if name.startswith(ADAPTER) else name) not in known:
         raise ValueError(f"head {name!r}, expected one of {', '.join(known)}")
+
+
+def named_place(name: str) -> tuple[str, str | None]:
+    """Of an adapter's name, the backbone's and the path of the module; None for the usual one."""
+    backbone, _, at = name.removeprefix(ADAPTER).partition("@")
+    return backbone, at or None

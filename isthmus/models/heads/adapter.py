@@ -6,6 +6,7 @@ ResNet's layer2, EfficientNet's stage of stride 8). An adapter makes such featur
 module stays. It is trained to give the features that pixels give (distillation, no labels), then with all that follows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2
 
@@ -67,13 +68,15 @@ class AdaptedBackbone(nn.Module):
     """A backbone whose first half is an adapter: latents in, what the backbone gives out.
 
     Weights behind the place where latents enter are the backbone's own, shared with it; `teacher` is its first half,
-    which makes of pixels what the adapter learns to make of latents. config: None fits the backbone. Raises ValueError,
-    as `cut`, and for grids that do not fit each other.
+    which makes of pixels what the adapter learns to make of latents. config: None fits the backbone. keep: as of
+    `cut`. Raises ValueError, as `cut`, and for grids that do not fit each other.
     """
 
-    def __init__(self, backbone: Backbone, about: LatentInput, config: AdapterConfig | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone, about: LatentInput, config: AdapterConfig | None = None, keep: Sequence[str] = ()
+    ) -> None:
         super().__init__()
-        teacher, self.tail = cut(backbone, backbone.at)
+        teacher, self.tail = cut(backbone, backbone.at, keep)
         self._teacher = [teacher]  # no part of this model
         place = backbone.place
         self.grid = grid_of(place, about.cell)

@@ -2,6 +2,7 @@
 """A trained head as one safetensors file: weights, and in its metadata all that is needed to use it."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from isthmus.models.heads.facts import HeadFacts
 __all__ = ["NAME", "HeadFacts", "digest_of", "load_head", "save_head"]
 
 NAME, KEY = "head.safetensors", "isthmus-head"
+OWN = "split:"  # heads whose network is the user's own
 LIMIT = 1 << 31
 
 
@@ -39,8 +41,11 @@ def digest_of(path: Path) -> str:
     return hashlib.sha256(_file(path).read_bytes()).hexdigest()[:16]
 
 
-def load_head(path: Path) -> tuple[nn.Module, HeadFacts]:
-    """A head in eval mode, from a file or the folder of a run. Raises UnreadableFileError, CorruptStreamError."""
+def load_head(path: Path, build: Callable[[HeadFacts], nn.Module] | None = None) -> tuple[nn.Module, HeadFacts]:
+    """A head in eval mode, from a file or the folder of a run. Raises UnreadableFileError, CorruptStreamError.
+
+    build: makes the network that its facts tell of, where that is none of isthmus.
+    """
     path = _file(path)
     if not path.is_file():
         raise UnreadableFileError(f"{path}: no trained head; expected the folder of a run that has ended")
@@ -50,8 +55,11 @@ def load_head(path: Path) -> tuple[nn.Module, HeadFacts]:
         with safe_open(path, "pt") as file:
             facts = HeadFacts.unpack(_metadata(file.metadata()))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if build is None and facts.head.startswith(OWN):
+            own = facts.head.removeprefix(OWN)
+            raise ValueError(f"its network, {own}, is none of isthmus: isthmus.split.SplitModel.load takes it")
         with torch.device("meta"):
-            model = build_head(facts.head, facts.input, facts.outputs)
+            model = build(facts) if build else build_head(facts.head, facts.input, facts.outputs)
         if isinstance(model, DenseHead) != (facts.task == "dense"):
             raise ValueError(f"a {facts.head} for the task {facts.task}")
         _check_types(tensors, model.state_dict())

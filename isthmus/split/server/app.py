@@ -26,16 +26,16 @@ def build_app(predictions: Predictions, token: str | None, ready: Callable[[], b
     async def predict(request: Request) -> Response:
         query = request.query_params
         top, logits = whole(query.get("top"), "top", TOP, 1), whole(query.get("logits"), "logits", 0, 0)
-        return as_json(await predictions.predict(request, top, bool(logits)))
+        return as_json(await predictions.predict(request, top, bool(logits), query.get("run")))
 
     # A plain route of Starlette: what FastAPI does for a request's parameters takes as long as all the rest.
     app.add_route("/predict", predict, methods=["POST"])
 
     @app.get("/health")
-    async def health() -> Response:
+    async def health(run: str | None = None) -> Response:
         is_ready = ready()
         limits = {"max_body": predictions.limits.max_body}
-        return as_json({"ready": is_ready, **predictions.tail.describe(), **limits}, 200 if is_ready else 503)
+        return as_json({"ready": is_ready, **predictions.tails.describe(run), **limits}, 200 if is_ready else 503)
 
     @app.get("/metrics")
     async def metrics() -> Response:

@@ -15,6 +15,7 @@ from isthmus.split.server.limits import Limits
 from isthmus.split.server.metrics import Metrics
 from isthmus.split.server.refusal import GONE, RefusalError, refusal_of
 from isthmus.split.server.stage import Stage
+from isthmus.split.server.tails import Tails
 from isthmus.split.tail import Tail
 
 BUSY = {"Retry-After": "1"}
@@ -29,19 +30,19 @@ class Found(NamedTuple):
 
 
 class Predictions:
-    """Predictions of a tail for requests, within limits. Of one event loop."""
+    """Predictions of tails for requests, within limits. Of one event loop."""
 
-    def __init__(self, tail: Tail, limits: Limits) -> None:
-        self.tail, self.limits = tail, limits
+    def __init__(self, tails: Tails, limits: Limits) -> None:
+        self.tails, self.limits = tails, limits
         self._reading = self._inside = 0
         self.metrics = Metrics(("unpack", "tail"), lambda: self._inside)
-        self._unpack: Stage[bytes, Tensor] = Stage(
+        self._unpack: Stage[tuple[Tail, bytes], Tensor] = Stage(
             "unpack", self._unpacked, workers=limits.workers, most=limits.max_batch,
-            told=partial(self.metrics.batch, "unpack"),
+            key=lambda item: item[0], told=partial(self.metrics.batch, "unpack"),
         )  # fmt: skip
-        self._network: Stage[Tensor, Found] = Stage(
+        self._network: Stage[tuple[Tail, Tensor], Found] = Stage(
             "tail", self._computed, workers=1, most=limits.max_batch, wait=limits.max_wait,
-            key=lambda latent: latent.shape, told=partial(self.metrics.batch, "tail"),
+            key=lambda item: (item[0], item[1].shape), told=partial(self.metrics.batch, "tail"),
         )  # fmt: skip
 
     def close(self) -> None:
@@ -49,18 +50,25 @@ class Predictions:
         self._unpack.close()
         self._network.close()
 
-    async def predict(self, request: Request, top: int, logits: bool) -> dict[str, Any]:
-        """What the head says of the stream that a request brings. Raises RefusalError."""
+    async def predict(self, request: Request, top: int, logits: bool, run: str | None = None) -> dict[str, Any]:
+        """What a head says of the stream that a request brings: that of `run`, or the one for its codec.
+
+        Raises RefusalError.
+        """
         data = await self._body(request)
         self._check_room(self._inside)
         self._inside += 1
         try:
-            found = await self._network.do(await self._unpack.do(data))
+            tail = self.tails.of(data, run)
+            latent = await self._unpack.do((tail, data))
+            found = await self._network.do((tail, latent))
+        except RefusalError:
+            raise
         except Exception as error:
             raise refusal_of(error) from None
         finally:
             self._inside -= 1
-        return self._told(found, top, logits)
+        return self._told(tail, found, top, logits)
 
     def _check_room(self, there: int) -> None:
         if there >= self.limits.queue:
@@ -97,21 +105,25 @@ class Predictions:
         headers = {"Connection": "close"} if "expect" in request.headers else {}
         raise RefusalError(413, f"a body of {size} bytes; at most {self.limits.max_body} are taken", headers)
 
-    def _unpacked(self, data: list[bytes]) -> Sequence[Tensor | IsthmusError]:
-        latents, errors = self.tail.unpack(data)
+    @staticmethod
+    def _unpacked(items: list[tuple[Tail, bytes]]) -> Sequence[Tensor | IsthmusError]:
+        latents, errors = items[0][0].unpack([data for _, data in items])
         rest = iter(latents)
-        return [errors[place] if place in errors else next(rest) for place in range(len(data))]
+        return [errors[place] if place in errors else next(rest) for place in range(len(items))]
 
-    def _computed(self, latents: list[Tensor]) -> list[Found]:
-        logits = self.tail.logits(torch.stack(latents))
-        shares, places = self.tail.facts.shares(logits).sort(descending=True)
+    @staticmethod
+    def _computed(items: list[tuple[Tail, Tensor]]) -> list[Found]:
+        tail = items[0][0]
+        logits = tail.logits(torch.stack([latent for _, latent in items]))
+        shares, places = tail.facts.shares(logits).sort(descending=True)
         return [Found(*rows) for rows in zip(logits, shares, places, strict=True)]
 
-    def _told(self, found: Found, top: int, logits: bool) -> dict[str, Any]:
+    @staticmethod
+    def _told(tail: Tail, found: Found, top: int, logits: bool) -> dict[str, Any]:
         ranked = zip(found.places[:top].tolist(), found.shares[:top].tolist(), strict=True)
         return {
-            "top": [{"class": self.tail.names[place], "share": round(share, 6)} for place, share in ranked],
+            "top": [{"class": tail.names[place], "share": round(share, 6)} for place, share in ranked],
             **({"logits": found.logits.tolist()} if logits else {}),
-            "head": self.tail.hash,
-            "codec": self.tail.facts.codec,
+            "head": tail.hash,
+            "codec": tail.facts.codec,
         }

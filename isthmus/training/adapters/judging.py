@@ -3,6 +3,7 @@
 
 import sys
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,12 @@ class KeptOut:
         self.pixels = torch.from_numpy(np.stack(images))  # uint8 [n, 3, size, size]
         self._latents: dict[int, Tensor] = {}
 
+    def reading(self, codec: Any) -> "KeptOut":
+        """The same, as latents of another codec."""
+        other = copy(self)
+        other.codec, other._latents = codec, {}
+        return other
+
     def on_pixels(self, network: nn.Module, pixels: Tensor | None = None) -> Evaluated:
         """What a network says of them; pixels: others of them, uint8 [n, 3, size, size], decoded perhaps."""
         return self._judge(network, self.pixels if pixels is None else pixels, lambda x: x.to(self.device).float())
@@ -57,7 +64,8 @@ class KeptOut:
         made = []
         for x in self.pixels:
             latent: Any = self.codec.analyze(x, quality=quality)
-            made.append(self.codec.synthesize(latent, synthesis="linear"))
+            linear = {"synthesis": "linear"} if self.codec.DecodeOptions.has("synthesis") else {}
+            made.append(self.codec.synthesize(latent, **linear))
         return torch.stack(made)
 
     @torch.no_grad()

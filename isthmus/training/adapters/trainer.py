@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of a network that learns from photographs, and from one that knows them already."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from isthmus.models.watching import watched
 from isthmus.optim.average import MovingAverage
 from isthmus.optim.checkpoint import TrainingState
 from isthmus.optim.decay import decayed
@@ -30,17 +31,20 @@ class Distillation:
 
     seen: what the student reads of a batch, on its device; None: pixels, as the teacher. Without a teacher the student
     learns from labels alone. features: steps, the first of `steps`, in which the student's adapter alone learns to give
-    the features that the teacher has at its place.
+    the features that the teacher has at its place, and at the modules with the paths `watching`, which are behind it in
+    both. cost: of what the student has just read, added to every loss.
     """
 
     def __init__(
         self, student: nn.Module, teacher: nn.Module | None, views: RandomViews, recipe: AdapterRecipe, rates: Rates, *,
         seen: Callable[[dict[str, Any]], Tensor] | None = None, steps: int, features: int = 0, world: World,
-        workers: int = 0,
+        workers: int = 0, cost: Callable[[], Tensor] | None = None, watching: Sequence[str] = (),
     ) -> None:  # fmt: skip
+        self.cost, self.watching = cost, watching
         self.world, self.device = world, world.device
         self.student: Any = student.to(world.device)
-        self.teacher, self.views, self.recipe = teacher, views, recipe
+        self.teacher: Any = teacher
+        self.views, self.recipe = views, recipe
         self.seen, self.workers = seen or self.pixels, workers
         self.steps, self.features = steps, features
         groups: list[dict[str, Any]] = []
@@ -84,10 +88,16 @@ class Distillation:
         for group in self.optimizer.param_groups:
             group["lr"] = group["top"] * warmup_cosine(done, whole, short_warmup(whole, self.recipe.warmup))
         self.student.train(not first)  # in the first stage what is behind the adapter stays as it is
+        if first:
+            self.student.adapter.train()
         self.optimizer.zero_grad(set_to_none=True)
         with self._multiplied():
             loss = self._of_features(batch) if first else self._of_outputs(batch)
+            loss = loss if self.cost is None else loss + self.cost()
         torch.autograd.backward(loss)
+        if first and self.watching:
+            for parameter in self.student.tail.parameters():
+                parameter.grad = None  # which gradients have only come through
         self.world.average_gradients(self.student)
         self.meter.samples += len(batch["label"]) * self.world.size
         advice = "try lower rates (--set teacher_rate=..., tail_rate=...)"
@@ -102,12 +112,20 @@ class Distillation:
         return moved.float().contiguous(memory_format=torch.channels_last)  # type: ignore[no-any-return]
 
     def _of_features(self, batch: dict[str, Any]) -> Tensor:
-        """Squared error of features, over the variance of each channel."""
-        with torch.no_grad():
-            wanted = self.student.teacher(self.pixels(batch)).float()
-        given = self.student.adapter(self.seen(batch)).float()
-        spread = wanted.var((0, 2, 3), keepdim=True).clamp_min(1e-6)
-        return ((given - wanted) ** 2 / spread).mean()
+        """Squared error of features, over the variance of each channel; the mean over all modules."""
+        given = self.student.adapter(self.seen(batch))
+        if not self.watching:
+            with torch.no_grad():
+                wanted = self.student.teacher(self.pixels(batch))
+            return _error(given, wanted)
+        assert self.teacher is not None
+        with watched(self.student.tail, self.watching) as behind:
+            self.student.tail(given)
+        with torch.no_grad(), watched(self.teacher, (self.teacher.at, *self.watching)) as taught:
+            self.teacher(self.pixels(batch))
+        errors = [_error(given, taught[self.teacher.at])]
+        errors += [_error(behind[path], taught[path]) for path in self.watching]
+        return torch.stack(errors).mean()
 
     def _of_outputs(self, batch: dict[str, Any]) -> Tensor:
         logits = self.student(self.seen(batch)).float()
@@ -122,3 +140,9 @@ class Distillation:
             if share and part and bool((batch[names] >= 0).any()):
                 loss = loss + share * part * F.cross_entropy(logits, labels, label_smoothing=smoothing)
         return loss
+
+
+def _error(given: Tensor, wanted: Tensor) -> Tensor:
+    given, wanted = given.float(), wanted.float()
+    axes = (0, *range(2, wanted.ndim))
+    return ((given - wanted) ** 2 / wanted.var(axes, keepdim=True).clamp_min(1e-6)).mean()

@@ -16,13 +16,16 @@ from isthmus.split.reading import analyze_file, open_codec
 class Predictor:
     """A head, and the codec and settings of the data set that it was trained on.
 
-    codec: the weights file of that codec, where it does not ship. Raises UnknownCodecError where it is not at hand,
-    WeightsMismatchError for another.
+    codec: the weights file of that codec, where it neither ships nor lies `beside` the head. Raises UnknownCodecError
+    where it is not at hand, WeightsMismatchError for another.
     """
 
-    def __init__(self, head: nn.Module, facts: HeadFacts, *, codec: str | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self, head: nn.Module, facts: HeadFacts, *, codec: str | None = None, device: str = "cpu",
+        beside: Path | None = None,
+    ) -> None:  # fmt: skip
         self.head, self.facts, self.device = head.to(device).eval(), facts, torch.device(device)
-        self.codec = open_codec(facts.codec, codec)
+        self.codec = open_codec(facts.codec, codec, beside=beside)
 
     def file(self, path: Path) -> dict[str, float]:
         """Shares by class, of a file; raises what `read` raises."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is done to batches of latents while a head is trained; all of it drawn from torch's generator."""
 
+import sys
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ MIXUP_ALPHA, CUTMIX_ALPHA = 0.2, 1.0
 class Views:
     """Crops, flips and mixtures of dequantized latents, as a recipe asks for.
 
-    data: a `LatentDataset`, or what is like it; of samples of several sizes there are no flips and no mixtures. Raises
-    ValueError for flips that the codec does not have, and for crops of several sizes.
+    data: a `LatentDataset`, or what is like it; of samples of several sizes there are no flips and no mixtures, of
+    codecs without flips no flips. Raises ValueError for crops of several sizes.
     """
 
     def __init__(self, recipe: HeadRecipe, data: Any, classes: int) -> None:
@@ -26,7 +27,10 @@ class Views:
         self.crop = transforms.RandomCrop(recipe.crop if axes == 2 else (recipe.crop,)) if recipe.crop else None
         self.flip: transforms.RandomHorizontalFlip | None = None
         if recipe.flip and axes == 2 and uniform:
-            self.flip = transforms.RandomHorizontalFlip(data.codec, p=recipe.flip)
+            try:
+                self.flip = transforms.RandomHorizontalFlip(data.codec, p=recipe.flip)
+            except ValueError as error:
+                print(f"isthmus: samples are not flipped: {error}", file=sys.stderr, flush=True)
         kinds = {"none": (), "both": ("mixup", "cutmix")}.get(recipe.mixing, (recipe.mixing,)) if uniform else ()
         made = {"mixup": (transforms.MixUp, MIXUP_ALPHA), "cutmix": (transforms.CutMix, CUTMIX_ALPHA)}
         self.mixings = [made[kind][0](alpha=made[kind][1], num_classes=classes) for kind in kinds]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entropy tables of a trained codec: counted on the training images, clustered into a family indexed by scale."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from isthmus.entropy.tables.family import TableFamily
 from isthmus.models.walloc.linear import WallocLinear
 from isthmus.progress import each
 
+Analyze = Callable[[Tensor, int], NDArray[np.int16]]  # an image at a quality to its latents [c, h, w]
 SCALES = 64  # tables in the family
 REACH = 255  # counts beyond +-255 are rare: escapes
 GRID = (1, 12, 23, 34, 45, 56, 67, 78, 89, 100)  # qualities that are counted
@@ -22,7 +23,15 @@ PRECISION = 12  # 13 and 14 save less than 0.1 % of the bytes on photographs and
 
 def fit_factorized(linear: WallocLinear, images: Sequence[Tensor], *, threads: int = 1) -> FactorizedModel:
     """The factorized entropy model of a codec, from images uint8 [3, H, W]."""
-    histograms, offsets = _count(linear, images, threads)  # [N, images, c, A], [N, images, c]
+    return fit_tables(
+        lambda image, quality: linear.analyze_image(image.numpy(), quality, threads=threads), images,
+        linear.config.latent_channels,
+    )  # fmt: skip
+
+
+def fit_tables(analyze: Analyze, images: Sequence[Tensor], channels: int) -> FactorizedModel:
+    """The factorized entropy model of what an analysis makes of images, uint8 [3, H, W]."""
+    histograms, offsets = _count(analyze, images, channels)  # [N, images, c, A], [N, images, c]
     qualities, count, channels, width = histograms.shape
     flat = torch.from_numpy(histograms.reshape(-1, width))
     clusters, assignment = _cluster(flat)
@@ -36,17 +45,14 @@ def fit_factorized(linear: WallocLinear, images: Sequence[Tensor], *, threads: i
     return FactorizedModel(TableFamily.from_counts(counts, low, precision=PRECISION), expected)
 
 
-def _count(
-    linear: WallocLinear, images: Sequence[Tensor], threads: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _count(analyze: Analyze, images: Sequence[Tensor], channels: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Histograms over -REACH..REACH of each quality, image and channel less its offset, and those offsets."""
-    channels = linear.config.latent_channels
     width = 2 * REACH + 1
     histograms = np.zeros((len(GRID), len(images), channels, width), np.float32)
     offsets = np.zeros((len(GRID), len(images), channels), np.int64)
     for i, image in enumerate(each(images, "images", what="counting latents")):
         for j, quality in enumerate(GRID):
-            y = linear.analyze_image(image.numpy(), quality, threads=threads)
+            y = analyze(image, quality)
             planes = y.reshape(channels, -1).astype(np.int64)
             n = planes.shape[1]
             offsets[j, i] = (2 * planes.sum(axis=1) + n) // (2 * n)
