@@ -68,7 +68,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray
     initialize(model, LogisticMixture(4, 5), analyze_packet(samples, 3), [0.0008, 0.004, 0.03, 0.2])
     torch.nn.init.normal_(model.network.output.weight, std=0.02)
     linear, images = WallocLinear.of(model), [load_rgb(path) for path in sorted(folder.glob("*.png"))]
-    context = fit_context(linear, images, device=torch.device("cpu"), steps=12)
+    context = fit_context(linear.analyzer(), images, device=torch.device("cpu"), steps=12)
     save_weights(folder / "tiny.safetensors", model, fit_factorized(linear, images), context)
     return folder / "tiny.safetensors"
 

@@ -37,9 +37,12 @@ def _threads(numbers: int) -> int:
     return 1 if numbers < SMALL_BATCH else torch.get_num_threads()
 
 
-def pack_batch(plan_of: Planner, smaller: Chooser, latents: Sequence[Latent]) -> list[bytes]:
+def pack_batch(
+    plan_of: Planner, smaller: Chooser, latents: Sequence[Latent], check: Callable[[Any], None]
+) -> list[bytes]:
     """One stream for each latent; see `Codec.pack_batch`. smaller: what may replace a new payload.
 
+    check: of planes on the CPU, raises ValueError.
     Latents on a GPU that leave the choice to the encoder are coded there, where their coder can be.
     """
     groups: dict[tuple[int, tuple[int, int, int], bool], list[int]] = {}
@@ -60,6 +63,7 @@ def pack_batch(plan_of: Planner, smaller: Chooser, latents: Sequence[Latent]) ->
         planes: Any = whole if whole is not None and len(places) == len(plans) else None
         if planes is None or planes.dtype != torch.int16 or planes.shape[1:] != shape:
             planes = _stacked([latents[place] for place in places], shape)
+        check(planes)
         if planes.is_cuda and free and on_gpu.encodes(coder):
             made = on_gpu.encode_batch(coder, planes, qualities)
         else:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from isthmus.codecs.trained_file import TrainedFile
 
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "bottlefit": ("bottlefit.1",),
+    "bottlefit": ("bottlefit.1", "bottlefit.2"),
     "dfloat": ("dfloat.1",),
     "walloc": ("walloc.1", "walloc.2", "walloc.3"),
 }

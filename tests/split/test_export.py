@@ -47,8 +47,7 @@ def packer_of(folder: Path) -> Any:
 
 
 def sent(codec: Any, picture: np.ndarray, quality: int) -> bytes:
-    tables = {"entropy": "factorized"} if codec.Options.has("entropy") else {}
-    data: bytes = codec.encode(picture, quality=quality, **tables)
+    data: bytes = codec.encode(picture, quality=quality, entropy="factorized")
     return data
 
 
@@ -68,7 +67,7 @@ def test_symbols_far_away_are_escapes(exported: tuple[Any, Path]) -> None:
     codec, folder = exported
     latent = codec.analyze(read_image(ASTRONAUT)[:40, :48], quality=70)
     planes = latent.planes["y"].numpy().copy()
-    top = 127 if isinstance(exported[0].weights_hash, str) and codec.codec_id == "bottlefit.1" else 30_000
+    top = 127 if codec.bounds else 30_000
     planes[0, 0, 0], planes[-1, -1, -1] = top, -top
     data = packer_of(folder).pack(planes, 40, 48, 70)
     assert np.array_equal(codec.unpack(data).planes["y"].numpy(), planes)
@@ -98,7 +97,7 @@ def test_a_device_without_torch(exported: tuple[Any, Path], tail: Tail, tmp_path
     subprocess.run(command, check=True)
     data = (tmp_path / "sent.ist").read_bytes()
     assert data == sent(codec, picture, 40)
-    if codec.codec_id != "bottlefit.1":
+    if codec.name == CODECS["walloc"]:
         latents, errors = tail.unpack([data])
         assert not errors and tail.logits(torch.stack(latents)).shape == (1, 3)
 

@@ -82,12 +82,15 @@ def context(
     import torch
 
     import isthmus
+    from isthmus.codecs.bottlefit import weights as bottlefit
+    from isthmus.codecs.bottlefit.codec import BottlefitCodec
     from isthmus.codecs.walloc.image import WallocImageCodec
     from isthmus.codecs.walloc.weights import save_weights
     from isthmus.devices import check_device
     from isthmus.files import check_target
     from isthmus.media.kinds import list_files, tell_left_out
     from isthmus.training.data.crops import ImageBank
+    from isthmus.training.split.tables import analyzer
     from isthmus.training.walloc.context import fit_context
 
     if out.suffix != ".safetensors":
@@ -96,17 +99,20 @@ def context(
     if Path(weights).exists() and out.exists() and out.samefile(weights):
         raise ValueError(f"train context: --out {out} is the codec itself, which would be lost: choose another name")
     chosen = torch.device(check_device(chosen_device(device)))
-    trained = isthmus.load(weights)
-    if not isinstance(trained, WallocImageCodec):
-        raise ValueError(f"train context: {weights} is no WaLLoC image codec")
+    trained: Any = isthmus.load(weights)
+    if not isinstance(trained, WallocImageCodec | BottlefitCodec):
+        raise ValueError(f"train context: {weights} is no codec of images with contexts (walloc-image-..., bottlefit)")
     files = list_files(images, "image", recursive=True)
     tell_left_out(images, "image", recursive=True)
     bank = ImageBank.load(files, 1, torch.device("cpu"))
-    model = fit_context(
-        trained.weights.linear, bank, device=chosen, steps=steps, pairs=pairs, seed=seed,
-        threads=torch.get_num_threads(),
-    )  # fmt: skip
-    save_weights(out, trained.model, trained.weights.entropy, model)
+    if isinstance(trained, WallocImageCodec):
+        analyze = trained.weights.linear.analyzer(torch.get_num_threads())
+        model = fit_context(analyze, bank, device=chosen, steps=steps, pairs=pairs, seed=seed)
+        save_weights(out, trained.model, trained.weights.entropy, model)
+    else:
+        analyze = analyzer(trained.weights.head)
+        model = fit_context(analyze, bank, device=chosen, steps=steps, pairs=pairs, seed=seed)
+        bottlefit.save_weights(out, replace(trained.weights, context=model))
     typer.echo(f"{out}: load it with isthmus.load({str(out)!r})")
 
 

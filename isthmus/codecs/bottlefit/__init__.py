@@ -2,12 +2,14 @@
 """Family `bottlefit`: what a small network on a device sends for another to read. Format: docs/format-bottlefit.md."""
 
 from isthmus.codecs.base import Codec
-from isthmus.codecs.bottlefit.codec import CODEC_ID, BottlefitCodec
+from isthmus.codecs.bottlefit.codec import BottlefitCodec
 from isthmus.codecs.bottlefit.weights import BottlefitWeights
 from isthmus.codecs.trained_file import TrainedFile
 from isthmus.errors import UnknownCodecError
 
-CODECS: dict[str, type[Codec]] = {CODEC_ID: BottlefitCodec}
+CODECS: dict[str, type[Codec]] = {
+    BottlefitCodec.FACTORIZED: BottlefitCodec, BottlefitCodec.CONTEXT: BottlefitCodec
+}  # fmt: skip
 
 
 def open_codec(file: TrainedFile | None, name: str, device: str) -> BottlefitCodec:

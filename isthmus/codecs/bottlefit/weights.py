@@ -2,7 +2,7 @@
 """The trained parts of a bottleneck: the head, with its linear picture, and the entropy tables.
 
 Keys of a file: `model.*` (the state of `models.bottleneck.BottleneckHead`, float32), `tables.*` (a `TableFamily`) and
-`tables.expected`, integers.
+`tables.expected`, integers, and, where contexts were trained, `context.*` (a `ContextModel`).
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.codecs.trained_file import TrainedFile, hash_tensors, save_trained
+from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.factorized import FactorizedModel
 from isthmus.entropy.tables.family import TableFamily
 from isthmus.errors import CorruptStreamError
@@ -27,6 +28,7 @@ class BottlefitWeights:
 
     head: BottleneckHead
     entropy: FactorizedModel
+    context: ContextModel | None = None
 
     @cached_property
     def weights_hash(self) -> str:
@@ -44,18 +46,18 @@ class BottlefitWeights:
             raise CorruptStreamError(f"{file.path}: not the weights of a bottleneck: {error}") from error
         if file.weights_hash:
             file.promised(head, file.weights_hash)
-        tables = file.integers("tables.")
+        tables, contexts = file.integers("tables."), file.integers("context.")
         if "expected" not in tables:
             raise CorruptStreamError(f"{file.path}: no entropy tables in this file; was the training finished?")
         try:
             entropy = FactorizedModel(TableFamily.from_arrays(tables), tables["expected"])
+            context = ContextModel.from_arrays(contexts) if contexts else None
         except TypeError as error:  # an array without axes
             raise CorruptStreamError(f"{file.path}: entropy tables of wrong shapes: {error}") from error
-        if entropy.expected.shape[1] != config.channels:
-            raise CorruptStreamError(
-                f"{file.path}: tables for {entropy.expected.shape[1]} channels do not fit the model"
-            )
-        return cls(head, entropy)
+        for channels in (entropy.expected.shape[1], context.predictor.channels if context else None):
+            if channels not in (None, config.channels):
+                raise CorruptStreamError(f"{file.path}: tables for {channels} channels do not fit the model")
+        return cls(head, entropy, context)
 
     @property
     def config(self) -> BottleneckConfig:
@@ -69,9 +71,11 @@ class BottlefitWeights:
 def save_weights(path: Path, weights: BottlefitWeights) -> None:
     """Writes one bottleneck, all of it or nothing. Raises UnwritableFileError when the file cannot be written."""
     arrays = weights.entropy.family.to_arrays() | {"expected": weights.entropy.expected}
+    contexts = weights.context.to_arrays() if weights.context else {}
     save_trained(path, "bottlefit", asdict(weights.config), {
         **{f"model.{k}": v for k, v in weights.head.state_dict().items()},
         **{f"tables.{k}": v for k, v in arrays.items()},
+        **{f"context.{k}": v for k, v in contexts.items()},
     })  # fmt: skip
 
 

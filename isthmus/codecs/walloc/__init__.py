@@ -6,11 +6,13 @@ from isthmus.codecs.trained_file import TrainedFile
 from isthmus.codecs.walloc.audio.codec import WallocAudioCodec
 from isthmus.codecs.walloc.audio.plan import CONTEXT as SOUND
 from isthmus.codecs.walloc.audio.weights import AudioWeights
-from isthmus.codecs.walloc.image import CONTEXT, FACTORIZED, WallocImageCodec
+from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.codecs.walloc.weights import WallocWeights
 from isthmus.errors import UnknownCodecError
 
-CODECS: dict[str, type[Codec]] = {FACTORIZED: WallocImageCodec, CONTEXT: WallocImageCodec, SOUND: WallocAudioCodec}
+CODECS: dict[str, type[Codec]] = {
+    WallocImageCodec.FACTORIZED: WallocImageCodec, WallocImageCodec.CONTEXT: WallocImageCodec, SOUND: WallocAudioCodec
+}  # fmt: skip
 
 
 def open_codec(file: TrainedFile | None, name: str, device: str) -> Codec:

@@ -5,10 +5,8 @@ Byte format: docs/format-walloc.md.
 """
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,66 +14,44 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus.arrays.image import from_array, mean_of_channels, to_array
-from isthmus.bitstream import TrackHeader, pack_single, unpack_single
 from isthmus.codecs import planes as batch
 from isthmus.codecs import together
 from isthmus.codecs.base import Latent, LatentBatch, LatentSpec
-from isthmus.codecs.trained import TrainedCodec
-from isthmus.codecs.walloc.options import ImageDecodeOptions, ImageOptions
+from isthmus.codecs.planar import ImageOptions, PlanarCodec
+from isthmus.codecs.walloc.options import ImageDecodeOptions
 from isthmus.codecs.walloc.tiles import synthesize_in_tiles
 from isthmus.codecs.walloc.weights import WallocWeights
 from isthmus.devices import usual_settings
-from isthmus.entropy.models.context import ContextModel
-from isthmus.entropy.models.factorized import FactorizedModel
-from isthmus.entropy.models.judging import about_bytes
 from isthmus.errors import CorruptStreamError
 from isthmus.forks import torch_computes
 from isthmus.kernels.wavelet.image import latent_size
 from isthmus.models.walloc.image import ResidualNetwork, Walloc
 from isthmus.signals import ImageSignal
 
-FACTORIZED, CONTEXT = "walloc.1", "walloc.2"
-ENTROPY = {"factorized": FACTORIZED, "context": CONTEXT}
-WORTH = 8  # bytes for which a stream is of the other kind, which the batches of a data set have to sort out
-CLEARLY = 1.15  # more than a judgement of a few hundredths errs by
 SMALL_IMAGE = 1 << 16  # pixels below which threads cost more than they save
 
 
-class Plan(NamedTuple):
-    """What the header of a stream asks for."""
-
-    coder: FactorizedModel | ContextModel
-    shape: tuple[int, int, int]  # of its latents
-    quality: int
-
-
-class WallocImageCodec(TrainedCodec[WallocWeights]):
+class WallocImageCodec(PlanarCodec[WallocWeights]):
     """Images, uint8: torch [3, H, W] (or [1, H, W] grey, or a batch), numpy [H, W, 3], PIL.
 
     `quality` 1..100, larger is better, spans the whole range of the model. The bytes depend on the samples, the quality
     and the weights alone, not on threads or tiles. The network is read when it is first needed.
     """
 
-    kind = "image"
+    FACTORIZED, CONTEXT = "walloc.1", "walloc.2"
     Options, DecodeOptions = ImageOptions, ImageDecodeOptions
 
     def __init__(self, name: str, weights: WallocWeights, device: str) -> None:
         if weights.config.signal_channels != 3:
             raise CorruptStreamError(f"{name}: a model of {weights.config.signal_channels} channels, images need 3")
         super().__init__(name, weights, device)
-        self.takes_lists = self.device.type != "cpu"  # many images take a GPU the time of one
-        self.coders: dict[str, FactorizedModel | ContextModel] = {FACTORIZED: weights.entropy}
-        if weights.context:
-            self.coders[CONTEXT] = weights.context
-        self.codec_id = CONTEXT if weights.context else FACTORIZED
+
+    def _shape(self, height: int, width: int) -> tuple[int, int, int]:
+        config = self.weights.config
+        return (config.latent_channels, *latent_size(height, width, config.levels))
 
     def _placed(self, model: nn.Module) -> nn.Module:
         return super()._placed(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    @property
-    def tables_hashes(self) -> dict[str, str]:
-        """Hash of the entropy tables of each codec id that this codec reads and writes."""
-        return {codec_id: coder.hash for codec_id, coder in self.coders.items()}
 
     def analyze(self, samples: Any, **options: Any) -> Any:
         """One image to a `Latent` with plane `y`, int16 [c, ceil(H/8), ceil(W/8)]; a batch to a `LatentBatch`.
@@ -96,7 +72,7 @@ class WallocImageCodec(TrainedCodec[WallocWeights]):
         return self._analyze(samples, chosen)
 
     def _analyze(self, samples: Any, options: ImageOptions) -> Latent:
-        codec_id = self._codec_id(options)
+        codec_id = self._chosen_id(options)
         image = to_array(samples, background=options.background)  # [H, W, 1 or 3]
         height, width, channels = image.shape
         planes = np.broadcast_to(image.transpose(2, 0, 1), (3, height, width))
@@ -105,7 +81,7 @@ class WallocImageCodec(TrainedCodec[WallocWeights]):
         return Latent({"y": torch.from_numpy(y)}, LatentSpec(header), self)
 
     def _analyze_together(self, samples: Any, options: ImageOptions) -> LatentBatch:
-        codec_id = self._codec_id(options)
+        codec_id = self._chosen_id(options)
         with usual_settings(), torch.no_grad():
             images = together.stacked(samples, options.background, self.device)
             count, channels, height, width = images.shape
@@ -114,86 +90,9 @@ class WallocImageCodec(TrainedCodec[WallocWeights]):
         latents = batch.StackedLatents(self, y, headers, [None] * count)
         return LatentBatch(latents, stacked={"y": y})
 
-    def _codec_id(self, options: ImageOptions) -> str:
-        codec_id = self.codec_id if options.entropy is None else ENTROPY[options.entropy]
-        if codec_id not in self.coders:
-            known = " or ".join(repr(e) for e, codec_id in ENTROPY.items() if codec_id in self.coders)
-            raise ValueError(f"encode: entropy {options.entropy!r}, {self.name} has {known}")
-        return codec_id
-
-    def _header(self, codec_id: str, channels: int, height: int, width: int, options: ImageOptions) -> TrackHeader:
-        signal = ImageSignal(height, width, "grey" if channels == 1 else "rgb")
-        return TrackHeader(codec_id, self.coders[codec_id].hash, self.weights_hash, signal, options.pack())
-
     @staticmethod
     def _threads(pixels: int) -> int:
         return 1 if pixels < SMALL_IMAGE else torch.get_num_threads()
-
-    def pack(self, latent: Latent) -> bytes:
-        """Latent to bytes. Raises WeightsMismatchError for a latent of other tables, ValueError for other planes."""
-        plan = self.plan(latent.spec.header)
-        planes = batch.plane_of(latent, plan.shape)
-        payload = plan.coder.encode(planes, plan.quality, latent.spec.choices)
-        if latent.spec.choices is None:
-            return pack_single(*self.smaller(latent.spec.header, planes, payload))
-        return pack_single(latent.spec.header, payload)
-
-    def smaller(self, header: TrackHeader, planes: NDArray[np.int16], payload: bytes) -> tuple[TrackHeader, bytes]:
-        """What the encoder is free to choose: factorized tables, where contexts do not pay, as in flat images."""
-        factorized = self.weights.entropy
-        size = len(payload)
-        if header.codec_id != CONTEXT or size * CLEARLY < about_bytes(factorized, planes):  # as of any photograph
-            return header, payload
-        if size <= factorized.least_bytes(planes) + WORTH:
-            return header, payload
-        other = factorized.encode(planes, self.plan(header).quality)
-        if len(payload) <= len(other) + WORTH:
-            return header, payload
-        return replace(header, codec_id=FACTORIZED, tables_hash=factorized.hash), other
-
-    def unpack(self, data: bytes) -> Latent:
-        """Bytes to a `Latent`; reads and runs no network. Raises children of IsthmusError only."""
-        header, payload = unpack_single(data)
-        plan = self.plan(header)
-        y, choices = plan.coder.decode(payload, plan.shape, plan.quality)
-        return Latent({"y": torch.from_numpy(y)}, LatentSpec(header, choices), self)
-
-    def pack_batch(self, latents: Sequence[Latent]) -> list[bytes]:
-        """Several latents to one stream each, those of one shape in one call of the engine."""
-        return batch.pack_batch(self.plan, self.smaller, latents)
-
-    def unpack_batch(
-        self, data: Sequence[bytes], *, errors: Literal["raise", "return"] = "raise", device: str = "cpu"
-    ) -> LatentBatch:
-        """As `Codec.unpack_batch`, those of one shape in one call of the engine.
-
-        device: "cuda" decodes `walloc.1` on the GPU, and says in a warning what it leaves to the CPU.
-        """
-        return batch.unpack_batch(self, self.plan, data, errors, device)
-
-    def _plan(self, header: TrackHeader) -> Plan:
-        """Raises WeightsMismatchError for other tables, CorruptStreamError for what this codec never writes."""
-        coder = self.coders.get(header.codec_id)
-        if coder is None or header.tables_hash != coder.hash:
-            raise self.other_tables(header)
-        signal = header.signal
-        if not (isinstance(signal, ImageSignal) and signal.bit_depth == 8 and signal.layout in ("grey", "rgb")):
-            raise CorruptStreamError(
-                f"decode: a {header.codec_id} stream must describe an 8-bit grey or RGB image, got {header.describe()}"
-            )
-        config = self.weights.config
-        size = latent_size(signal.height, signal.width, config.levels)
-        return Plan(coder, (config.latent_channels, *size), ImageOptions.unpack(header.options).quality)
-
-    def admit(self, header: TrackHeader, options: Any) -> None:
-        """Raises CorruptStreamError for more than `options.max_pixels`."""
-        signal = header.signal
-        pixels = signal.height * signal.width if isinstance(signal, ImageSignal) else 0
-        if pixels > options.max_pixels:
-            raise CorruptStreamError(
-                f"decode: the header says {signal}, {pixels:,} pixels; at most {options.max_pixels:,} are decoded: "
-                "raise max_pixels (`isthmus decode --max-pixels`) if you trust the stream"
-            )
 
     def dequantize(self, latent: Latent) -> dict[str, Tensor]:
         """{"y": float32 [c, h, w]}: latents times the trained step of their channel and quality."""

@@ -52,6 +52,10 @@ class WallocLinear(Gains):
         }  # fmt: skip
         return cls(config, *arrays_of(state, shapes))
 
+    def analyzer(self, threads: int = 1) -> Callable[[Tensor, int], NDArray[np.int16]]:
+        """`analyze_image` of torch's images, as trainings of tables take it."""
+        return lambda image, quality: self.analyze_image(image.numpy(), quality, threads=threads)
+
     def analyze_image(self, planes: NDArray[np.uint8], quality: int, *, threads: int = 1) -> NDArray[np.int16]:
         """uint8 [C, H, W] to quantized latents, int16 [c, ceil(H / f), ceil(W / f)]."""
         return transform.analyze_quantized(

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch.export import Dim
 
-from isthmus.codecs.bottlefit.codec import BottlefitCodec
 from isthmus.errors import MissingExtraError
 from isthmus.files import atomic_write, check_folder
 from isthmus.split.export import packer
@@ -67,8 +66,8 @@ def _pt2(program: Any) -> bytes:
 
 
 def _about(codec: Any) -> dict[str, Any]:
-    """What a packer writes into headers. Of WaLLoC streams those with factorized tables, which need no context."""
-    codec_id = codec.codec_id if isinstance(codec, BottlefitCodec) else "walloc.1"
+    """What a packer writes into headers: those of streams with factorized tables, which need no contexts."""
+    codec_id = codec.FACTORIZED
     return {
         "codec_id": codec_id, "tables_hash": codec.tables_hashes[codec_id], "weights_hash": codec.weights_hash,
         "channels": codec.weights.entropy.expected.shape[1], "factor": codec.cell,

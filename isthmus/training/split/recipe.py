@@ -19,7 +19,8 @@ class SplitRecipe(AdapterRecipe):
     ICPR 2020, arXiv 2007.15818). `joint` steps: they and all behind learn what the teacher says, and labels. Both pay
     for bits: low_price and high_price are those of a bit at the lowest and the highest quality. `steps` more: the
     bottleneck stands still, in integers as devices compute it, and what reads it learns on (Entropic Student,
-    Matsubara et al., WACV 2022, arXiv 2108.09628). channels: of the bottleneck. at: the path of the module in the
+    Matsubara et al., WACV 2022, arXiv 2108.09628). contexts: steps of the context model of what it sends; 0: factorized
+    tables alone. channels: of the bottleneck. at: the path of the module in the
     backbone whose output is replaced; "" is the usual one.
     """
 
@@ -27,9 +28,10 @@ class SplitRecipe(AdapterRecipe):
     at: str = ""
     watching: str = ""
     joint: int = 4000
-    low_price: float = 3e-4
-    high_price: float = 1e-5
+    low_price: float = 3e-5
+    high_price: float = 2e-6
     bottleneck_rate: float = 1e-3
+    contexts: int = 2000
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -46,6 +48,7 @@ class SplitRecipe(AdapterRecipe):
         super().check()
         refuse_wrong(self, {
             "channels": not 1 <= self.channels <= 64, "joint": self.joint < 0,
+            "contexts": self.contexts < 0,
             "features": self.features + self.joint < 1,
             "low_price": not 0 < self.low_price < MOST_PRICE, "high_price": not 0 < self.high_price <= self.low_price,
             "bottleneck_rate": not 0 < self.bottleneck_rate < 1,

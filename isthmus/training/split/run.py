@@ -85,7 +85,10 @@ def _bottleneck(
     if path.is_file():
         weights = BottlefitWeights.read(TrainedFile(path))
     else:
-        weights = weights_of(deepcopy(student.adapter.bottleneck), list(some_of(session, COUNTED)))
+        weights = weights_of(
+            deepcopy(student.adapter.bottleneck), list(some_of(session, COUNTED)), contexts=recipe.contexts,
+            device=str(device), seed=recipe.seed,
+        )  # fmt: skip
         if session.world.leads:
             save_weights(path, weights)
     return BottlefitCodec(OF_RUN, weights, str(device)), student.adapted_state()

@@ -13,24 +13,40 @@ from torch import Tensor
 from isthmus.codecs.bottlefit.weights import BottlefitWeights
 from isthmus.models.bottleneck import FACTOR, Bottleneck, BottleneckHead
 from isthmus.models.bottleneck.head import whole_cells
-from isthmus.training.walloc.tables import fit_tables
+from isthmus.training.walloc.context import fit_context
+from isthmus.training.walloc.tables import Analyze, fit_tables
 
 MIDDLE = 127.5
 RIDGE = 1e-3  # of the mean square of features: keeps the picture of what is hardly sent small
 
 
-def weights_of(trained: Bottleneck, images: Sequence[Tensor]) -> BottlefitWeights:
-    """What a codec needs of a bottleneck, all of it fitted to images, uint8 [3, H, W] of one size."""
+def weights_of(
+    trained: Bottleneck, images: Sequence[Tensor], *, contexts: int = 0, device: str = "cpu", seed: int = 0
+) -> BottlefitWeights:
+    """What a codec needs of a bottleneck, all of it fitted to images, uint8 [3, H, W] of one size.
+
+    contexts: steps of a context model, fitted on a device; 0: none.
+    """
     trained = trained.cpu().eval()
     head = trained.folded(torch.stack(list(images)).float())
     fit_picture(head, images)
     head.requires_grad_(False)
+    analyze = analyzer(head)
+    tables = fit_tables(analyze, images, head.config.channels)
+    context = None
+    if contexts:
+        context = fit_context(analyze, images, device=torch.device(device), steps=contexts, seed=seed)
+    return BottlefitWeights(head, tables, context)
+
+
+def analyzer(head: BottleneckHead) -> Analyze:
+    """What a head sends of an image at a quality."""
 
     def analyze(image: Tensor, quality: int) -> NDArray[np.int16]:
         with torch.inference_mode():
             return head.symbols(image[None], quality)[0].numpy().astype(np.int16)
 
-    return BottlefitWeights(head, fit_tables(analyze, images, head.config.channels))
+    return analyze
 
 
 @torch.no_grad()

@@ -15,10 +15,10 @@ from isthmus.entropy.tables.family import TableFamily
 from isthmus.kernels.context.choice import OFFSET_REACH
 from isthmus.kernels.context.passes import PHASES, SCALES
 from isthmus.models.context import LinearContext, ScaleMixture
-from isthmus.models.walloc.linear import WallocLinear
 from isthmus.optim.schedule import one_cycle
 from isthmus.progress import Progress, each
 from isthmus.training.walloc.context_integers import KNOTS, to_integers
+from isthmus.training.walloc.tables import Analyze
 
 BATCH = 32
 PRUNED_AFTER = 0.5  # of the steps
@@ -31,21 +31,21 @@ PRIOR = 4.0  # symbols' worth of the scale's phases together, added to each tabl
 
 
 def fit_context(
-    linear: WallocLinear,
+    analyze: Analyze,
     images: Sequence[Tensor],
     *,
     device: torch.device,
     steps: int,
     pairs: int = PAIRS,
-    threads: int = 1,
     seed: int = 0,
 ) -> ContextModel:
     """The context model of a codec, from images uint8 [3, H, W]: about a minute on a GPU, ten on two CPU cores.
 
+    analyze: an image at a quality to its latents.
     pairs: earlier channels that a channel may look at, in its mean and in its scale together, on average.
     """
     shown = each(images, "images", what="latents")
-    latents = [[linear.analyze_image(image.numpy(), q, threads=threads) for q in KNOTS] for image in shown]
+    latents = [[analyze(image, q) for q in KNOTS] for image in shown]
     predictor = to_integers(fit_linear(latents, device, steps, pairs, seed).cpu())
     family = count_tables(predictor, latents[::3], None)
     # Counted once more with the image offsets that the first tables choose: what encoders will send.

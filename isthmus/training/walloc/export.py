@@ -39,7 +39,7 @@ def export(
     threads = torch.get_num_threads()
     tables = fit_factorized(linear, images, threads=threads)
     steps, seed = config.context_steps, config.seed
-    context = fit_context(linear, images, device=torch.device(device), threads=threads, steps=steps, seed=seed)
+    context = fit_context(linear.analyzer(threads), images, device=torch.device(device), steps=steps, seed=seed)
     save_weights(path, model, tables, context)
     codec = load(str(path))  # reads back what was written: a file that does not load never ships
     assert isinstance(codec, WallocImageCodec)

@@ -23,10 +23,7 @@ PRECISION = 12  # 13 and 14 save less than 0.1 % of the bytes on photographs and
 
 def fit_factorized(linear: WallocLinear, images: Sequence[Tensor], *, threads: int = 1) -> FactorizedModel:
     """The factorized entropy model of a codec, from images uint8 [3, H, W]."""
-    return fit_tables(
-        lambda image, quality: linear.analyze_image(image.numpy(), quality, threads=threads), images,
-        linear.config.latent_channels,
-    )  # fmt: skip
+    return fit_tables(linear.analyzer(threads), images, linear.config.latent_channels)
 
 
 def fit_tables(analyze: Analyze, images: Sequence[Tensor], channels: int) -> FactorizedModel:

@@ -60,13 +60,23 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CASES = [
-    Case(f"bottlefit-{label}-q{quality}", NAME, lambda label=label: images()[label], {"quality": quality}, least=5)
-    for label, quality in (("one_pixel", 50), ("grey", 1), ("astronaut", 70))
-]
+    Case(
+        f"bottlefit-{label}-{entropy}-q{quality}", NAME, lambda label=label: images()[label],
+        {"quality": quality, "entropy": entropy}, least=5,
+    )
+    for label, quality, entropy in (
+        ("one_pixel", 50, "context"), ("grey", 1, "factorized"), ("astronaut", 70, "context"),
+    )
+]  # fmt: skip
 GOLDEN = [
     Case(
-        f"bottlefit.1-{label}-q{quality}", f"{NAME}.r1", lambda label=label: images()[label], {"quality": quality},
-        golden=f"bottlefit.1/{label}-q{quality}",
+        f"{codec_id}-{label}-q{quality}", f"{NAME}.r1", lambda label=label: images()[label],
+        {"quality": quality, "entropy": entropy}, golden=f"{codec_id}/{label}-q{quality}",
     )
-    for label, quality in (("one_pixel", 50), ("grey", 20), ("astronaut", 1), ("astronaut", 60), ("astronaut", 100))
+    for codec_id, entropy, label, quality in (
+        ("bottlefit.1", "factorized", "one_pixel", 50), ("bottlefit.1", "factorized", "grey", 20),
+        ("bottlefit.1", "factorized", "astronaut", 1), ("bottlefit.1", "factorized", "astronaut", 60),
+        ("bottlefit.1", "factorized", "astronaut", 100), ("bottlefit.2", "context", "astronaut", 20),
+        ("bottlefit.2", "context", "astronaut", 90),
+    )
 ]  # fmt: skip

@@ -96,16 +96,16 @@ def test_what_no_head_sends() -> None:
     codec = isthmus.load(weights())
     latent = codec.analyze(images()["astronaut"], quality=60)
     wild = Latent({"y": torch.full_like(latent.planes["y"], 300)}, latent.spec, codec)
-    with pytest.raises(ValueError, match="symbols 300 to 300, bottlefit.1 holds -128 to 127"):
+    with pytest.raises(ValueError, match="integers 300 to 300, bottlefit.1 holds -128 to 127"):
         codec.pack(wild)
     plan = codec.plan(latent.spec.header)
     payload = plan.coder.encode(wild.planes["y"].numpy(), plan.quality)
     forged = isthmus.bitstream.pack_single(latent.spec.header, payload)
-    with pytest.raises(CorruptStreamError, match="symbols 300 to 300"):
+    with pytest.raises(CorruptStreamError, match="integers 300 to 300"):
         codec.unpack(forged)
     found = codec.unpack_batch([codec.pack(latent), forged], errors="return")
     assert list(found.errors) == [1] and len(found) == 1
-    with pytest.raises(WeightsMismatchError, match="bottlefit.1 with entropy tables"):
+    with pytest.raises(WeightsMismatchError, match="bottlefit.2 with entropy tables"):
         isthmus.load("walloc-image-f8c12").unpack(codec.pack(latent))
 
 

@@ -6,12 +6,12 @@ from functools import cache
 import numpy as np
 
 from isthmus.codecs.registry import pretrained
-from isthmus.codecs.walloc.image import ENTROPY
 from isthmus.media import audio
 from isthmus.media.image import read_image
 from isthmus.samples import ASTRONAUT, SPEECH
 from tests.codecs.case import Case
 
+ENTROPY = {"factorized": "walloc.1", "context": "walloc.2"}
 QUALITIES = {"one_pixel": (50,), "ramp": (90,), "noise": (100,), "grey": (30,), "astronaut": (20, 75)}
 
 

@@ -18,13 +18,14 @@ from isthmus.bitstream import unpack_single
 from isthmus.bitstream.track import TrackHeader
 from isthmus.codecs.base import Latent, LatentSpec
 from isthmus.codecs.walloc import tiles
-from isthmus.codecs.walloc.image import ENTROPY, WallocImageCodec
+from isthmus.codecs.walloc.image import WallocImageCodec
 from isthmus.codecs.walloc.weights import save_weights
 from isthmus.errors import WeightsMismatchError
 from isthmus.kernels.wavelet import image as image_transform
 from isthmus.models.walloc.image import ROUNDING_OFFSET, ResidualNetwork, quantize
 from isthmus.models.wavelet_packet import analyze_packet
 from isthmus.signals import ImageSignal
+from tests.codecs.walloc.cases import ENTROPY
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from isthmus.training.split import SplitRecipe, train_split
 from tests.training.heads.conftest import photos
 
 TINY = SplitRecipe(
-    tuning=2, features=2, joint=2, steps=2, batch=4, size=64, resize=64, warmup=1, average=0.5, channels=3,
+    tuning=2, features=2, joint=2, steps=2, batch=4, size=64, resize=64, warmup=1, average=0.5, channels=3, contexts=4,
     watching="blocks.6,blocks.9",
 )  # fmt: skip
 
