@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,10 @@ def world_of(device: str, accelerator: Any = None) -> Iterator[World]:
     place = torch.device("cuda", local) if is_cuda else torch.device("cpu")
     if is_cuda:
         torch.cuda.set_device(place)
+    # Its functions have the group as a default, which they keep if they are imported once there is one (as torch._dynamo
+    # does); a group that is kept has threads that run on while Python ends, which aborts the process at times.
+    import_module("torch.distributed.nn.functional")
+
     distributed.init_process_group("nccl" if is_cuda else "gloo")
     try:
         yield World(distributed.get_rank(), size, place)
