@@ -20,6 +20,7 @@ from shared.measurement import RESULTS, facts, measure_together, write_json
 
 import isthmus
 from isthmus.codecs.bottlefit.codec import BottlefitCodec
+from isthmus.kernels.tier import kernels_only
 from isthmus.media.image import read_image
 from isthmus.models.bottleneck import BottleneckConfig
 from isthmus.samples import ASTRONAUT
@@ -49,7 +50,7 @@ def main() -> None:
     corner = read_image(ASTRONAUT)[80 : 80 + options.side, 150 : 150 + options.side]
     planes = np.ascontiguousarray(corner.transpose(2, 0, 1))
     picture, given = torch.from_numpy(planes), {"pixels": planes[None], "quality": np.array(QUALITY)}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, kernels_only():
         one, other = session_of(convolutional, Path(folder) / "a"), session_of(linear, Path(folder) / "b")
         latents = {name: codec.analyze(picture, quality=QUALITY) for name, codec in
                    (("linear", linear), ("convolutional", convolutional))}  # fmt: skip
