@@ -97,7 +97,7 @@ def world_of(device: str, accelerator: Any = None) -> Iterator[World]:
     place = torch.device("cuda", local) if is_cuda else torch.device("cpu")
     if is_cuda:
         torch.cuda.set_device(place)
-    # Its functions have the group as a default, which they keep if they are imported once there is one (as torch._dynamo
+    # Its functions have the group as a default, which they keep if they are imported once there is one (torch._dynamo
     # does); a group that is kept has threads that run on while Python ends, which aborts the process at times.
     import_module("torch.distributed.nn.functional")
 
