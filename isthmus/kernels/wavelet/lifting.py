@@ -90,6 +90,32 @@ def split_rows(planes, offsets, levels, base, width):  # type: ignore[no-untyped
 
 
 @kernel
+def split_short_rows(planes, base, stride, levels, width, rows):  # type: ignore[no-untyped-def]
+    """`split_rows` of rows so short that a loop over each costs more than its steps: over whole planes, as along x.
+
+    Planes of `rows` rows begin `stride` apart after `base`, with room for a row before and behind each of them.
+    """
+    n = rows * width
+    for level in range(levels):
+        step = stride << level
+        pairs = (1 << levels) >> (level + 1)
+        for node in range(1 << level):
+            s0 = base + node * stride
+            s1 = s0 + 2 * step * (pairs - 1)
+            d0, d1 = s0 + step, s1 + step
+            for stage in range(2):
+                c1, c2 = (ALPHA, BETA) if stage == 0 else (GAMMA, DELTA)
+                copy_run(planes, s0 + n, planes, s1 + n - width, width)  # s[n] = s[n - 1]
+                _lift(planes, d0, s0, s0 + 2 * step if pairs > 1 else s0 + width, c1, n)
+                for t in range(1, pairs):
+                    s = s0 + 2 * step * t
+                    after = s + 2 * step if t < pairs - 1 else s0 + width
+                    _lift_two(planes, s + step, s, after, s - step, c1, c2, n)
+                copy_run(planes, d1 - width, planes, d0, width)  # d[-1] = d[0]
+                _lift(planes, s0, d1 - width, d0, c2, n)
+
+
+@kernel
 def merge_rows(planes, offsets, levels, base, width):  # type: ignore[no-untyped-def]
     """The inverse of `split_rows`."""
     for left in range(0, width, COLUMNS):

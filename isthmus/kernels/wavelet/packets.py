@@ -17,12 +17,20 @@ from isthmus.kernels import tier
 from isthmus.kernels.compiled import kernel
 from isthmus.kernels.native.read_only import read_only
 from isthmus.kernels.wavelet import plain
-from isthmus.kernels.wavelet.lifting import copy_run, merge_columns, merge_rows, split_columns, split_rows
+from isthmus.kernels.wavelet.lifting import (
+    copy_run,
+    merge_columns,
+    merge_rows,
+    split_columns,
+    split_rows,
+    split_short_rows,
+)
 from isthmus.kernels.wavelet.planes import band_view, empty_planes, plane_stride
 from isthmus.kernels.wavelet.reference import Mode, band_scales, check_packet, inverse_scales
 
 ANALYSIS_HALO = (4, 3)  # groups of 2**levels samples before and after
 SYNTHESIS_HALO = (4, 4)  # band positions before and after
+SHORT = 64  # values of a row in a plane, up to which all rows of it are lifted at once
 BLOCK = 6400  # samples split along x at once: 25 KiB, most of a 32 KiB L1 cache
 LINE_SAMPLES = 1 << 18  # samples of a one-dimensional signal in one strip, so that it stays in the L2 cache
 
@@ -107,13 +115,27 @@ def split_strip(  # type: ignore[no-untyped-def]
                 for b in range(count):
                     source, target = 16 + phase * pitch + b * (width + 1), base + offsets[top + b]
                     copy_run(planes, target, buffer, source, width)
+    short = width <= SHORT
+    space = plane_stride((rows + 2) * width)
+    room = np.empty(down * space if short else 0, np.float32)
     for plane in range(0, channels * across * down, down):
-        split_rows(planes, offsets, levels_y, plane * stride, width)
-        for y in range(plane, plane + down):
-            band = planes[y * stride + keep[0] * width : y * stride + keep[1] * width]
-            scale = scales[y % len(scales)]  # by the count of high splits, the same in the order of planes and of bands
-            for i in range(len(band)):
-                band[i] = band[i] * scale
+        if short:
+            for y in range(down):
+                copy_run(room, width + y * space, planes, (plane + y) * stride, rows * width)
+            split_short_rows(room, width, space, levels_y, width, rows)
+        else:
+            split_rows(planes, offsets, levels_y, plane * stride, width)
+        for y in range(down):
+            begin, n = (plane + y) * stride + keep[0] * width, (keep[1] - keep[0]) * width
+            scale = scales[(plane + y) % len(scales)]  # by the count of high splits, the same in either order of bands
+            band = planes[begin : begin + n]
+            if short:
+                source = room[width + y * space + keep[0] * width :]
+                for i in range(n):
+                    band[i] = source[i] * scale
+            else:
+                for i in range(n):
+                    band[i] = band[i] * scale
 
 
 @kernel

@@ -5,11 +5,16 @@ Plane (c * Px + px) * Py + py starts at its number times `plane_stride(rows * wi
 one after another.
 """
 
+import threading
+
 import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from isthmus.arrays.types import Float32
+
+MOST_KEPT = 1 << 20  # values of a strip that a thread keeps: 4 MiB
+_kept = threading.local()
 
 
 @register_jitable
@@ -40,8 +45,16 @@ def band_offsets(channels: int, levels: int, stride: int) -> NDArray[np.int64]:
 
 
 def empty_planes(count: int, positions: int) -> tuple[Float32, int]:
-    """An uninitialised strip that begins on a cache line, and its stride."""
+    """An uninitialised strip that begins on a cache line, and its stride: a thread's last one, where it was small.
+
+    Fresh memory costs a fault a page, more than what is computed in it. A thread MUST be done with one before the next.
+    """
     stride = plane_stride(positions)
-    memory = np.empty(count * stride + 16, np.float32)
+    size = count * stride + 16
+    memory: Float32 | None = getattr(_kept, "memory", None)
+    if memory is None or len(memory) < size:
+        memory = np.empty(size, np.float32)
+        if size <= MOST_KEPT:
+            _kept.memory = memory
     start = (-memory.ctypes.data // 4) % 16
     return memory[start : start + count * stride], stride
