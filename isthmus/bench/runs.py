@@ -81,7 +81,7 @@ def run(
     files = _readable(files, medium)
     rows: list[Row] = []
     total = len(files) * sum(len(ladder) for ladder in ladders.values())
-    with kernels_only(), _single_thread(), Progress(total, "calls") as shown:
+    with kernels_only(), one_thread(), Progress(total, "calls") as shown:
         warm: set[tuple[str, str]] = set()
         for path in files:
             samples, told = kinds.read(path, medium.kind, {})
@@ -214,7 +214,8 @@ def _timed(call: Callable[[], _Result], repeats: int) -> tuple[_Result, float]:
 
 
 @contextmanager
-def _single_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Of torch."""
     import torch
 
     before = torch.get_num_threads()

@@ -2,8 +2,7 @@
 """What ways cost on this machine, and how right they are."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isthmus.bench.runs import one_thread
 from isthmus.bench.split.ways import Way
 from isthmus.progress import each
 from isthmus.training.heads.evaluation import Evaluated, evaluated
@@ -34,17 +34,6 @@ class Measured:
         for step, row in zip(STEPS, self.seconds * 1e3, strict=True):
             found |= {f"{step}_p50_ms": float(np.median(row)), f"{step}_p95_ms": float(np.quantile(row, 0.95))}
         return found | (self.judged.describe() if self.judged is not None else {})
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Of torch."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @torch.inference_mode()

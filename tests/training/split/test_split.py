@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Split networks learn from photographs, to the same curve when stopped; a codec and a head come out."""
 
-import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,17 +21,13 @@ from isthmus.training.adapters.trainer import Distillation
 from isthmus.training.heads import HeadRecipe, evaluate, load_head, train_classifier
 from isthmus.training.heads.evaluation import labels_as
 from isthmus.training.split import SplitRecipe, train_split
+from tests.training.adapters.test_adapter import curve
 from tests.training.heads.conftest import photos
 
 TINY = SplitRecipe(
     tuning=2, features=2, joint=2, steps=2, batch=4, size=64, resize=64, warmup=1, average=0.5, channels=3, contexts=4,
     watching="blocks.6,blocks.9",
 )  # fmt: skip
-
-
-def curve(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return [{k: v for k, v in row.items() if k != "samples_per_second"} for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")
