@@ -49,6 +49,7 @@ CODECS_SHARE = {
     "planar",
     "planes",
     "registry",
+    "tables_file",
     "together",
     "trained",
     "trained_file",

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from isthmus.codecs.tables_file import entropy_arrays, read_entropy
 from isthmus.codecs.trained_file import TrainedFile, hash_tensors, save_trained
 from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.factorized import FactorizedModel
-from isthmus.entropy.tables.family import TableFamily
 from isthmus.errors import CorruptStreamError
 from isthmus.lazy import cached_property
 from isthmus.models.bottleneck import BottleneckConfig, BottleneckHead
@@ -46,17 +46,7 @@ class BottlefitWeights:
             raise CorruptStreamError(f"{file.path}: not the weights of a bottleneck: {error}") from error
         if file.weights_hash:
             file.promised(head, file.weights_hash)
-        tables, contexts = file.integers("tables."), file.integers("context.")
-        if "expected" not in tables:
-            raise CorruptStreamError(f"{file.path}: no entropy tables in this file; was the training finished?")
-        try:
-            entropy = FactorizedModel(TableFamily.from_arrays(tables), tables["expected"])
-            context = ContextModel.from_arrays(contexts) if contexts else None
-        except TypeError as error:  # an array without axes
-            raise CorruptStreamError(f"{file.path}: entropy tables of wrong shapes: {error}") from error
-        for channels in (entropy.expected.shape[1], context.predictor.channels if context else None):
-            if channels not in (None, config.channels):
-                raise CorruptStreamError(f"{file.path}: tables for {channels} channels do not fit the model")
+        entropy, context = read_entropy(file, config.channels)
         return cls(head, entropy, context)
 
     @property
@@ -70,12 +60,9 @@ class BottlefitWeights:
 
 def save_weights(path: Path, weights: BottlefitWeights) -> None:
     """Writes one bottleneck, all of it or nothing. Raises UnwritableFileError when the file cannot be written."""
-    arrays = weights.entropy.family.to_arrays() | {"expected": weights.entropy.expected}
-    contexts = weights.context.to_arrays() if weights.context else {}
     save_trained(path, "bottlefit", asdict(weights.config), {
         **{f"model.{k}": v for k, v in weights.head.state_dict().items()},
-        **{f"tables.{k}": v for k, v in arrays.items()},
-        **{f"context.{k}": v for k, v in contexts.items()},
+        **entropy_arrays(weights.entropy, weights.context),
     })  # fmt: skip
 
 

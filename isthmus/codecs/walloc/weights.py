@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from isthmus.codecs.tables_file import entropy_arrays, read_entropy
 from isthmus.codecs.trained_file import TrainedFile, hash_tensors, save_trained
 from isthmus.entropy.models.context import ContextModel
 from isthmus.entropy.models.factorized import FactorizedModel
-from isthmus.entropy.tables.family import TableFamily
 from isthmus.errors import CorruptStreamError
 from isthmus.models.walloc.image import Walloc, WallocConfig
 from isthmus.models.walloc.linear import WallocLinear
@@ -50,17 +50,7 @@ class WallocWeights:
             linear = WallocLinear.from_state(config, file.floats("model.", light=True))
         except (KeyError, ValueError) as error:
             raise CorruptStreamError(f"{file.path}: the tensors do not fit the configuration: {error}") from error
-        tables, contexts = file.integers("tables."), file.integers("context.")
-        if "expected" not in tables:
-            raise CorruptStreamError(f"{file.path}: no entropy tables in this file; was the training finished?")
-        try:
-            entropy = FactorizedModel(TableFamily.from_arrays(tables), tables["expected"])
-            context = ContextModel.from_arrays(contexts) if contexts else None
-        except TypeError as error:  # an array without axes
-            raise CorruptStreamError(f"{file.path}: entropy tables of wrong shapes: {error}") from error
-        for channels in (entropy.expected.shape[1], context.predictor.channels if context else None):
-            if channels not in (None, config.latent_channels):
-                raise CorruptStreamError(f"{file.path}: tables for {channels} channels do not fit the model")
+        entropy, context = read_entropy(file, config.latent_channels)
         return cls(linear, entropy, context, weights_hash, file, whole)
 
     @property
@@ -76,12 +66,9 @@ class WallocWeights:
 
 def save_weights(path: Path, model: Walloc, entropy: FactorizedModel, context: ContextModel | None = None) -> None:
     """Writes one codec, all of it or nothing. Raises UnwritableFileError when the file cannot be written."""
-    arrays = entropy.family.to_arrays() | {"expected": entropy.expected}
-    contexts = context.to_arrays() if context else {}
     save_trained(path, "walloc", asdict(model.config), {
         **{f"model.{k}": v.float() for k, v in model.state_dict().items()},
-        **{f"tables.{k}": v for k, v in arrays.items()},
-        **{f"context.{k}": v for k, v in contexts.items()},
+        **entropy_arrays(entropy, context),
     })  # fmt: skip
 
 
